@@ -1,0 +1,1 @@
+"""Protein files to Parquet, Parquet to packed batches."""

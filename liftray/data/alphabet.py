@@ -1,0 +1,80 @@
+"""Telling which alphabet the labels of some files are in, when the user does not say.
+
+Invariant: the answer comes from something written in the files or their names, never from a default. Flow:
+before ingest.
+
+In this order: what the user says; what formats, headers and file names tell (`train.ss9.txt`, a `q8` column,
+the metadata of a LiftRay data set, structures: ss9), all files agreeing; else the letters, in a first
+streaming pass over all files. There a chain speaks for ss3 if it has `C` and otherwise only `H E X`, for ss9
+if it has `P` and no `C`, for ss8 if it has any of `L B G I S T`, no `P` and no `C`. The kind with more chains
+wins (ss9 and ss8 are one kind, ss9 if any has `P`); the others are then quarantined one by one. Chains of
+`H`, `E` and `X` alone say nothing; if no chain says more, the user has to.
+"""
+
+from pathlib import Path
+
+from liftray.data.formats import FORMATS
+from liftray.data.labels import STATES, check_alphabet
+from liftray.data.records import ProteinRecord
+from liftray.errors import DataError
+
+_SS3 = frozenset("CEHX")
+_SS9 = frozenset(STATES["ss9"]) | {"X"}
+_SILENT = frozenset("EHX")
+
+
+def choose_alphabet(files: list[tuple[Path, str]], alphabet: str | None = None) -> tuple[str, str]:
+    """Tell the alphabet of some files.
+
+    Args:
+        files: Paths with the names of their formats.
+        alphabet: What the user says.
+
+    Returns:
+        The alphabet, and what told it: `argument`, `declared` or `letters`.
+
+    Raises:
+        DataError: The name is unknown, files declare different alphabets, or nothing tells.
+    """
+    if alphabet is not None:
+        check_alphabet(alphabet)
+        return alphabet, "argument"
+    declared = {path: FORMATS[name].declared_alphabet(path) for path, name in files}
+    told = sorted({name for name in declared.values() if name})
+    if len(told) > 1:
+        one, other = (next(path for path, name in declared.items() if name == kind) for kind in told[:2])
+        raise DataError(
+            f"files of different alphabets: {one} is {told[0]}, {other} is {told[1]}",
+            remedy="ingest them apart, or say --alphabet",
+        )
+    if told:
+        return told[0], "declared"
+    return _from_letters(files), "letters"
+
+
+def _from_letters(files: list[tuple[Path, str]]) -> str:
+    votes = dict.fromkeys(STATES, 0)
+    for path, name in files:
+        # No alphabet was declared, so the reader passes the labels on as they stand whichever it is given.
+        for record in FORMATS[name](path, alphabet="ss9"):
+            kind = _vote(record.ss) if isinstance(record, ProteinRecord) else None
+            if kind:
+                votes[kind] += 1
+    rich = votes["ss9"] + votes["ss8"]
+    if not rich and not votes["ss3"]:
+        where = str(files[0][0])
+        raise DataError("cannot tell the alphabet from the labels", where=where, remedy="say --alphabet")
+    if votes["ss3"] >= rich:
+        return "ss3"
+    return "ss9" if votes["ss9"] else "ss8"
+
+
+def _vote(ss: str) -> str | None:
+    letters = set(ss)
+    if letters <= _SILENT:
+        return None
+    if letters <= _SS3:
+        return "ss3"
+    if letters <= _SS9:
+        return "ss9" if "P" in letters else "ss8"
+    return None

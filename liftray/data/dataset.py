@@ -1,0 +1,256 @@
+"""A Parquet data set as later stages read it: checked on opening, then one row group at a time.
+
+Invariant: rows have one canonical order (files by name, row groups and rows as they lie), so a row number
+names the same chain on every machine; nothing larger than a row group is held but `index`, 12 bytes a chain.
+Flow: ingest -> Parquet -> [this] -> packing, feed, evaluation. An object holds the path and metadata only and
+opens files when they are read, so it travels to Ray workers cheaply.
+"""
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from liftray.data.digest import ContentDigest
+from liftray.data.labels import STATES, UNLABELLED
+from liftray.data.records import ALPHABET_KEY, SCHEMA, ProteinRecord
+from liftray.errors import DataError
+
+DATASET_FORMAT = "liftray-dataset"
+DATASET_VERSION = 1
+DATASET_FILE = "dataset.json"
+
+_REMEDY = "make it anew with 'liftray ingest'"
+
+
+@dataclass(frozen=True, slots=True)
+class ChainIndex:
+    """What is known of each of N chains without its letters, in canonical row order.
+
+    Attributes:
+        lengths: (N,) int32, residues.
+        labelled: (N,) int32, residues whose label is not `X`.
+        row_group: (N,) int32, number of the row group over all files.
+    """
+
+    lengths: npt.NDArray[np.int32]
+    labelled: npt.NDArray[np.int32]
+    row_group: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class ProteinDataset:
+    """An ingested data set.
+
+    Attributes:
+        path: Local directory or `pyarrow.fs` URI.
+        alphabet: Name of the label alphabet.
+        digest: Content digest as `dataset.json` tells it; `verify` computes it anew.
+        num_chains: Rows.
+        info: All of `dataset.json`.
+        files: Names of the Parquet files, sorted.
+        row_groups: Row groups in each of them.
+    """
+
+    path: str
+    alphabet: str
+    digest: str
+    num_chains: int
+    info: dict[str, Any]
+    files: tuple[str, ...]
+    row_groups: tuple[int, ...]
+
+    @classmethod
+    def open(cls, path: str | object) -> Self:
+        """Open a data set and check that its parts belong together.
+
+        Args:
+            path: Directory that `ingest` wrote, or its URI (`s3://bucket/folder`).
+
+        Raises:
+            DataError: It is missing, not a data set, of a newer version, or its files do not fit
+            `dataset.json`.
+        """
+        where = str(path)
+        filesystem, root = _filesystem(where)
+        info = _read_info(filesystem, root, where)
+        files = _list_files(filesystem, root, where)
+        rows, groups = 0, []
+        for name in files:
+            with _open_file(filesystem, f"{root}/{name}", where) as file:
+                _check_schema(file.schema_arrow, info["alphabet"], f"{where}/{name}")
+                rows += file.metadata.num_rows
+                groups.append(file.num_row_groups)
+        if rows != info["num_chains"]:
+            raise DataError(
+                f"{rows} rows where dataset.json tells {info['num_chains']}", where=where, remedy=_REMEDY
+            )
+        return cls(where, info["alphabet"], info["digest"], rows, info, tuple(files), tuple(groups))
+
+    @property
+    def num_row_groups(self) -> int:
+        """Row groups over all files."""
+        return sum(self.row_groups)
+
+    def read_row_group(self, number: int, columns: list[str] | None = None) -> pa.Table:
+        """Read one row group.
+
+        Args:
+            number: Its number over all files, from 0.
+            columns: Names of the columns; None for all.
+
+        Returns:
+            Its rows, with the columns of `SCHEMA` that were asked for.
+
+        Raises:
+            IndexError: There is no such row group.
+            DataError: It cannot be read, or holds invalid data.
+        """
+        if not 0 <= number < self.num_row_groups:
+            raise IndexError(f"row group {number} of {self.num_row_groups} in {self.path}")
+        ends = list(accumulate(self.row_groups))
+        at = bisect_right(ends, number)
+        filesystem, root = _filesystem(self.path)
+        name = f"{root}/{self.files[at]}"
+        try:
+            with _open_file(filesystem, name, self.path) as file:
+                table = file.read_row_group(
+                    number - ends[at] + self.row_groups[at], columns, use_threads=False
+                )
+            table.validate(full=True)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"unreadable Parquet ({error})", where=name, remedy=_REMEDY) from error
+        return table
+
+    def index(self) -> ChainIndex:
+        """Read the lengths and the numbers of labels of all chains, a row group at a time.
+
+        Raises:
+            DataError: A chain's `length` is not that of its labels.
+        """
+        lengths, labelled, groups = [], [], []
+        for number in range(self.num_row_groups):
+            table = self.read_row_group(number, ["length", "ss"])
+            length = table.column("length").to_numpy().astype(np.int32)
+            found, with_label = _count_labels(table.column("ss").combine_chunks())
+            if not np.array_equal(found, length):
+                raise DataError(
+                    "column 'length' differs from the labels",
+                    where=f"{self.path} row group {number}",
+                    remedy=_REMEDY,
+                )
+            lengths.append(length)
+            labelled.append(with_label)
+            groups.append(np.full(len(length), number, dtype=np.int32))
+        return ChainIndex(np.concatenate(lengths), np.concatenate(labelled), np.concatenate(groups))
+
+    def iter_records(self) -> Iterator[ProteinRecord]:
+        """Yield all chains in canonical row order, holding one row group."""
+        for number in range(self.num_row_groups):
+            table = self.read_row_group(number, ["id", "sequence", "ss", "source"])
+            for row in table.to_pylist():
+                yield ProteinRecord(row["id"], row["sequence"], row["ss"], row["source"])
+
+    def verify(self) -> None:
+        """Compute the content digest anew.
+
+        Raises:
+            DataError: It is not the one in `dataset.json`: the data were changed or damaged.
+        """
+        digest = ContentDigest()
+        for record in self.iter_records():
+            digest.add(record.id, record.sequence, record.ss)
+        found = digest.hexdigest(self.alphabet)
+        if found != self.digest:
+            raise DataError(
+                f"content digest {found} where dataset.json tells {self.digest}",
+                where=self.path,
+                remedy=_REMEDY,
+            )
+
+
+def _count_labels(
+    ss: pa.Array,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Lengths and numbers of non-`X` labels of a large_string array, from its buffers."""
+    ss = pa.concat_arrays([ss.cast(pa.large_string())])
+    _, offset_buffer, text = ss.buffers()
+    offsets = np.frombuffer(offset_buffer, dtype=np.int64)[ss.offset : ss.offset + len(ss) + 1]
+    letters = np.frombuffer(text, dtype=np.uint8)[offsets[0] : offsets[-1]]
+    seen = np.concatenate([[0], np.cumsum(letters != ord(UNLABELLED))])
+    ends = offsets - offsets[0]
+    return np.diff(ends).astype(np.int32), np.diff(seen[ends]).astype(np.int32)
+
+
+def _filesystem(path: str) -> tuple[pafs.FileSystem, str]:
+    try:
+        if "://" in path:
+            filesystem, root = pafs.FileSystem.from_uri(path)
+            return filesystem, root.rstrip("/")
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"unusable address ({error})", where=path, remedy="check the URI") from error
+    return pafs.LocalFileSystem(), path.rstrip("/") or "/"
+
+
+def _read_info(filesystem: pafs.FileSystem, root: str, where: str) -> dict[str, Any]:
+    try:
+        with filesystem.open_input_stream(f"{root}/{DATASET_FILE}") as file:
+            info = json.loads(file.read())
+    except FileNotFoundError as error:
+        raise DataError(
+            f"no data set: no {DATASET_FILE}", where=where, remedy="make one with 'liftray ingest'"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"unreadable {DATASET_FILE} ({error})", where=where, remedy=_REMEDY) from error
+    if not isinstance(info, dict) or info.get("format") != DATASET_FORMAT:
+        raise DataError(f"{DATASET_FILE} is not that of a LiftRay data set", where=where, remedy=_REMEDY)
+    if info.get("version") != DATASET_VERSION:
+        raise DataError(
+            f"data set version {info.get('version')}; this LiftRay reads {DATASET_VERSION}",
+            where=where,
+            remedy=_REMEDY,
+        )
+    wanted = {"alphabet": str, "digest": str, "num_chains": int}
+    wrong = [key for key, kind in wanted.items() if not isinstance(info.get(key), kind)]
+    if wrong or info["alphabet"] not in STATES:
+        key = wrong[0] if wrong else "alphabet"
+        raise DataError(f"{DATASET_FILE} has no valid {key!r}", where=where, remedy=_REMEDY)
+    return info
+
+
+def _list_files(filesystem: pafs.FileSystem, root: str, where: str) -> list[str]:
+    entries = filesystem.get_file_info(pafs.FileSelector(root))
+    names = sorted(entry.base_name for entry in entries if entry.base_name.endswith(".parquet"))
+    if not names:
+        raise DataError("no Parquet files beside dataset.json", where=where, remedy=_REMEDY)
+    return names
+
+
+def _open_file(filesystem: pafs.FileSystem, name: str, where: str) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(name, filesystem=filesystem)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"unreadable Parquet ({error})", where=name, remedy=_REMEDY) from error
+
+
+def _check_schema(schema: pa.Schema, alphabet: str, where: str) -> None:
+    for field in SCHEMA:
+        at = schema.get_field_index(field.name)
+        kind = schema.field(at).type if at >= 0 else "missing"
+        if kind != field.type:
+            raise DataError(f"column {field.name!r} is {kind}, not {field.type}", where=where, remedy=_REMEDY)
+    told = (schema.metadata or {}).get(ALPHABET_KEY, b"").decode("ascii", "replace")
+    if told != alphabet:
+        raise DataError(
+            f"labels are {told or 'of no named alphabet'} where dataset.json tells {alphabet}",
+            where=where,
+            remedy=_REMEDY,
+        )

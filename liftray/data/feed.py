@@ -1,0 +1,201 @@
+"""The feed: Ray Data turns a rank's share of the plan into packed batches.
+
+Invariant: what a rank receives is exactly its turns of the plan, in order, from the step where it starts; so a global
+step is the same set of chains on any number of ranks, and a resumed run goes on with the next step. One stream serves
+many epochs - after each epoch's training batches come the validation batches - so read-ahead never pauses.
+Flow: SplitIndex -> packing -> [this: Ray Data] -> worker.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from liftray.backbone.tokens import TokenTable
+from liftray.data import batch, labels, packing
+from liftray.data.batch import TRAIN, VALID, PackedBatch
+from liftray.data.index import Reader, SplitIndex
+
+# Items of one Ray Data execution at most: bounds the plan a worker holds, however many epochs are to come.
+_SEGMENT_ITEMS = 1_000_000
+_ROWS_PER_CALL = 16
+_PLAN_SCHEMA = pa.schema(
+    [
+        ("split", pa.string()),
+        ("epoch", pa.int32()),
+        ("step", pa.int32()),
+        ("micro", pa.int64()),
+        ("scored", pa.int64()),
+        ("items", pa.large_list(pa.int64())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class FeedSpec:
+    """All that the stream is a function of, beside rank and start.
+
+    Attributes:
+        train: Windows to train on.
+        valid: Windows to validate on after each epoch; may be empty.
+        tokens: The backbone's token table.
+        task: Alphabet of the labels that are fed.
+        ss3_map: How 9 states become 3.
+        seed: The run's seed.
+        budget: Most padded tokens of a micro-batch.
+        per_step: Micro-batches of a global step.
+    """
+
+    train: SplitIndex
+    valid: SplitIndex
+    tokens: TokenTable
+    task: str
+    ss3_map: str
+    seed: int
+    budget: int
+    per_step: int
+
+    def token_lengths(self, split: SplitIndex) -> npt.NDArray[np.int64]:
+        """Tokens of each window, special tokens included."""
+        return split.windows.lengths + self.tokens.num_prefix + self.tokens.num_suffix
+
+    def plan(self, epoch: int) -> packing.EpochPlan:
+        """The training plan of one epoch."""
+        return packing.plan_train(
+            self.token_lengths(self.train),
+            seed=self.seed,
+            epoch=epoch,
+            budget=self.budget,
+            per_step=self.per_step,
+            groups=self.train.window_groups,
+        )
+
+    def turns(self, ranks: int) -> int:
+        """Micro-batches of each rank in each global step: the gradient accumulation."""
+        return -(-self.per_step // ranks)
+
+
+class Feed:
+    """One rank's stream of packed batches.
+
+    Args:
+        spec: What is fed.
+        rank: This rank.
+        ranks: Number of ranks.
+    """
+
+    def __init__(self, spec: FeedSpec, rank: int, ranks: int) -> None:
+        self._spec, self._rank, self._ranks = spec, rank, ranks
+        self._valid_plan = packing.plan_in_order(spec.token_lengths(spec.valid), budget=spec.budget)
+
+    def plan_rows(self, epoch: int, start_step: int = 0) -> list[dict[str, Any]]:
+        """This rank's turns of one epoch, training then validation, as rows of item numbers."""
+        plan = self._spec.plan(epoch)
+        turns = packing.deal(plan.num_micro, plan.per_step, self._ranks, self._rank, start_step)
+        rows = []
+        for step, numbers in enumerate(turns.tolist(), start=start_step):
+            scored = int(self._spec.train.scored[plan.step(step)].sum())
+            rows.extend(_row(TRAIN, epoch, step, number, scored, plan.micro(number)) for number in numbers)
+        # Every rank validates equally often, so that ZeRO-3's gathers meet; the turns left over are empty.
+        valid = packing.deal(self._valid_plan.num_micro, self._ranks, self._ranks, self._rank)
+        for step, (number,) in enumerate(valid.tolist()):
+            rows.append(_row(VALID, epoch, step, number, 1, self._valid_plan.micro(number)))
+        return rows
+
+    def batches(self, epochs: int, start_epoch: int = 0, start_step: int = 0) -> Iterator[PackedBatch]:
+        """Stream packed batches from a place in the run to its last epoch.
+
+        Args:
+            epochs: Epochs of the whole run.
+            start_epoch: Epoch to begin in.
+            start_step: Global step of that epoch to begin with.
+
+        Yields:
+            Batches in the order of `plan_rows`.
+        """
+        rows: list[dict[str, Any]] = []
+        for epoch in range(start_epoch, epochs):
+            rows.extend(self.plan_rows(epoch, start_step if epoch == start_epoch else 0))
+            if sum(len(row["items"]) for row in rows) >= _SEGMENT_ITEMS or epoch == epochs - 1:
+                yield from self._run(pa.Table.from_pylist(rows, schema=_PLAN_SCHEMA))
+                rows = []
+
+    def _run(self, plan: pa.Table) -> Iterator[PackedBatch]:
+        import ray.data
+        from ray.data import ExecutionOptions
+        from ray.data.context import DataContext
+
+        context = DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        # Small blocks: a batch should reach the worker when it is ready, not when 128 MB of them are.
+        context.target_max_block_size = 1 << 20
+        dataset = ray.data.from_arrow(plan)
+        dataset.context.execution_options = ExecutionOptions(preserve_order=True)
+        gathered = dataset.map_batches(
+            Gather,
+            fn_constructor_args=(self._spec,),
+            batch_format="pyarrow",
+            batch_size=_ROWS_PER_CALL,
+            # A light actor: without CPUs of its own it starts on a cluster whose CPUs all train.
+            num_cpus=0,
+            concurrency=1,
+        )
+        for table in gathered.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=4):
+            yield from batch.from_arrow(table)
+
+
+class Gather:
+    """The Ray Data stage: reads chains, checks and tokenises them, and packs each plan row into one batch.
+
+    Args:
+        spec: What is fed.
+    """
+
+    def __init__(self, spec: FeedSpec) -> None:
+        self._spec = spec
+        self._splits = {TRAIN: spec.train, VALID: spec.valid}
+        self._readers = {name: Reader(split) for name, split in self._splits.items()}
+
+    def __call__(self, plan: pa.Table) -> pa.Table:
+        """Turn plan rows into batch rows, in order."""
+        return pa.Table.from_pylist([self.gather(row).row() for row in plan.to_pylist()], schema=batch.ROW_SCHEMA)
+
+    def gather(self, row: dict[str, Any]) -> PackedBatch:
+        """Pack the windows that one plan row names."""
+        windows = [self._window(row["split"], item) for item in row["items"]] or [self._nothing()]
+        return PackedBatch(
+            split=row["split"],
+            epoch=row["epoch"],
+            step=row["step"],
+            micro=row["micro"],
+            scored=row["scored"],
+            tokens_T=np.concatenate([tokens for tokens, _ in windows]),
+            labels_T=np.concatenate([codes for _, codes in windows]),
+            cu_lens=np.cumsum([0, *(len(tokens) for tokens, _ in windows)]),
+            items=np.array(row["items"], dtype=np.int64),
+        )
+
+    def _window(self, split: str, item: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        windows = self._splits[split].windows
+        sequence, ss, alphabet = self._readers[split].chain(int(windows.row[item]))
+        start, stop = int(windows.start[item]), int(windows.stop[item])
+        tokens = self._spec.tokens.encode(sequence[start:stop])
+        codes = np.full(len(tokens), labels.IGNORE_INDEX, dtype=np.int64)
+        left, right = int(windows.score_start[item]), int(windows.score_stop[item])
+        scored = labels.map_codes(labels.encode(ss[left:right], alphabet), alphabet, self._spec.task, self._spec.ss3_map)
+        first = self._spec.tokens.num_prefix + left - start
+        codes[first : first + len(scored)] = scored
+        return tokens, codes
+
+    def _nothing(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        # A rank with nothing to do still runs one residue that no label stands on: collectives must meet.
+        tokens = self._spec.tokens.encode("A")
+        return tokens, np.full(len(tokens), labels.IGNORE_INDEX, dtype=np.int64)
+
+
+def _row(split: str, epoch: int, step: int, number: int, scored: int, items: npt.NDArray[np.int64]) -> dict[str, Any]:
+    return {"split": split, "epoch": epoch, "step": step, "micro": number, "scored": scored, "items": items.tolist()}

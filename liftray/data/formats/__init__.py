@@ -1,0 +1,118 @@
+"""One reader a protein file format, each imported when it is first used.
+
+Invariant: whatever the format, `read` yields each record of a file once, as a ProteinRecord that passed
+validation or as a BadRecord. Flow: files -> [this] -> ingest.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from liftray.data.formats.names import is_structure
+from liftray.data.records import BadRecord, ProteinRecord
+from liftray.data.validate import check
+from liftray.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A format's reader by the name of its module.
+
+    Attributes:
+        module: Module in this package with `read(path, *, alphabet)`, and with `declared_alphabet(path)`
+            unless `alphabet` is given.
+        alphabet: The alphabet that every file of the format has, where it does not depend on the file.
+    """
+
+    module: str
+    alphabet: str | None = None
+
+    def __call__(self, path: Path, *, alphabet: str) -> Iterator[ProteinRecord | BadRecord]:
+        """Yield the records of one file as the format gives them, not yet validated."""
+        records: Iterator[ProteinRecord | BadRecord] = self._import("read")(path, alphabet=alphabet)
+        return records
+
+    def declared_alphabet(self, path: Path) -> str | None:
+        """The alphabet that format, header or file name tells; None where only the letters can tell."""
+        if self.alphabet:
+            return self.alphabet
+        told: str | None = self._import("declared_alphabet")(path)
+        return told
+
+    def _import(self, name: str) -> Any:
+        return getattr(import_module(f"{__name__}.{self.module}"), name)
+
+
+FORMATS: dict[str, Reader] = {
+    "three-line": Reader("three_line"),
+    "fasta": Reader("fasta"),
+    "netsurfp-csv": Reader("netsurfp_csv"),
+    "table": Reader("table"),
+    "structures": Reader("structures", alphabet="ss9"),
+    "parquet": Reader("parquet"),
+}
+
+
+def detect(path: Path) -> str:
+    """Name the format of a file or directory: see `sniff.detect`."""
+    from liftray.data.formats import sniff
+
+    return sniff.detect(path)
+
+
+def read(path: Path, *, format: str = "auto", alphabet: str) -> Iterator[ProteinRecord | BadRecord]:
+    """Yield the validated records of one file.
+
+    Args:
+        path: The file.
+        format: A key of `FORMATS`, or `auto`.
+        alphabet: The alphabet its labels must be in.
+
+    Yields:
+        Each record once, in file order.
+
+    Raises:
+        DataError: The file is missing, empty, unreadable or of no known format.
+    """
+    name = detect(path) if format == "auto" else format
+    for record in FORMATS[name](path, alphabet=alphabet):
+        yield check(record, alphabet, str(path))
+
+
+def expand(inputs: Sequence[str | Path], format: str = "auto") -> list[tuple[Path, str]]:
+    """Turn what a user names into files and their formats.
+
+    A directory gives its Parquet or its structure files, by name. The label file of a FASTA pair that is
+    named beside its sequences is read with them, not again by itself.
+
+    Raises:
+        DataError: Nothing was named, `format` is unknown, or an input is missing or of no known format.
+    """
+    if format not in (*FORMATS, "auto"):
+        raise DataError(f"unknown format {format!r}", remedy=f"use one of auto, {', '.join(FORMATS)}")
+    if not inputs:
+        raise DataError("no input files", remedy="name at least one")
+    paths = [Path(item) for item in inputs]
+    labels = _companions(paths)
+    files: list[tuple[Path, str]] = []
+    for path in paths:
+        if path.resolve() in labels:
+            continue
+        name = detect(path) if format == "auto" or path.is_dir() else format
+        files += [(file, name) for file in (_listing(path, name) if path.is_dir() else [path])]
+    return files
+
+
+def _companions(paths: list[Path]) -> set[Path]:
+    from liftray.data.formats.fasta import companions
+
+    return {other.resolve() for path in paths if path.is_file() for other in companions(path)}
+
+
+def _listing(path: Path, name: str) -> list[Path]:
+    entries = sorted(entry for entry in path.iterdir() if entry.is_file())
+    if name == "parquet":
+        return [entry for entry in entries if entry.name.endswith(".parquet")]
+    return [entry for entry in entries if is_structure(entry.name)]

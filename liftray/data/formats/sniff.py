@@ -1,0 +1,102 @@
+"""Telling a file's format from its name and first lines.
+
+Invariant: reads a bounded start of the file and never guesses: what fits no format is an error that names
+`--format`.
+"""
+
+from pathlib import Path
+
+from liftray.data.formats.columns import has_chains
+from liftray.data.formats.delimited import read_header
+from liftray.data.formats.fasta import companions
+from liftray.data.formats.lines import BrokenStreamError, first_bytes, no_records, read_lines
+from liftray.data.formats.names import is_structure
+from liftray.data.formats.netsurfp_csv import is_residue_form
+from liftray.errors import DataError
+
+# Enough for the first record and the next header, even where a long chain is wrapped; in characters.
+_START = 1 << 20
+
+
+def detect(path: Path) -> str:
+    """Name the format of an input.
+
+    Structures are told by extension, Parquet by its first bytes, the rest by the first lines: with `>` it is
+    FASTA if a label file stands beside it, the first header ends with `:sequence`, or the second header
+    repeats the first id; else three-line. A header with NetSurfP's columns is netsurfp-csv, with a sequence
+    and a label column a table.
+
+    Args:
+        path: A file, or a directory of Parquet or structure files.
+
+    Returns:
+        A key of `FORMATS`.
+
+    Raises:
+        DataError: It is missing, empty or of no known format.
+    """
+    if path.is_dir():
+        return _detect_directory(path)
+    magic = first_bytes(path)
+    if not magic:
+        raise no_records(path)
+    if is_structure(path.name):
+        return "structures"
+    if magic.startswith(b"PAR1"):
+        return "parquet"
+    if magic.startswith(b"ARROW1"):
+        raise DataError("an Arrow IPC (Feather) file", where=str(path), remedy="convert it to Parquet")
+    start = _first_lines(path)
+    if start[0].startswith(">"):
+        return _detect_headed(path, start)
+    return _detect_table(path)
+
+
+def _detect_directory(path: Path) -> str:
+    names = [entry.name for entry in path.iterdir() if entry.is_file()]
+    if any(name.endswith(".parquet") for name in names):
+        return "parquet"
+    if any(is_structure(name) for name in names):
+        return "structures"
+    remedy = "name the files themselves; a directory may hold Parquet or structure files"
+    raise DataError("a directory without Parquet or structure files", where=str(path), remedy=remedy)
+
+
+def _first_lines(path: Path) -> list[str]:
+    start: list[str] = []
+    size = 0
+    try:
+        for line in read_lines(path):
+            if line.text.strip():
+                start.append(line.text)
+            size += len(line.text) + 1
+            if size > _START and start:
+                break
+    except BrokenStreamError as broken:
+        if not start:
+            raise DataError(broken.detail, where=str(path), remedy="fetch the file again") from broken
+    if not start:
+        raise no_records(path)
+    return start
+
+
+def _detect_headed(path: Path, start: list[str]) -> str:
+    ids = [(line[1:].split(maxsplit=1) or [""])[0] for line in start if line.startswith(">")]
+    if ids[0].endswith(":sequence") or (len(ids) > 1 and ids[0] == ids[1]):
+        return "fasta"
+    return "fasta" if companions(path) else "three-line"
+
+
+def _detect_table(path: Path) -> str:
+    names = read_header(path).names
+    if (
+        is_residue_form(names)
+        or {"input", "dssp8"} <= set(names)
+        or {"sequence", "target", "set"} <= set(names)
+    ):
+        return "netsurfp-csv"
+    if has_chains(names):
+        return "table"
+    raise DataError(
+        "format not recognised", where=str(path), remedy="say which with --format, or add a header line"
+    )

@@ -1,0 +1,275 @@
+"""Protein files to one Parquet data set, with a quarantine for what could not be taken.
+
+Invariant: every record met is either one row or one line of `quarantine.jsonl`, and `out` is the whole new
+data set or what it was before. Memory: one row group, the readers' one record, and a few hundred bytes a
+chain (see `tally`). Flow: formats (read, validate) -> [this] -> Parquet -> dataset.
+
+Layout of `out`: `part-00000.parquet`, ... · `quarantine.jsonl` · `dataset.json` · `summary.json`.
+"""
+
+import json
+import platform
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from liftray.data import formats
+from liftray.data.alphabet import choose_alphabet
+from liftray.data.dataset import DATASET_FILE, DATASET_FORMAT, DATASET_VERSION
+from liftray.data.formats.fasta import companion
+from liftray.data.labels import STATES
+from liftray.data.records import ALPHABET_KEY, SCHEMA, BadRecord, ProteinRecord
+from liftray.data.tally import Tally
+from liftray.errors import DataError
+from liftray.files import new_directory, sha256_file, write_json
+
+QUARANTINE_FILE, SUMMARY_FILE = "quarantine.jsonl", "summary.json"
+
+_PACKAGES = ("liftray", "pyarrow", "numpy")
+
+
+def ingest(
+    inputs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    format: str = "auto",
+    alphabet: str | None = None,
+    on_error: Literal["quarantine", "fail"] = "quarantine",
+    row_group_size: int = 1024,
+    rows_per_file: int = 65_536,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, Any]:
+    """Read protein files and write them as one Parquet data set.
+
+    Args:
+        inputs: Files, or directories of Parquet or structure files.
+        out: Directory to write; an earlier LiftRay data set there is replaced in one step, anything else is
+            refused.
+        format: A key of `formats.FORMATS`, or `auto` to tell each file's format by itself.
+        alphabet: Alphabet of the labels; None to tell it (see `alphabet.choose_alphabet`). Labels are never
+            mapped.
+        on_error: `quarantine` bad records, or `fail` at the first.
+        row_group_size: Rows in a row group; what is held in memory.
+        rows_per_file: Rows in a part file, rounded up to whole row groups.
+        progress: Called with 1 for each record met.
+
+    Returns:
+        What `summary.json` holds: `out`, `alphabet_from` (`argument`, `declared`, `letters`), `seconds`, and
+        the alphabet, counts and sources of `dataset.json`.
+
+    Raises:
+        DataError: An input is missing, empty, of no known format or has no good record; the alphabet cannot
+            be told; `out` is something else; or, with `fail`, a record is bad. Nothing was written.
+    """
+    start = time.monotonic()
+    if on_error not in ("quarantine", "fail"):
+        raise DataError(f"unknown on_error {on_error!r}", remedy="use quarantine or fail")
+    target = _check_out(out)
+    files = formats.expand(inputs, format)
+    chosen, told_by = choose_alphabet(files, alphabet)
+    with new_directory(target) as folder:
+        tally = Tally(chosen)
+        with _Parts(folder, chosen, row_group_size, rows_per_file) as parts:
+            sources = [
+                _take(path, name, tally, parts, fail=on_error == "fail", progress=progress)
+                for path, name in files
+            ]
+        if not tally.num_chains:
+            raise _all_bad(files, tally, parts.first_bad)
+        info = _info(chosen, tally, sources)
+        write_json(folder / DATASET_FILE, info)
+        counts = {key: value for key, value in info.items() if key not in ("format", "version", "versions")}
+        summary = {"job": "ingest", "out": str(target), "alphabet_from": told_by, **counts}
+        summary["seconds"] = round(time.monotonic() - start, 3)
+        write_json(folder / SUMMARY_FILE, summary)
+    return summary
+
+
+def _check_out(out: str | Path) -> Path:
+    """Refuse a target unless it is new, empty, or an earlier data set with nothing else beside it."""
+    if "://" in str(out):
+        raise DataError("a remote address", where=str(out), remedy="write to a local directory and copy it")
+    path = Path(out)
+    if not path.exists():
+        return path
+    if not path.is_dir():
+        raise DataError("a file stands there", where=str(path), remedy="choose another --out")
+    names = {entry.name for entry in path.iterdir()}
+    if names and not _is_dataset(path):
+        raise _occupied(path, f"no LiftRay data set, and holds {min(names)!r}")
+    ours = {DATASET_FILE, QUARANTINE_FILE, SUMMARY_FILE}
+    foreign = sorted(name for name in names - ours if not re.fullmatch(r"part-\d+\.parquet", name))
+    if foreign:
+        raise _occupied(path, f"a data set that also holds {foreign[0]!r}")
+    return path
+
+
+def _is_dataset(path: Path) -> bool:
+    try:
+        info = json.loads((path / DATASET_FILE).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(info, dict) and info.get("format") == DATASET_FORMAT
+
+
+def _occupied(path: Path, what: str) -> DataError:
+    return DataError(
+        f"the output directory is {what}", where=str(path), remedy="choose another --out, or empty it"
+    )
+
+
+def _take(
+    path: Path,
+    format: str,
+    tally: Tally,
+    parts: "_Parts",
+    *,
+    fail: bool,
+    progress: Callable[[int], object] | None,
+) -> dict[str, Any]:
+    """Read one file to its end; returns its entry in `dataset.json`."""
+    taken = refused = 0
+    for record in _checked(path, format, tally):
+        if isinstance(record, BadRecord):
+            refused += 1
+            if fail:
+                raise _refusal(record)
+            tally.bad[record.reason] += 1
+            parts.write_bad(record)
+        else:
+            taken += 1
+            parts.write(record)
+        if progress:
+            progress(1)
+    source = {
+        "name": path.name,
+        "format": format,
+        "sha256": sha256_file(path),
+        "bytes": path.stat().st_size,
+        "chains": taken,
+        "quarantined": refused,
+    }
+    labels = companion(path, tally.alphabet) if format == "fasta" else None
+    return {**source, "labels": {"name": labels.name, "sha256": sha256_file(labels)}} if labels else source
+
+
+def _checked(path: Path, format: str, tally: Tally) -> Iterator[ProteinRecord | BadRecord]:
+    for record in formats.read(path, format=format, alphabet=tally.alphabet):
+        if isinstance(record, BadRecord):
+            yield record
+        else:
+            yield tally.add(record, str(path)) or record
+
+
+def _refusal(bad: BadRecord) -> DataError:
+    place = f"{bad.file} line {bad.line}" if bad.line else bad.file
+    name = f" ({bad.id})" if bad.id else ""
+    return DataError(
+        f"{bad.reason}: {bad.detail}{name}", where=place, remedy="mend it, or use --on-error quarantine"
+    )
+
+
+def _all_bad(files: list[tuple[Path, str]], tally: Tally, first: BadRecord | None) -> DataError:
+    where = ", ".join(str(path) for path, _ in files[:3]) + (", ..." if len(files) > 3 else "")
+    reasons = ", ".join(f"{reason} {count}" for reason, count in tally.bad.most_common(3))
+    example = f"; the first, at line {first.line}: {first.detail}" if first else ""
+    return DataError(
+        f"none of {tally.bad.total()} records can be taken as {tally.alphabet} ({reasons}{example})",
+        where=where,
+        remedy="check --format and --alphabet",
+    )
+
+
+def _info(alphabet: str, tally: Tally, sources: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "format": DATASET_FORMAT,
+        "version": DATASET_VERSION,
+        "alphabet": alphabet,
+        "states": STATES[alphabet],
+        **tally.info(),
+        "sources": sources,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+class _Parts:
+    """Writes rows to numbered Parquet files, a row group at a time, and bad records to the quarantine."""
+
+    def __init__(self, folder: Path, alphabet: str, row_group_size: int, rows_per_file: int) -> None:
+        if row_group_size < 1 or rows_per_file < 1:
+            raise DataError("row_group_size and rows_per_file must be at least 1")
+        self.first_bad: BadRecord | None = None
+        self._folder = folder
+        self._schema = SCHEMA.with_metadata({ALPHABET_KEY: alphabet.encode("ascii")})
+        self._row_group_size = row_group_size
+        self._groups_per_file = -(-rows_per_file // row_group_size)
+        self._rows: list[ProteinRecord] = []
+        self._writer: pq.ParquetWriter | None = None
+        self._groups = 0
+        self._quarantine = (folder / QUARANTINE_FILE).open("w", encoding="utf-8")
+
+    def __enter__(self) -> "_Parts":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._flush()
+        finally:
+            self._quarantine.close()
+            if self._writer:
+                self._writer.close()
+
+    def write(self, record: ProteinRecord) -> None:
+        self._rows.append(record)
+        if len(self._rows) == self._row_group_size:
+            self._flush()
+
+    def write_bad(self, bad: BadRecord) -> None:
+        self.first_bad = self.first_bad or bad
+        self._quarantine.write(json.dumps(asdict(bad), ensure_ascii=False) + "\n")
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        if self._groups % self._groups_per_file == 0:
+            self._next_file()
+        assert self._writer is not None
+        columns = [
+            [row.id for row in self._rows],
+            [row.sequence for row in self._rows],
+            [row.ss for row in self._rows],
+            [len(row.ss) for row in self._rows],
+            [row.source for row in self._rows],
+        ]
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+        self._groups += 1
+        self._rows.clear()
+
+    def _next_file(self) -> None:
+        if self._writer:
+            self._writer.close()
+        name = f"part-{self._groups // self._groups_per_file:05d}.parquet"
+        # Statistics of the text columns would repeat whole chains in the footer.
+        self._writer = pq.ParquetWriter(
+            self._folder / name,
+            self._schema,
+            compression="zstd",
+            use_dictionary=["source"],
+            write_statistics=["length"],
+        )

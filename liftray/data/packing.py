@@ -1,0 +1,165 @@
+"""The plan of an epoch: which chains form which micro-batch, which micro-batches a global step, and who runs them.
+
+Invariant: micro-batches and global steps are a function of (lengths, seed, epoch, budget) alone. The number of ranks
+decides only who runs what: every rank takes the same number of micro-batches, empty ones (weight zero) at the end of a
+step, and over all ranks each item comes up exactly once an epoch. Pure NumPy; [this] -> feed -> workers.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+EMPTY = -1  # The micro-batch number of a turn in which a rank has nothing to do.
+# Batches are formed inside pools of this many items: enough of them to find like lengths, few enough to stay random.
+_POOL = 2048
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """Micro-batches of one epoch in the order they are run.
+
+    Attributes:
+        items: (N,) item numbers, micro-batch after micro-batch.
+        offsets: (micro-batches + 1,) where each begins in `items`.
+        per_step: Micro-batches of a global step; the last step may have fewer.
+    """
+
+    items: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+    per_step: int
+
+    @property
+    def num_micro(self) -> int:
+        """Number of micro-batches."""
+        return len(self.offsets) - 1
+
+    @property
+    def num_steps(self) -> int:
+        """Number of global steps."""
+        return -(-self.num_micro // self.per_step)
+
+    def micro(self, number: int) -> npt.NDArray[np.int64]:
+        """Items of one micro-batch; none for EMPTY."""
+        if number == EMPTY:
+            return self.items[:0]
+        return self.items[self.offsets[number] : self.offsets[number + 1]]
+
+    def step(self, number: int) -> npt.NDArray[np.int64]:
+        """Items of one global step."""
+        first = number * self.per_step
+        last = min(first + self.per_step, self.num_micro)
+        return self.items[self.offsets[first] : self.offsets[last]]
+
+
+def plan_train(
+    lengths: npt.NDArray[np.integer],
+    *,
+    seed: int,
+    epoch: int,
+    budget: int,
+    per_step: int,
+    groups: npt.NDArray[np.integer] | None = None,
+    window_groups: int = 32,
+) -> EpochPlan:
+    """Shuffle items, gather like lengths within a budget of padded tokens, and shuffle the micro-batches.
+
+    Args:
+        lengths: (N,) tokens of each item, special tokens included.
+        seed: The run's seed.
+        epoch: Number of the epoch, from 0.
+        budget: Most padded tokens in a micro-batch; an item longer than that is alone in one.
+        per_step: Micro-batches of a global step.
+        groups: (N,) row group of each item. Items are shuffled within windows of shuffled row groups, so that a
+            reader holds a window and not the data set. None: one window.
+        window_groups: Row groups of a window.
+
+    Returns:
+        The plan of this epoch.
+    """
+    lengths = np.asarray(lengths, dtype=np.int64)
+    rng = np.random.default_rng((seed, epoch))
+    micro: list[npt.NDArray[np.int64]] = []
+    for window in _windows(len(lengths), groups, window_groups, rng):
+        batches = []
+        for start in range(0, len(window), _POOL):
+            pool = window[start : start + _POOL]
+            batches.extend(_fill(pool[np.argsort(lengths[pool], kind="stable")], lengths, budget))
+        micro.extend(batches[index] for index in rng.permutation(len(batches)))
+    return _plan(micro, per_step)
+
+
+def plan_in_order(lengths: npt.NDArray[np.integer], *, budget: int) -> EpochPlan:
+    """Gather items by length, longest first, for scoring: no shuffle, one micro-batch a step.
+
+    Args:
+        lengths: (N,) tokens of each item, special tokens included.
+        budget: Most padded tokens in a micro-batch.
+
+    Returns:
+        A plan that every item is in once.
+    """
+    lengths = np.asarray(lengths, dtype=np.int64)
+    return _plan(_fill(np.argsort(-lengths, kind="stable"), lengths, budget), per_step=1)
+
+
+def deal(num_micro: int, per_step: int, ranks: int, rank: int, start_step: int = 0) -> npt.NDArray[np.int64]:
+    """Give one rank its turns.
+
+    Args:
+        num_micro: Micro-batches of the epoch.
+        per_step: Micro-batches of a global step.
+        ranks: Number of ranks.
+        rank: Which rank.
+        start_step: First global step still to run.
+
+    Returns:
+        (steps, turns) micro-batch numbers, EMPTY where the rank has none; turns = ceil(per_step / ranks) for every
+        rank and every step, so that collectives meet.
+    """
+    steps = -(-num_micro // per_step)
+    turns = -(-per_step // ranks)
+    place = np.arange(turns) * ranks + rank
+    number = np.arange(start_step, max(steps, start_step))[:, None] * per_step + place
+    return np.where((place < per_step) & (number < num_micro), number, EMPTY)
+
+
+def padded_tokens(plan: EpochPlan, lengths: npt.NDArray[np.integer]) -> int:
+    """Tokens computed when each micro-batch is padded to its longest item."""
+    lengths = np.asarray(lengths, dtype=np.int64)
+    return sum(int(lengths[plan.micro(m)].max()) * len(plan.micro(m)) for m in range(plan.num_micro))
+
+
+def _windows(
+    count: int, groups: npt.NDArray[np.integer] | None, window_groups: int, rng: np.random.Generator
+) -> list[npt.NDArray[np.int64]]:
+    if groups is None:
+        return [rng.permutation(count)]
+    members = np.split(np.argsort(groups, kind="stable"), np.flatnonzero(np.diff(np.sort(groups))) + 1)
+    order = rng.permutation(len(members))
+    windows = []
+    for start in range(0, len(order), window_groups):
+        window = np.concatenate([members[index] for index in order[start : start + window_groups]])
+        windows.append(rng.permutation(window))
+    return windows
+
+
+def _fill(
+    ordered: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], budget: int
+) -> list[npt.NDArray[np.int64]]:
+    batches, start, longest = [], 0, 0
+    for end, item in enumerate(ordered.tolist()):
+        longest_with = max(longest, int(lengths[item]))
+        if end > start and longest_with * (end - start + 1) > budget:
+            batches.append(ordered[start:end])
+            start, longest_with = end, int(lengths[item])
+        longest = longest_with
+    if len(ordered) > start:
+        batches.append(ordered[start:])
+    return batches
+
+
+def _plan(micro: list[npt.NDArray[np.int64]], per_step: int) -> EpochPlan:
+    offsets = np.concatenate([[0], np.cumsum([len(items) for items in micro])]).astype(np.int64)
+    items = np.concatenate(micro) if micro else np.zeros(0, dtype=np.int64)
+    return EpochPlan(items=items, offsets=offsets, per_step=per_step)

@@ -1,0 +1,58 @@
+"""What one protein chain is on its way into Parquet, and what a refused one is.
+
+Invariant: every record that a reader meets ends as exactly one `ProteinRecord` or one `BadRecord`; nothing is
+dropped or repaired in silence. Flow: format readers -> [this] -> ingest -> Parquet.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("sequence", pa.large_string(), nullable=False),
+        pa.field("ss", pa.large_string(), nullable=False),
+        pa.field("length", pa.int32(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+    ]
+)
+ALPHABET_KEY = b"liftray.alphabet"
+
+
+@dataclass(frozen=True, slots=True)
+class ProteinRecord:
+    """One labelled chain.
+
+    Attributes:
+        id: The chain's name, unique within a data set.
+        sequence: One-letter residues, (L,) characters.
+        ss: One label a residue, (L,) characters; `X` where there is none.
+        source: Name of the file it came from.
+        line: Line in that file where the record starts, from 1; 0 where the format has no lines.
+    """
+
+    id: str
+    sequence: str
+    ss: str
+    source: str
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BadRecord:
+    """One record that could not be taken, as `quarantine.jsonl` tells it.
+
+    Attributes:
+        file: The file it stands in.
+        line: Line where the record starts, from 1; 0 where the format has no lines.
+        id: Its name, or "" where it has none.
+        reason: A short stable code such as `length-mismatch`.
+        detail: One sentence for a person.
+    """
+
+    file: str
+    line: int
+    id: str
+    reason: str
+    detail: str

@@ -1,0 +1,83 @@
+"""The feed's promises, proven on the pure plan."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from liftray.data import packing
+
+
+def _lengths(count: int, seed: int = 7) -> np.ndarray:
+    return np.random.default_rng(seed).integers(20, 514, size=count)
+
+
+@pytest.mark.parametrize("per_step", [1, 3, 8])
+def test_global_steps_do_not_depend_on_ranks_or_resume(per_step: int) -> None:
+    """1..16 ranks x every resume step x 3 epochs x 20 seeds: the same global steps, each item once."""
+    lengths = _lengths(97)
+    for seed in range(20):
+        for epoch in range(3):
+            plan = packing.plan_train(lengths, seed=seed, epoch=epoch, budget=1024, per_step=per_step)
+            assert np.array_equal(np.sort(plan.items), np.arange(97))
+            steps = [np.arange(s * per_step, min((s + 1) * per_step, plan.num_micro)) for s in range(plan.num_steps)]
+            assert np.array_equal(np.concatenate([plan.step(s) for s in range(plan.num_steps)]), plan.items)
+            for ranks in range(1, 17):
+                whole = [packing.deal(plan.num_micro, per_step, ranks, rank) for rank in range(ranks)]
+                assert {turns.shape for turns in whole} == {(plan.num_steps, -(-per_step // ranks))}
+                for step, wanted in enumerate(steps):
+                    run = np.concatenate([turns[step] for turns in whole])
+                    assert np.array_equal(np.sort(run[run != packing.EMPTY]), wanted)
+                for start in range(plan.num_steps + 1):
+                    for rank, turns in enumerate(whole):
+                        resumed = packing.deal(plan.num_micro, per_step, ranks, rank, start)
+                        assert np.array_equal(resumed, turns[start:])
+
+
+def test_epochs_and_seeds_differ() -> None:
+    lengths = _lengths(200)
+    plans = [
+        packing.plan_train(lengths, seed=seed, epoch=epoch, budget=2048, per_step=4).items.tolist()
+        for seed in range(3)
+        for epoch in range(3)
+    ]
+    assert len({tuple(plan) for plan in plans}) == 9
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(1, 600), min_size=1, max_size=120),
+    st.integers(64, 2048),
+    st.integers(0, 5),
+)
+def test_budget_holds_and_nothing_is_lost(lengths: list[int], budget: int, seed: int) -> None:
+    sizes = np.array(lengths)
+    groups = np.arange(len(sizes)) // 7
+    for plan in (
+        packing.plan_train(sizes, seed=seed, epoch=0, budget=budget, per_step=2),
+        packing.plan_train(sizes, seed=seed, epoch=0, budget=budget, per_step=2, groups=groups, window_groups=2),
+        packing.plan_in_order(sizes, budget=budget),
+    ):
+        assert np.array_equal(np.sort(plan.items), np.arange(len(sizes)))
+        for number in range(plan.num_micro):
+            items = plan.micro(number)
+            assert len(items) > 0
+            assert sizes[items].max() * len(items) <= budget or len(items) == 1
+
+
+def test_a_reader_needs_one_window_of_row_groups_at_a_time() -> None:
+    groups = np.arange(4000) // 50
+    plan = packing.plan_train(
+        _lengths(4000), seed=0, epoch=1, budget=4096, per_step=1, groups=groups, window_groups=8
+    )
+    last_use = {int(group): place for place, group in enumerate(groups[plan.items])}
+    first_use = {int(group): place for place, group in reversed(list(enumerate(groups[plan.items])))}
+    for place in range(0, 4000, 100):
+        open_groups = [g for g in last_use if first_use[g] <= place <= last_use[g]]
+        assert len(open_groups) <= 8
+
+
+def test_length_bucketing_keeps_padding_low() -> None:
+    lengths = np.random.default_rng(0).gamma(3.0, 80.0, size=3000).astype(int).clip(20, 513)
+    plan = packing.plan_train(lengths, seed=0, epoch=0, budget=8192, per_step=4)
+    assert packing.padded_tokens(plan, lengths) < 1.05 * lengths.sum()
