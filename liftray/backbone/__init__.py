@@ -1,0 +1,1 @@
+"""Pretrained protein language models: where they come from, how they are read, and where they are cut."""
