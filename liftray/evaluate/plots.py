@@ -1,0 +1,157 @@
+"""Pictures of a run: learning curve, confusion matrix, scores of the chains, the cartoon of one chain.
+
+Invariant: nothing global is touched (no pyplot, no rcParams), so plots can be drawn in any thread; the suffix
+of the path (.png, .svg) decides the format; the same data give the same PNG. Names of users are never read as
+TeX. Flow: scores -> [this] -> run directory, MLflow.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from liftray.errors import DataError
+from liftray.evaluate.cartoon import HELIX, STRAND, chain_cartoon
+
+__all__ = ["chain_cartoon", "chain_histogram", "confusion_matrix", "learning_curve"]
+
+_INK, _PALE, _GRID = "#222222", "#666666", "#E4E4E4"
+_BLUES = LinearSegmentedColormap.from_list("liftray", ["#FFFFFF", "#9CC9E6", STRAND, "#00324F"])
+
+
+def learning_curve(history: Sequence[Mapping[str, float]], path: str | Path, *, score: str = "q3") -> None:
+    """Training loss and validation score by epoch, the best epoch marked.
+
+    Args:
+        history: One row an epoch: `epoch`, `loss` (training, per labelled residue) and the score (fraction,
+            validation).
+        path: PNG or SVG file.
+        score: Key of the validation score.
+
+    Raises:
+        DataError: No epoch.
+    """
+    if not history:
+        raise DataError("no epoch to draw a learning curve of")
+    epochs = [row["epoch"] for row in history]
+    percent = [100 * row[score] for row in history]
+    figure = Figure(figsize=(7.2, 2.9), dpi=150, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, values, color, title in (
+        (left, [row["loss"] for row in history], HELIX, "training loss (nats a residue)"),
+        (right, percent, STRAND, f"validation {_title(score)} (%)"),
+    ):
+        _clean(axes)
+        axes.plot(epochs, values, color=color, linewidth=2, marker="o", markersize=4)
+        axes.set_title(title, size=10, loc="left", color=_INK, parse_math=False)
+        axes.set_xlabel("epoch", color=_PALE)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.margins(y=0.16)
+    best = int(np.argmax(percent))
+    right.plot(epochs[best], percent[best], marker="o", markersize=9, markerfacecolor="none", color=_INK)
+    right.annotate(
+        f"best {percent[best]:.2f}", (epochs[best], percent[best]), (0, 9), textcoords="offset points",
+        ha="center" if 0 < best < len(epochs) - 1 else "right" if best else "left", size=8, color=_INK,
+    )  # fmt: skip
+    _save(figure, path)
+
+
+def confusion_matrix(scores: Mapping[str, Any], path: str | Path, *, title: str = "") -> None:
+    """True against predicted states: colour and per cent of the true state's residues, and the count.
+
+    Args:
+        scores: What `score_set` returns.
+        path: PNG or SVG file.
+        title: Above the matrix, such as the set's name.
+    """
+    states = scores["confusion"]["states"]
+    counts_CC = np.array(scores["confusion"]["counts"], dtype=float)
+    share_CC = counts_CC / np.maximum(counts_CC.sum(axis=1, keepdims=True), 1)
+    side = 1.4 + 0.62 * len(states)
+    figure = Figure(figsize=(side + 0.8, side), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(100 * share_CC, cmap=_BLUES, vmin=0, vmax=100)
+    for row, column in np.ndindex(*counts_CC.shape):
+        if counts_CC[row, column]:
+            color = "white" if share_CC[row, column] > 0.45 else _INK
+            share, count = f"{100 * share_CC[row, column]:.0f}", f"{int(counts_CC[row, column]):,}"
+            axes.text(column, row - 0.12, share, ha="center", va="center", size=10, color=color)
+            axes.text(column, row + 0.25, count, ha="center", va="center", size=5.5, color=color)
+    names = [f"{int(n):,}   {s}" for s, n in zip(states, counts_CC.sum(axis=1), strict=True)]
+    axes.set_yticks(range(len(states)), names)
+    axes.set_xticks(range(len(states)), list(states))
+    axes.set_xlabel("predicted", color=_PALE)
+    axes.set_ylabel("true (residues, state)", color=_PALE)
+    axes.set_title(title, size=10, loc="left", color=_INK, parse_math=False)
+    axes.tick_params(length=0, labelcolor=_INK)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(len(states) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(states) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="minor", length=0)
+    bar = figure.colorbar(image, ax=axes, shrink=0.75, aspect=28)
+    bar.set_label("% of true state", color=_PALE, size=8)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=7, length=0)
+    _save(figure, path)
+
+
+def chain_histogram(values_N: npt.ArrayLike, path: str | Path, *, score: str = "q3", title: str = "") -> None:
+    """How the score spreads over the chains of a set.
+
+    Args:
+        values_N: (N,) fractions, such as the `q3` column of `per_protein`; NaN (no label) is left out.
+        path: PNG or SVG file.
+        score: What the values are.
+        title: Above the plot, such as the set's name.
+
+    Raises:
+        DataError: No chain with a score.
+    """
+    percent_N = 100 * np.asarray(values_N, dtype=float)
+    percent_N = percent_N[~np.isnan(percent_N)]
+    if not percent_N.size:
+        raise DataError("no scored chain to draw a histogram of")
+    figure = Figure(figsize=(5.2, 2.9), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    _clean(axes)
+    low = min(20, int(percent_N.min() // 10 * 10))
+    axes.hist(
+        percent_N, bins=list(range(low, 101, 4 if low == 20 else 5)), color=STRAND, alpha=0.85, rwidth=0.92
+    )
+    mean, worst = percent_N.mean(), percent_N.min()
+    axes.axvline(mean, color=HELIX, linewidth=1.8)
+    axes.text(
+        mean + 0.01 * (100 - low), 0.98, f"mean {mean:.1f}", transform=axes.get_xaxis_transform(),
+        va="top", size=8, color=HELIX,
+    )  # fmt: skip
+    axes.set_xlim(low, 100)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(y=0.2)
+    axes.set_xlabel(f"{_title(score)} of a chain (%)", color=_PALE)
+    axes.set_ylabel("chains", color=_PALE)
+    text = f"{title}  ({percent_N.size:,} chains, worst {worst:.1f})".strip()
+    axes.set_title(text, size=10, loc="left", color=_INK, parse_math=False)
+    _save(figure, path)
+
+
+def _title(score: str) -> str:
+    return score[0].upper() + score[1:].replace("_", " ")
+
+
+def _clean(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_PALE)
+    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_PALE, labelsize=8)
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    figure.savefig(path, metadata={"Date": None} if str(path).endswith(".svg") else None)
