@@ -1,0 +1,1 @@
+"""Adapters, heads and losses on top of the cut."""

@@ -1,0 +1,1 @@
+"""Distributed adapter fine-tuning with Ray Train and DeepSpeed."""

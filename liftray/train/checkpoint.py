@@ -1,0 +1,100 @@
+"""Checkpoints of the trained parameters: safetensors and JSON, nothing of the backbone, no pickle.
+
+Invariant: a checkpoint is whole or refused: `state.json` is written last and holds the sha256 of every other file.
+Flow: worker -> [this] -> Ray Train's storage -> a resumed worker, or the bundle.
+
+It holds the current weights with Adam's moments (to go on from) and the best weights so far (to end with), so the
+newest checkpoint alone is enough to finish a run. Any number of workers and any ZeRO stage reads it.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from liftray import files
+from liftray.errors import DataError
+
+_TENSORS = ("weights", "moments", "best")
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        epoch: Epoch to go on with, from 0.
+        step: Global step of that epoch to go on with.
+        global_step: Optimizer steps taken.
+        best_score: Best validation score so far.
+        best_epoch: Epoch it was reached in; -1 before the first.
+        history: One record an epoch done.
+        step_losses: Mean loss of every global step taken.
+        epoch_seconds: Training time spent in the unfinished epoch.
+        finished: Whether the run came to its end.
+        config_digest: Digest of the settings that a resumed run must share.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    global_step: int = 0
+    best_score: float = -1.0
+    best_epoch: int = -1
+    history: list[dict[str, Any]] = field(default_factory=list)
+    step_losses: list[float] = field(default_factory=list)
+    epoch_seconds: float = 0.0
+    finished: bool = False
+    config_digest: str = ""
+
+
+@dataclass
+class Checkpoint:
+    """A checkpoint in memory.
+
+    Attributes:
+        progress: How far the run has come.
+        weights: Trained weights by name, float32.
+        moments: Adam's moments by `NAME/exp_avg` and `NAME/exp_avg_sq`.
+        best: Trained weights of the best epoch so far.
+    """
+
+    progress: Progress
+    weights: dict[str, Tensor]
+    moments: dict[str, Tensor]
+    best: dict[str, Tensor]
+
+
+def save(checkpoint: Checkpoint, directory: Path) -> None:
+    """Write a checkpoint into an empty directory."""
+    for name in _TENSORS:
+        tensors = {key: value.contiguous() for key, value in getattr(checkpoint, name).items()}
+        save_file(tensors, directory / f"{name}.safetensors")
+    digests = {f"{name}.safetensors": files.sha256_file(directory / f"{name}.safetensors") for name in _TENSORS}
+    files.write_json(directory / "state.json", {"progress": asdict(checkpoint.progress), "sha256": digests})
+
+
+def load(directory: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        DataError: A file is missing or its bytes are not those that were written.
+    """
+    try:
+        state = json.loads((directory / "state.json").read_text())
+        digests = {name: files.sha256_file(directory / name) for name in state["sha256"]}
+    except (OSError, ValueError, KeyError) as error:
+        raise _damaged(directory, str(error)) from error
+    for name, digest in state["sha256"].items():
+        if digests[name] != digest:
+            raise _damaged(directory, f"{name} has changed since it was written")
+    tensors = {name: load_file(directory / f"{name}.safetensors") for name in _TENSORS}
+    return Checkpoint(progress=Progress(**state["progress"]), **tensors)
+
+
+def _damaged(directory: Path, why: str) -> DataError:
+    return DataError(
+        f"damaged checkpoint ({why})", where=str(directory), remedy="remove it, or start anew with train.resume=false"
+    )

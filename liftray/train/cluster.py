@@ -1,0 +1,90 @@
+"""Joining a Ray cluster, or starting one of this job's own.
+
+Invariant: a job that starts a cluster of its own stops it; one that joins a cluster leaves it as it was.
+"""
+
+import logging
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from liftray.config import Settings
+from liftray.errors import ClusterError
+from liftray.progress import say
+
+# What Ray needs for its own light actors beside the workers.
+_SPARE_CPUS = 1
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[None]:
+    """Be connected to Ray while the block runs.
+
+    Args:
+        settings: `run.ray_address`, else RAY_ADDRESS, else a cluster of this job's own with CPUs enough for the
+            workers that `scaling` and `search` ask for.
+
+    Raises:
+        ClusterError: The address does not answer or refuses the token, or the cluster is too small.
+    """
+    import ray
+
+    if ray.is_initialized():
+        _check_size(settings)
+        yield
+        return
+    address = settings.run.ray_address or os.environ.get("RAY_ADDRESS")
+    options = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
+    if address:
+        _reach(address)
+        try:
+            ray.init(address=address, **options)
+        except Exception as error:  # Ray raises many kinds here; each means the same to the user.
+            raise _unreachable(address, error) from error
+        say(f"ray: joined {address}")
+    else:
+        wanted = math.ceil(settings.scaling.num_workers * settings.scaling.cpus_per_worker)
+        cpus = max(os.cpu_count() or 1, (wanted + _SPARE_CPUS) * settings.search.max_concurrent)
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
+        say(f"ray: started a cluster of this job's own ({cpus} CPUs to Ray)")
+    try:
+        _check_size(settings)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Fail in a second where nothing listens: Ray itself would try for half a minute."""
+    import socket
+
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto" or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError as error:
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str, error: Exception) -> ClusterError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ClusterError(
+        f"no Ray cluster answers at {address} ({reason})",
+        remedy="check run.ray_address or RAY_ADDRESS and the token (cluster/README.md), or unset it to run locally",
+    )
+
+
+def _check_size(settings: Settings) -> None:
+    import ray
+
+    have = ray.cluster_resources()
+    scaling = settings.scaling
+    wanted = {"CPU": scaling.num_workers * scaling.cpus_per_worker, "GPU": float(scaling.num_workers * scaling.use_gpu)}
+    for kind, amount in wanted.items():
+        if amount > have.get(kind, 0.0):
+            raise ClusterError(
+                f"{scaling.num_workers} workers want {amount:g} {kind}s and the Ray cluster has {have.get(kind, 0):g}",
+                remedy="lower scaling.num_workers or scaling.cpus_per_worker, or add nodes",
+            )

@@ -1,0 +1,166 @@
+"""DeepSpeed around a tagger, and its state as plain tensors by name.
+
+Invariant: the trained state (float32 weights, Adam moments, step count) reads and writes the same under ZeRO 0, 1, 2
+and 3 and on any number of ranks, so a checkpoint belongs to the run and not to its layout.
+
+DeepSpeed runs in its float32 mode whatever the backbone's precision: the frozen weights may lie in bfloat16 (autocast
+computes in it), the trained ones are float32. So the four stages take the same steps, to rounding.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from liftray.adapt.tagger import Tagger
+from liftray.config import Settings
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class Engine:
+    """A tagger under DeepSpeed.
+
+    Args:
+        tagger: The model, trained parameters in float32, holding the weights to go on from.
+        settings: ZeRO stage, AdamW, clipping.
+        accumulation: Micro-batches of one rank in a global step.
+        ranks: Number of ranks.
+        device: Where this rank computes.
+    """
+
+    def __init__(self, tagger: Tagger, settings: Settings, accumulation: int, ranks: int, device: torch.device) -> None:
+        import deepspeed
+
+        self._stage = settings.zero.stage
+        self._scale = float(ranks * accumulation)
+        self._parameters = tagger.trained()
+        self.device = device
+        optimizer = torch.optim.AdamW(_groups(self._parameters, settings.train.weight_decay), lr=settings.train.lr)
+        self._deepspeed, self._optimizer, _, _ = deepspeed.initialize(
+            model=tagger,
+            optimizer=optimizer,
+            config=_config(settings, accumulation),
+            dist_init_required=False,
+        )
+
+    @property
+    def module(self) -> nn.Module:
+        """The model to call: through DeepSpeed, so that ZeRO-3 can gather."""
+        return self._deepspeed
+
+    def backward(self, loss_share: Tensor) -> None:
+        """Add the gradient of one micro-batch.
+
+        Args:
+            loss_share: Its loss sum over the labelled residues of the whole global step. DeepSpeed averages over
+                ranks and accumulation; the factor here makes that the sum that a mean over residues needs.
+        """
+        self._deepspeed.backward(loss_share * self._scale)
+
+    def step(self, lr: float) -> None:
+        """End a micro-batch; at the end of a global step the optimizer moves with this learning rate."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        self._deepspeed.step()
+
+    def weights(self) -> dict[str, Tensor]:
+        """Trained weights in float32 on the CPU; every rank must call it."""
+        return {name: self._full(parameter, None) for name, parameter in self._parameters.items()}
+
+    def moments(self) -> dict[str, Tensor]:
+        """Adam's moments as `NAME/exp_avg` and `NAME/exp_avg_sq` on the CPU; every rank must call it."""
+        self._ensure_state()
+        return {
+            f"{name}/{key}": self._full(parameter, key)
+            for name, parameter in self._parameters.items()
+            for key in MOMENTS
+        }
+
+    def load_moments(self, moments: dict[str, Tensor], steps: int) -> None:
+        """Put Adam's state back; the weights were loaded into the tagger before DeepSpeed took it.
+
+        Args:
+            moments: By `NAME/exp_avg` and `NAME/exp_avg_sq`.
+            steps: Optimizer steps taken so far (Adam's bias correction).
+        """
+        from deepspeed.utils import safe_set_full_optimizer_state, safe_set_local_optimizer_state
+
+        self._ensure_state(steps)
+        for name, parameter in self._parameters.items():
+            for key in MOMENTS:
+                value = moments[f"{name}/{key}"].to(self.device)
+                if self._stage == 0:
+                    self._optimizer.state[parameter][key].copy_(value)
+                elif self._stage == 3:
+                    # The setter of whole values fails where a size is no multiple of the number of ranks.
+                    safe_set_local_optimizer_state(parameter, _own_part(parameter, value), key)
+                else:
+                    safe_set_full_optimizer_state(parameter, value, key)
+
+    def _full(self, parameter: nn.Parameter, key: str | None) -> Tensor:
+        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+        if self._stage == 0:
+            value = parameter if key is None else self._optimizer.state[parameter][key]
+        elif key is None:
+            value = safe_get_full_fp32_param(parameter)
+        else:
+            value = safe_get_full_optimizer_state(parameter, key)
+        return value.detach().float().cpu().clone()
+
+    def _ensure_state(self, steps: int | None = None) -> None:
+        """Make Adam's state where the first step has not made it yet, and set its step count."""
+        from deepspeed.utils import lazy_init_hp_params_optimizer_state
+
+        inner = self._optimizer if self._stage == 0 else self._optimizer.optimizer
+        for flat in self._flat_parameters():
+            state = inner.state[flat]
+            for key in MOMENTS:
+                state.setdefault(key, torch.zeros_like(flat, memory_format=torch.preserve_format))
+            if steps is not None or "step" not in state:
+                state["step"] = torch.tensor(float(steps or 0))
+        if self._stage in (1, 2):
+            # DeepSpeed links its parameters to this state after the first group's first step, when the state of the
+            # other groups does not exist yet, and never again.
+            for parameters, flat in zip(self._optimizer.bit16_groups, self._flat_parameters(), strict=True):
+                lazy_init_hp_params_optimizer_state(parameters, flat, inner.state)
+
+    def _flat_parameters(self) -> list[Tensor]:
+        if self._stage == 0:
+            return list(self._parameters.values())
+        if self._stage == 3:
+            return list(self._optimizer.fp32_partitioned_groups_flat)
+        return list(self._optimizer.single_partition_of_fp32_groups)
+
+
+def _own_part(parameter: nn.Parameter, value: Tensor) -> Tensor:
+    """This rank's part of a value that ZeRO-3 holds in equal, zero-padded parts."""
+    import torch.distributed as dist
+
+    size = parameter.ds_tensor.ds_numel
+    flat = value.flatten()
+    padded = nn.functional.pad(flat, (0, size * dist.get_world_size() - flat.numel()))
+    return padded.narrow(0, size * dist.get_rank(), size)
+
+
+def _groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Decay matrices only: none on biases and norms."""
+    matrices = [parameter for parameter in parameters.values() if parameter.ndim > 1]
+    vectors = [parameter for parameter in parameters.values() if parameter.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def _config(settings: Settings, accumulation: int) -> dict[str, Any]:
+    return {
+        # The real batch size is the plan's; DeepSpeed only multiplies this for its own books.
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": accumulation,
+        "gradient_clipping": settings.train.grad_clip,
+        "zero_optimization": {"stage": settings.zero.stage},
+        # torch's AdamW is not on DeepSpeed's list of tested optimizers, and its own CPU Adam would be compiled.
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 10**9,
+    }

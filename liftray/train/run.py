@@ -1,0 +1,263 @@
+"""The main job: protein data sets in, a registered adapter model out.
+
+Invariant: everything that can be refused is refused before the run directory exists; from then on a killed run goes on
+with the same command, in the same MLflow run. Read on in `launch`, `worker` and `step`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from liftray import files
+from liftray.adapt.tagger import TaggerSettings
+from liftray.config import Settings
+from liftray.data.dataset import ProteinDataset
+from liftray.errors import ConfigError
+from liftray.evaluate import baselines, report
+from liftray.evaluate.chains import PredictedSet
+from liftray.evaluate.run import compare_sets, labelled_chains, leakage_of, predict_sets, score_sets
+from liftray.predict import bundle
+from liftray.predict.predictor import Predictor
+from liftray.progress import say
+from liftray.track import runs, versions
+from liftray.train import cluster, launch
+from liftray.train.checkpoint import Checkpoint
+from liftray.train.pictures import draw
+from liftray.train.reporter import Reporter, follow
+
+SUMMARY, RUN_FILE, BUNDLE, FROZEN = "summary.json", "run.json", "bundle", "frozen"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came out of Ray Train.
+
+    Attributes:
+        prepared: What the run was made of.
+        checkpoint: The last checkpoint, which holds the best weights.
+        predictor: The best weights, ready to predict.
+    """
+
+    prepared: launch.Prepared
+    checkpoint: Checkpoint
+    predictor: Predictor
+
+
+def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any]:
+    """Train, evaluate, log and register as the settings say.
+
+    Args:
+        settings: The run's settings.
+        parent_run_id: The MLflow run of the search that this run is a trial of.
+
+    Returns:
+        What `summary.json` holds.
+
+    Raises:
+        InputError: Something the user gave is at fault; nothing was written.
+    """
+    prepared = launch.prepare(settings)
+    say(prepared.backbone.describe())
+    uri = runs.check(settings.tracking.uri)
+    run_dir = Path(settings.run.dir).resolve()
+    with cluster.connected(settings), _sole_user(run_dir):
+        run_id = _earlier_run(run_dir, settings, uri)
+        with runs.start_run(settings, run_id=run_id, parent_run_id=parent_run_id) as run:
+            files.write_json(run_dir / RUN_FILE, {"run_id": run.run_id, "tracking_uri": uri})
+            _log_data(run, settings)
+            trained = _fit(prepared, run_dir, settings, Reporter(uri, run.run_id, run_dir), "train")
+            frozen = _fit_frozen(settings, run_dir, uri)
+            return _finish(settings, run, run_dir, trained, frozen)
+
+
+def _fit(
+    prepared: launch.Prepared, run_dir: Path, settings: Settings, reporter: Reporter, title: str
+) -> Trained:
+    with follow(run_dir, settings.train.epochs, title):
+        saved = launch.fit(prepared, run_dir, [reporter])
+    model = bundle.assemble(
+        prepared.backbone, TaggerSettings.of(settings), settings.backbone.dtype, saved.best
+    )
+    return Trained(prepared, saved, Predictor(model, {"ss3_map": settings.ss3_map}))
+
+
+def _fit_frozen(settings: Settings, run_dir: Path, uri: str) -> Trained | None:
+    """The frozen backbone with the same head, trained with the same care: what the adapters must beat."""
+    if FROZEN not in settings.evaluate.baselines or settings.method == "features":
+        return None
+    plain = settings.replace({"method": "features"})
+    directory = run_dir / "baselines" / FROZEN
+    directory.mkdir(parents=True, exist_ok=True)
+    return _fit(launch.prepare(plain), directory, plain, Reporter(uri, None, directory), "frozen baseline")
+
+
+def _finish(
+    settings: Settings, run: runs.Run, run_dir: Path, trained: Trained, frozen: Trained | None
+) -> dict[str, Any]:
+    sets = _sets(settings)
+    predicted = predict_sets(trained.predictor, sets, settings.ss3_map)
+    rivals = _rivals(settings, sets, frozen)
+    score = {"seed": settings.train.seed, "resamples": settings.evaluate.resamples}
+    metrics = score_sets(predicted, **score)  # type: ignore[arg-type]
+    beside = {name: score_sets(rival, **score) for name, rival in rivals.items()}  # type: ignore[arg-type]
+    paired = {name: compare_sets(predicted, rival, **score) for name, rival in rivals.items()}  # type: ignore[arg-type]
+    leaks = leakage_of(list(settings.data.train.values()), sets)
+    details = {
+        "data": _digests(settings),
+        "metrics": metrics,
+        "leakage": leaks,
+        "run_id": run.run_id,
+    }
+    model = trained.predictor.tagger
+    info = bundle.save(model, run_dir / BUNDLE, settings.backbone.source, details)  # type: ignore[arg-type]
+    evaluation = run_dir / "evaluation"
+    evaluation.mkdir(exist_ok=True)
+    report.write_metrics(evaluation / "metrics.json", metrics, baselines=beside, leakage=leaks, paired=paired)
+    _write_chains(evaluation, predicted)
+    draw(run_dir / "plots", trained.checkpoint.progress.history, metrics, predicted)
+    registered = _register(settings, run, run_dir, metrics, beside)
+    summary = {
+        "run_id": run.run_id,
+        "model_uri": registered.get("model_uri", registered["bundle_uri"]),
+        "bundle": str(run_dir / BUNDLE),
+        "backbone": trained.prepared.backbone.as_dict(),
+        "train": _effort(trained),
+        "parameters": info["parameters"],
+        "metrics": metrics,
+        "baselines": beside,
+        "paired": paired,
+        "leakage": leaks,
+        "tracking_uri": runs.check(settings.tracking.uri),
+        "run_dir": str(run_dir),
+    }
+    files.write_json(run_dir / SUMMARY, summary)
+    return summary
+
+
+def _sets(settings: Settings) -> dict[str, str]:
+    """Name -> path of every set that is scored: validation sets as `valid`, or `valid/NAME` if several."""
+    valid = settings.data.valid
+    named = {f"valid/{name}": path for name, path in valid.items()} if len(valid) > 1 else {}
+    only = {"valid": next(iter(valid.values()))} if len(valid) == 1 else {}
+    return {**only, **named, **settings.data.test}
+
+
+def _rivals(
+    settings: Settings, sets: Mapping[str, str], frozen: Trained | None
+) -> dict[str, dict[str, PredictedSet]]:
+    found: dict[str, dict[str, PredictedSet]] = {}
+    asked, task, ss3_map = settings.evaluate.baselines, settings.task, settings.ss3_map
+
+    def chains_of_training() -> Iterator[tuple[str, Any]]:
+        for path in settings.data.train.values():
+            for _, sequence, codes in labelled_chains(ProteinDataset.open(path), task, ss3_map):
+                yield sequence, codes
+
+    makers = {
+        "majority": lambda: baselines.majority(chains_of_training(), task),
+        "windowed_linear": lambda: baselines.windowed_linear(chains_of_training(), task, seed=settings.train.seed),
+    }
+    for name, make in makers.items():
+        if name in asked:
+            baseline = make()
+            found[name] = {
+                label: baselines.predict_set(
+                    baseline, labelled_chains(ProteinDataset.open(path), task, ss3_map), ss3_map
+                )
+                for label, path in sets.items()
+            }
+    if frozen is not None:
+        found[FROZEN] = predict_sets(frozen.predictor, sets, ss3_map)
+    return found
+
+
+def _register(
+    settings: Settings,
+    run: runs.Run,
+    run_dir: Path,
+    metrics: Mapping[str, Any],
+    beside: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    for name, scores in metrics.items():
+        run.log_scores(name if name.startswith("valid") else f"test/{name}", scores)
+    for baseline, scored in beside.items():
+        for name, scores in scored.items():
+            run.log_scores(f"baseline/{baseline}/{name}", scores)
+    run.log_artifacts(run_dir / "plots", "plots")
+    run.log_artifacts(run_dir / "evaluation", "evaluation")
+    return versions.register(run_dir / BUNDLE, run.run_id, run.uri, settings.registry.name, metrics)
+
+
+def _write_chains(evaluation: Path, predicted: Mapping[str, PredictedSet]) -> None:
+    """One table a set; the gates compare two versions chain by chain on those of the validation sets."""
+    import pyarrow.parquet as pq
+
+    for name, chains in predicted.items():
+        split, _, rest = name.partition("/")
+        folder, file = ("valid", rest or "valid") if split == "valid" else ("test", name)
+        (evaluation / folder).mkdir(exist_ok=True)
+        pq.write_table(report.per_protein(chains), evaluation / folder / f"{file}.parquet")
+
+
+def _effort(trained: Trained) -> dict[str, Any]:
+    history = trained.checkpoint.progress.history
+    seconds = sum(record["train/seconds"] for record in history)
+    seen = int(trained.prepared.feed.train.windows.lengths.sum()) * len(history)
+    return {
+        "epochs": len(history),
+        "best_epoch": trained.checkpoint.progress.best_epoch + 1,
+        "steps": trained.checkpoint.progress.global_step,
+        "residues": seen,
+        "seconds": round(seconds, 3),
+        "residues_per_s": round(seen / seconds, 1),
+        "step_losses": trained.checkpoint.progress.step_losses,
+    }
+
+
+def _digests(settings: Settings) -> dict[str, dict[str, str]]:
+    return {
+        split: {name: ProteinDataset.open(path).digest for name, path in paths.items()}
+        for split, paths in _splits(settings).items()
+    }
+
+
+def _splits(settings: Settings) -> dict[str, dict[str, str]]:
+    return {"train": settings.data.train, "valid": settings.data.valid, "test": settings.data.test}
+
+
+def _log_data(run: runs.Run, settings: Settings) -> None:
+    for split, digests in _digests(settings).items():
+        for name, digest in digests.items():
+            run.log_dataset(split, name, digest, _splits(settings)[split][name])
+
+
+def _earlier_run(run_dir: Path, settings: Settings, uri: str) -> str | None:
+    """The MLflow run to go on with: that of this directory, if it is resumed and in the same store."""
+    file = run_dir / RUN_FILE
+    if not settings.train.resume or not file.exists():
+        return None
+    earlier = json.loads(file.read_text())
+    finished = (run_dir / SUMMARY).exists()
+    return earlier["run_id"] if earlier["tracking_uri"] == uri and not finished else None
+
+
+@contextmanager
+def _sole_user(run_dir: Path) -> Iterator[None]:
+    """Keep a second run out of a run directory in use."""
+    import filelock
+
+    run_dir.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(run_dir / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise ConfigError(
+            "another run is at work", where=str(run_dir), remedy="wait for it, or use another run.dir"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
