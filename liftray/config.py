@@ -25,11 +25,15 @@ class _Section(BaseModel):
 class DataSettings(_Section):
     """Which Parquet data sets to use, by name."""
 
-    train: dict[str, str] = Field(default={}, description="training sets: name -> directory of a Parquet data set")
+    train: dict[str, str] = Field(
+        default={}, description="training sets: name -> directory of a Parquet data set"
+    )
     valid: dict[str, str] = Field(default={}, description="validation sets; all selection uses these")
     test: dict[str, str] = Field(default={}, description="test sets; scored once, at the end")
     max_length: int = Field(
-        default=511, ge=16, description="a longer chain is cut into overlapping windows of at most this many residues"
+        default=511,
+        ge=16,
+        description="a longer chain is cut into overlapping windows of at most this many residues",
     )
 
 
@@ -42,7 +46,8 @@ class BackboneSettings(_Section):
         description="first reachable wins: a directory, hf:ORG/NAME@REVISION, package:DISTRIBUTION/PATH",
     )
     dtype: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="precision of weights and activations; the optimizer always holds float32"
+        default="float32",
+        description="precision of weights and activations; the optimizer always holds float32",
     )
 
     @field_validator("source", mode="before")
@@ -56,15 +61,21 @@ class AdapterSettings(_Section):
 
     kind: Literal["bottleneck", "lora"] = Field(default="bottleneck", description="adapter architecture")
     reduction_factor: int = Field(
-        default=64, ge=1, description="width: the bottleneck (or LoRA rank) is backbone width / this, at least 1"
+        default=64,
+        ge=1,
+        description="width: the bottleneck (or LoRA rank) is backbone width / this, at least 1",
     )
-    skip_layers: int = Field(default=0, ge=0, description="k: the lowest k blocks get no adapter and no gradient")
+    skip_layers: int = Field(
+        default=0, ge=0, description="k: the lowest k blocks get no adapter and no gradient"
+    )
 
 
 class HeadSettings(_Section):
     """What turns the last hidden state into class logits."""
 
-    kind: Literal["linear", "conv"] = Field(default="linear", description="linear, or the paper's convolutional head")
+    kind: Literal["linear", "conv"] = Field(
+        default="linear", description="linear, or the paper's convolutional head"
+    )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the linear head's only layer")
 
 
@@ -72,7 +83,9 @@ class LossSettings(_Section):
     """The training loss: its mean runs over the labelled residues of a global step."""
 
     kind: Literal["cross_entropy"] = Field(default="cross_entropy", description="loss over labelled residues")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the target spread over all states")
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="share of the target spread over all states"
+    )
 
 
 class TrainSettings(_Section):
@@ -82,35 +95,55 @@ class TrainSettings(_Section):
     lr: float = Field(default=1e-3, gt=0, description="peak learning rate of AdamW")
     weight_decay: float = Field(default=1e-3, ge=0, description="AdamW decay; none on norms and biases")
     warmup_ratio: float = Field(default=0.05, ge=0, le=1, description="share of all steps spent rising to lr")
-    schedule: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="decay after warm-up")
-    grad_clip: float = Field(default=1.0, ge=0, description="norm to clip the global gradient at; 0 clips nothing")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine", description="decay after warm-up"
+    )
+    grad_clip: float = Field(
+        default=1.0, ge=0, description="norm to clip the global gradient at; 0 clips nothing"
+    )
     tokens_per_batch: int = Field(
         default=2048, ge=64, description="budget of a micro-batch: padded tokens, special tokens included"
     )
     micro_batches_per_step: int = Field(
-        default=4, ge=1, description="micro-batches of a global step = workers x accumulation; fixes the step's chains"
+        default=4,
+        ge=1,
+        description="micro-batches of a global step = workers x accumulation; fixes the step's chains",
     )
-    patience: int = Field(default=5, ge=1, description="stop after this many epochs without a better validation score")
+    patience: int = Field(
+        default=5, ge=1, description="stop after this many epochs without a better validation score"
+    )
     seed: int = Field(default=0, ge=0, description="of initial weights, order and dropout")
-    resume: bool = Field(default=True, description="go on from the newest checkpoint in run.dir, if there is one")
-    checkpoint_steps: int = Field(
-        default=0, ge=0, description="also write a checkpoint every this many steps; 0: at the end of each epoch only"
+    resume: bool = Field(
+        default=True, description="go on from the newest checkpoint in run.dir, if there is one"
     )
-    keep_checkpoints: int = Field(default=2, ge=1, description="newest checkpoints kept (each holds the best weights)")
-    max_failures: int = Field(default=3, ge=0, description="how often lost workers are replaced before giving up")
+    checkpoint_steps: int = Field(
+        default=0,
+        ge=0,
+        description="also write a checkpoint every this many steps; 0: at the end of each epoch only",
+    )
+    keep_checkpoints: int = Field(
+        default=2, ge=1, description="newest checkpoints kept (each holds the best weights)"
+    )
+    max_failures: int = Field(
+        default=3, ge=0, description="how often lost workers are replaced before giving up"
+    )
 
 
 class CacheSettings(_Section):
     """Storage of the frozen prefix's hidden states."""
 
-    enabled: Literal[False] = Field(default=False, description="not available yet: the prefix is computed every epoch")
+    enabled: Literal[False] = Field(
+        default=False, description="not available yet: the prefix is computed every epoch"
+    )
     dir: str = Field(default="runs/cache", description="where the cache will live")
 
 
 class ZeroSettings(_Section):
     """DeepSpeed ZeRO."""
 
-    stage: Literal[0, 1, 2, 3] = Field(default=2, description="2 whenever the frozen weights fit beside the worker")
+    stage: Literal[0, 1, 2, 3] = Field(
+        default=2, description="2 whenever the frozen weights fit beside the worker"
+    )
 
 
 class ScalingSettings(_Section):
@@ -132,15 +165,20 @@ class TrackingSettings(_Section):
 class RegistrySettings(_Section):
     """The MLflow model registry."""
 
-    name: str = Field(default="liftray", description="registered model that new versions join; empty: none is made")
+    name: str = Field(
+        default="liftray", description="registered model that new versions join; empty: none is made"
+    )
 
 
 class RunSettings(_Section):
     """Where a run leaves its files."""
 
-    dir: str = Field(default="runs/train", description="run directory: bundle, checkpoints, plots, summary.json")
+    dir: str = Field(
+        default="runs/train", description="run directory: bundle, checkpoints, plots, summary.json"
+    )
     ray_address: str | None = Field(
-        default=None, description="Ray cluster to join; default: RAY_ADDRESS, else a cluster of this job's own"
+        default=None,
+        description="Ray cluster to join; default: RAY_ADDRESS, else a cluster of this job's own",
     )
 
 
@@ -150,14 +188,18 @@ class EvaluateSettings(_Section):
     baselines: list[Literal["majority", "windowed_linear", "frozen"]] = Field(
         default=["majority", "windowed_linear", "frozen"], description="baselines scored on the same sets"
     )
-    resamples: int = Field(default=2000, ge=100, description="bootstrap and permutation resamples over chains")
+    resamples: int = Field(
+        default=2000, ge=100, description="bootstrap and permutation resamples over chains"
+    )
 
 
 class SearchSettings(_Section):
     """The Ray Tune search of `tune`."""
 
     space: dict[str, list[Any]] = Field(default={}, description="config key -> values to choose from")
-    method: Literal["grid", "random"] = Field(default="grid", description="all combinations, or num_trials of them")
+    method: Literal["grid", "random"] = Field(
+        default="grid", description="all combinations, or num_trials of them"
+    )
     num_trials: int = Field(default=6, ge=1, description="trials of a random search")
     scheduler: Literal["none", "asha"] = Field(default="none", description="asha stops poor trials early")
     max_concurrent: int = Field(default=1, ge=1, description="trials at a time")
@@ -168,10 +210,13 @@ class Settings(_Section):
 
     data: DataSettings = DataSettings()
     task: Literal["ss3", "ss8", "ss9"] = Field(default="ss3", description="alphabet that is predicted")
-    ss3_map: Literal["dssp", "lift"] = Field(default="dssp", description="9 to 3 states: P is coil (dssp) or helix (lift)")
+    ss3_map: Literal["dssp", "lift"] = Field(
+        default="dssp", description="9 to 3 states: P is coil (dssp) or helix (lift)"
+    )
     backbone: BackboneSettings = BackboneSettings()
     method: Literal["adapter", "features"] = Field(
-        default="adapter", description="adapter: train adapters and head; features: frozen backbone, head only"
+        default="adapter",
+        description="adapter: train adapters and head; features: frozen backbone, head only",
     )
     adapter: AdapterSettings = AdapterSettings()
     head: HeadSettings = HeadSettings()
@@ -288,7 +333,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"not valid YAML ({error})", where=str(path)) from error
     if not isinstance(tree, dict):
-        raise ConfigError("a config is a mapping of sections", where=str(path), remedy="see configs/quickstart.yaml")
+        raise ConfigError(
+            "a config is a mapping of sections", where=str(path), remedy="see configs/quickstart.yaml"
+        )
     return tree
 
 
@@ -371,4 +418,6 @@ def _validate(tree: Mapping[str, Any], where: str) -> Settings:
         remedy = f"{key} is {known[0]}, default {known[1]!r}: {known[2]}" if known else None
         given = f" (given: {first['input']!r})" if known else ""
         problem = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{key}: {problem}{given}" if key else problem, where=where, remedy=remedy) from error
+        raise ConfigError(
+            f"{key}: {problem}{given}" if key else problem, where=where, remedy=remedy
+        ) from error

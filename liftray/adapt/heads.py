@@ -76,9 +76,9 @@ class InceptionUnit(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        self.half = channels_out // 2
+        self.near_channels = channels_out // 2
         self.pointwise = nn.Conv1d(channels_in, channels_out, kernel_size=1)
-        self.near = nn.Conv1d(self.half, self.half, kernel_size=3, padding=1)
+        self.near = nn.Conv1d(self.near_channels, self.near_channels, kernel_size=3, padding=1)
         self.norm = nn.RMSNorm(channels_out, eps=1e-6)
         self.dropout = nn.Dropout(0.2)
         self.residual = channels_in == channels_out
@@ -86,7 +86,7 @@ class InceptionUnit(nn.Module):
     def forward(self, x_BDL: Tensor, mask_B1L: Tensor) -> Tensor:
         """Apply the unit; what stands outside the mask never enters the width-3 convolution."""
         y_BDL = self.pointwise(x_BDL)
-        far_BDL, near_BDL = y_BDL.split([y_BDL.shape[1] - self.half, self.half], dim=1)
+        far_BDL, near_BDL = y_BDL.split([y_BDL.shape[1] - self.near_channels, self.near_channels], dim=1)
         y_BDL = nn.functional.hardswish(torch.cat([far_BDL, self.near(near_BDL * mask_B1L)], dim=1))
         # In float32: the norm's weights are, and under autocast its input is not.
         y_BDL = self.dropout(self.norm(y_BDL.transpose(1, 2).float()).transpose(1, 2))

@@ -97,7 +97,9 @@ def from_arrow(table: pa.Table) -> list[PackedBatch]:
                 name: columns[name][row].values.to_numpy(zero_copy_only=False).astype(np.int64)
                 for name in ("tokens", "labels", "cu_lens", "items")
             }
-            scalars = {name: columns[name][row].as_py() for name in ("split", "epoch", "step", "micro", "scored")}
+            scalars = {
+                name: columns[name][row].as_py() for name in ("split", "epoch", "step", "micro", "scored")
+            }
             batches.append(
                 PackedBatch(
                     **scalars,

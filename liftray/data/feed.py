@@ -95,7 +95,7 @@ class Feed:
         """This rank's turns of one epoch, training then validation, as rows of item numbers."""
         plan = self._spec.plan(epoch)
         turns = packing.deal(plan.num_micro, plan.per_step, self._ranks, self._rank, start_step)
-        rows = []
+        rows: list[dict[str, Any]] = []
         for step, numbers in enumerate(turns.tolist(), start=start_step):
             scored = int(self._spec.train.scored[plan.step(step)].sum())
             rows.extend(_row(TRAIN, epoch, step, number, scored, plan.micro(number)) for number in numbers)
@@ -162,7 +162,9 @@ class Gather:
 
     def __call__(self, plan: pa.Table) -> pa.Table:
         """Turn plan rows into batch rows, in order."""
-        return pa.Table.from_pylist([self.gather(row).row() for row in plan.to_pylist()], schema=batch.ROW_SCHEMA)
+        return pa.Table.from_pylist(
+            [self.gather(row).row() for row in plan.to_pylist()], schema=batch.ROW_SCHEMA
+        )
 
     def gather(self, row: dict[str, Any]) -> PackedBatch:
         """Pack the windows that one plan row names."""
@@ -186,7 +188,9 @@ class Gather:
         tokens = self._spec.tokens.encode(sequence[start:stop])
         codes = np.full(len(tokens), labels.IGNORE_INDEX, dtype=np.int64)
         left, right = int(windows.score_start[item]), int(windows.score_stop[item])
-        scored = labels.map_codes(labels.encode(ss[left:right], alphabet), alphabet, self._spec.task, self._spec.ss3_map)
+        scored = labels.map_codes(
+            labels.encode(ss[left:right], alphabet), alphabet, self._spec.task, self._spec.ss3_map
+        )
         first = self._spec.tokens.num_prefix + left - start
         codes[first : first + len(scored)] = scored
         return tokens, codes
@@ -197,5 +201,14 @@ class Gather:
         return tokens, np.full(len(tokens), labels.IGNORE_INDEX, dtype=np.int64)
 
 
-def _row(split: str, epoch: int, step: int, number: int, scored: int, items: npt.NDArray[np.int64]) -> dict[str, Any]:
-    return {"split": split, "epoch": epoch, "step": step, "micro": number, "scored": scored, "items": items.tolist()}
+def _row(
+    split: str, epoch: int, step: int, number: int, scored: int, items: npt.NDArray[np.int64]
+) -> dict[str, Any]:
+    return {
+        "split": split,
+        "epoch": epoch,
+        "step": step,
+        "micro": number,
+        "scored": scored,
+        "items": items.tolist(),
+    }

@@ -73,7 +73,9 @@ def build(paths: dict[str, str], *, max_length: int, task: str, ss3_map: str) ->
         windows=windows,
         groups=np.concatenate(groups) if groups else np.zeros(0, dtype=np.int64),
         group_starts=np.array(starts, dtype=np.int64),
-        scored=np.concatenate(labelled).astype(np.int64)[windows.row] if labelled else np.zeros(0, dtype=np.int64),
+        scored=np.concatenate(labelled).astype(np.int64)[windows.row]
+        if labelled
+        else np.zeros(0, dtype=np.int64),
     )
     _count_windowed(index, all_lengths, max_length)
     if datasets and not index.scored.any():
@@ -135,10 +137,12 @@ def _check_task(dataset: ProteinDataset, task: str, ss3_map: str) -> None:
 
 def _count_windowed(index: SplitIndex, lengths: npt.NDArray[np.integer], max_length: int) -> None:
     reader = Reader(index)
-    long = np.flatnonzero(lengths[index.windows.row] > max_length) if len(lengths) else np.zeros(0, dtype=np.int64)
+    long = (
+        np.flatnonzero(lengths[index.windows.row] > max_length)
+        if len(lengths)
+        else np.zeros(0, dtype=np.int64)
+    )
     for window in long.tolist():
         _, ss, _ = reader.chain(int(index.windows.row[window]))
         part = ss[index.windows.score_start[window] : index.windows.score_stop[window]]
         index.scored[window] = len(part) - part.count(labels.UNLABELLED)
-
-

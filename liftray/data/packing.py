@@ -77,14 +77,14 @@ def plan_train(
     Returns:
         The plan of this epoch.
     """
-    lengths = np.asarray(lengths, dtype=np.int64)
+    sizes = lengths.astype(np.int64)
     rng = np.random.default_rng((seed, epoch))
     micro: list[npt.NDArray[np.int64]] = []
-    for window in _windows(len(lengths), groups, window_groups, rng):
+    for window in _windows(len(sizes), groups, window_groups, rng):
         batches = []
         for start in range(0, len(window), _POOL):
             pool = window[start : start + _POOL]
-            batches.extend(_fill(pool[np.argsort(lengths[pool], kind="stable")], lengths, budget))
+            batches.extend(_fill(pool[np.argsort(sizes[pool], kind="stable")], sizes, budget))
         micro.extend(batches[index] for index in rng.permutation(len(batches)))
     return _plan(micro, per_step)
 
@@ -99,8 +99,8 @@ def plan_in_order(lengths: npt.NDArray[np.integer], *, budget: int) -> EpochPlan
     Returns:
         A plan that every item is in once.
     """
-    lengths = np.asarray(lengths, dtype=np.int64)
-    return _plan(_fill(np.argsort(-lengths, kind="stable"), lengths, budget), per_step=1)
+    sizes = lengths.astype(np.int64)
+    return _plan(_fill(np.argsort(-sizes, kind="stable"), sizes, budget), per_step=1)
 
 
 def deal(num_micro: int, per_step: int, ranks: int, rank: int, start_step: int = 0) -> npt.NDArray[np.int64]:
@@ -126,7 +126,6 @@ def deal(num_micro: int, per_step: int, ranks: int, rank: int, start_step: int =
 
 def padded_tokens(plan: EpochPlan, lengths: npt.NDArray[np.integer]) -> int:
     """Tokens computed when each micro-batch is padded to its longest item."""
-    lengths = np.asarray(lengths, dtype=np.int64)
     return sum(int(lengths[plan.micro(m)].max()) * len(plan.micro(m)) for m in range(plan.num_micro))
 
 

@@ -4,6 +4,7 @@ Invariant: the scored parts of a chain's windows cover each of its residues exac
 prediction share it.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +61,7 @@ def cut(lengths: npt.NDArray[np.integer], max_length: int) -> Windows:
         # Parts of at most 3/4 of a window leave at least an eighth of one as context on each inner side.
         parts = max(2, -(-length * 4 // (max_length * 3)))
         edges = [length * part // parts for part in range(parts + 1)]
-        for left, right in zip(edges[:-1], edges[1:], strict=True):
+        for left, right in pairwise(edges):
             margin = max_length - (right - left)
             start = min(max(left - margin // 2, 0), length - max_length)
             columns.append((row, start, start + max_length, left, right))

@@ -16,10 +16,28 @@ from liftray.errors import DataError
 from liftray.evaluate.bootstrap import compare, score_set
 from liftray.evaluate.chains import PredictedSet, ScoredChain
 from liftray.evaluate.leakage import Leakage, leakage
+from liftray.predict.prediction import Prediction
 from liftray.progress import Advance, progress
 
 if TYPE_CHECKING:
     from liftray.predict.predictor import Predictor
+
+
+def named_sets(arguments: Sequence[str]) -> dict[str, str]:
+    """Read NAME=PATH arguments.
+
+    Raises:
+        DataError: One is of another form, or a name comes twice.
+    """
+    found: dict[str, str] = {}
+    for argument in arguments:
+        name, sign, path = argument.partition("=")
+        if not (sign and name and path):
+            raise DataError(f"{argument!r} is not NAME=PATH", remedy="write for example CASP12=data/casp12")
+        if name in found:
+            raise DataError(f"the set {name!r} is named twice", remedy="give each set a name of its own")
+        found[name] = path
+    return found
 
 
 def labelled_chains(
@@ -58,7 +76,7 @@ def predict_set(
     chains = []
     results = predictor.predict(pairs)
     for (name, sequence, codes), result in zip(labelled_chains(dataset, task, ss3_map), results, strict=True):
-        if not hasattr(result, "probabilities_LC"):
+        if not isinstance(result, Prediction):
             raise DataError(f"chain {name} cannot be scored ({result.detail})", where=dataset.path)
         mapped = result.mapped(task, ss3_map)
         chains.append(ScoredChain(name, sequence, codes, mapped.probabilities_LC))
@@ -85,7 +103,11 @@ def compare_sets(
     ours: Mapping[str, PredictedSet], theirs: Mapping[str, PredictedSet], *, seed: int, resamples: int
 ) -> dict[str, dict[str, Any]]:
     """Compare two models set by set on the same chains; the shape of `paired` in `metrics.json`."""
-    return {name: compare(ours[name], theirs[name], seed=seed, resamples=resamples) for name in ours if name in theirs}
+    return {
+        name: compare(ours[name], theirs[name], seed=seed, resamples=resamples)
+        for name in ours
+        if name in theirs
+    }
 
 
 def leakage_of(train: Sequence[str], tests: Mapping[str, str]) -> dict[str, Leakage]:
@@ -97,7 +119,9 @@ def leakage_of(train: Sequence[str], tests: Mapping[str, str]) -> dict[str, Leak
     """
     found = {}
     for name, path in tests.items():
-        sequences = (record.sequence for source in train for record in ProteinDataset.open(source).iter_records())
+        sequences = (
+            record.sequence for source in train for record in ProteinDataset.open(source).iter_records()
+        )
         chains = ((record.id, record.sequence) for record in ProteinDataset.open(path).iter_records())
         found[name] = leakage(sequences, chains)
     return found

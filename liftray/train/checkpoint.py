@@ -72,7 +72,9 @@ def save(checkpoint: Checkpoint, directory: Path) -> None:
     for name in _TENSORS:
         tensors = {key: value.contiguous() for key, value in getattr(checkpoint, name).items()}
         save_file(tensors, directory / f"{name}.safetensors")
-    digests = {f"{name}.safetensors": files.sha256_file(directory / f"{name}.safetensors") for name in _TENSORS}
+    digests = {
+        f"{name}.safetensors": files.sha256_file(directory / f"{name}.safetensors") for name in _TENSORS
+    }
     files.write_json(directory / "state.json", {"progress": asdict(checkpoint.progress), "sha256": digests})
 
 
@@ -82,19 +84,23 @@ def load(directory: Path) -> Checkpoint:
     Raises:
         DataError: A file is missing or its bytes are not those that were written.
     """
+    names = [f"{name}.safetensors" for name in _TENSORS]
     try:
-        state = json.loads((directory / "state.json").read_text())
-        digests = {name: files.sha256_file(directory / name) for name in state["sha256"]}
-    except (OSError, ValueError, KeyError) as error:
+        state = json.loads((directory / "state.json").read_text(encoding="utf-8"))
+        progress, written = Progress(**state["progress"]), dict(state["sha256"])
+        digests = {name: files.sha256_file(directory / name) for name in names}
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(directory, str(error)) from error
-    for name, digest in state["sha256"].items():
-        if digests[name] != digest:
+    for name in names:
+        if digests[name] != written.get(name):
             raise _damaged(directory, f"{name} has changed since it was written")
     tensors = {name: load_file(directory / f"{name}.safetensors") for name in _TENSORS}
-    return Checkpoint(progress=Progress(**state["progress"]), **tensors)
+    return Checkpoint(progress=progress, **tensors)
 
 
 def _damaged(directory: Path, why: str) -> DataError:
     return DataError(
-        f"damaged checkpoint ({why})", where=str(directory), remedy="remove it, or start anew with train.resume=false"
+        f"damaged checkpoint ({why})",
+        where=str(directory),
+        remedy="remove it, or start anew with train.resume=false",
     )

@@ -17,13 +17,35 @@ from liftray.progress import say
 _SPARE_CPUS = 1
 
 
+def check(settings: Settings) -> None:
+    """Find out, without starting or joining anything, what would keep `connected` from working.
+
+    Raises:
+        ClusterError: Nothing listens at the address, or this machine lacks the GPUs for a cluster of its own.
+    """
+    address = _address(settings)
+    if address:
+        _reach(address)
+    elif settings.scaling.use_gpu:
+        import torch
+
+        have = torch.cuda.device_count()
+        if have < settings.scaling.num_workers:
+            raise ClusterError(
+                f"{settings.scaling.num_workers} workers want a GPU each and this machine has {have}",
+                remedy="set scaling.use_gpu=false, lower scaling.num_workers, or name a cluster in run.ray_address",
+            )
+
+
 @contextmanager
-def connected(settings: Settings) -> Iterator[None]:
+def connected(settings: Settings, *, dashboard: bool = False) -> Iterator[None]:
     """Be connected to Ray while the block runs.
 
     Args:
         settings: `run.ray_address`, else RAY_ADDRESS, else a cluster of this job's own with CPUs enough for the
             workers that `scaling` and `search` ask for.
+        dashboard: Start the dashboard with a cluster of this job's own: Tune frees the workers of a trial that it
+            stopped early through the dashboard's State API.
 
     Raises:
         ClusterError: The address does not answer or refuses the token, or the cluster is too small.
@@ -34,7 +56,7 @@ def connected(settings: Settings) -> Iterator[None]:
         _check_size(settings)
         yield
         return
-    address = settings.run.ray_address or os.environ.get("RAY_ADDRESS")
+    address = _address(settings)
     options = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if address:
         _reach(address)
@@ -46,13 +68,17 @@ def connected(settings: Settings) -> Iterator[None]:
     else:
         wanted = math.ceil(settings.scaling.num_workers * settings.scaling.cpus_per_worker)
         cpus = max(os.cpu_count() or 1, (wanted + _SPARE_CPUS) * settings.search.max_concurrent)
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
+        ray.init(address="local", num_cpus=cpus, include_dashboard=dashboard, **options)
         say(f"ray: started a cluster of this job's own ({cpus} CPUs to Ray)")
     try:
         _check_size(settings)
         yield
     finally:
         ray.shutdown()
+
+
+def _address(settings: Settings) -> str | None:
+    return settings.run.ray_address or os.environ.get("RAY_ADDRESS")
 
 
 def _reach(address: str) -> None:
@@ -81,7 +107,10 @@ def _check_size(settings: Settings) -> None:
 
     have = ray.cluster_resources()
     scaling = settings.scaling
-    wanted = {"CPU": scaling.num_workers * scaling.cpus_per_worker, "GPU": float(scaling.num_workers * scaling.use_gpu)}
+    wanted = {
+        "CPU": scaling.num_workers * scaling.cpus_per_worker,
+        "GPU": float(scaling.num_workers * scaling.use_gpu),
+    }
     for kind, amount in wanted.items():
         if amount > have.get(kind, 0.0):
             raise ClusterError(

@@ -29,14 +29,18 @@ class Engine:
         device: Where this rank computes.
     """
 
-    def __init__(self, tagger: Tagger, settings: Settings, accumulation: int, ranks: int, device: torch.device) -> None:
+    def __init__(
+        self, tagger: Tagger, settings: Settings, accumulation: int, ranks: int, device: torch.device
+    ) -> None:
         import deepspeed
 
         self._stage = settings.zero.stage
         self._scale = float(ranks * accumulation)
         self._parameters = tagger.trained()
         self.device = device
-        optimizer = torch.optim.AdamW(_groups(self._parameters, settings.train.weight_decay), lr=settings.train.lr)
+        optimizer = torch.optim.AdamW(
+            _groups(self._parameters, settings.train.weight_decay), lr=settings.train.lr
+        )
         self._deepspeed, self._optimizer, _, _ = deepspeed.initialize(
             model=tagger,
             optimizer=optimizer,
@@ -134,7 +138,7 @@ class Engine:
         return list(self._optimizer.single_partition_of_fp32_groups)
 
 
-def _own_part(parameter: nn.Parameter, value: Tensor) -> Tensor:
+def _own_part(parameter: Any, value: Tensor) -> Tensor:
     """This rank's part of a value that ZeRO-3 holds in equal, zero-padded parts."""
     import torch.distributed as dist
 

@@ -16,7 +16,7 @@ from liftray.backbone.sources import ResolvedBackbone, resolve
 from liftray.config import Settings
 from liftray.data import index
 from liftray.data.feed import FeedSpec
-from liftray.errors import ConfigError
+from liftray.errors import ConfigError, DataError
 from liftray.train import checkpoint
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.worker import Job, train
@@ -52,7 +52,9 @@ def prepare(settings: Settings) -> Prepared:
     """
     for split in ("train", "valid"):
         if not getattr(settings.data, split):
-            raise ConfigError(f"data.{split} names no data set", remedy=f"set data.{split}.NAME=DIR, as ingest wrote it")
+            raise ConfigError(
+                f"data.{split} names no data set", remedy=f"set data.{split}.NAME=DIR, as ingest wrote it"
+            )
     if settings.train.tokens_per_batch < settings.data.max_length + _SPECIALS:
         raise ConfigError(
             f"train.tokens_per_batch={settings.train.tokens_per_batch} cannot hold a window of "
@@ -100,7 +102,9 @@ def fit(prepared: Prepared, run_dir: Path, callbacks: list[Any]) -> Checkpoint:
     if not settings.train.resume:
         shutil.rmtree(run_dir / _STORE, ignore_errors=True)
     job = _job(prepared)
-    _refuse_other_run(run_dir, job.config_digest)
+    ended = _ended(run_dir, job.config_digest)
+    if ended is not None:
+        return ended
     scaling = settings.scaling
     trainer = TorchTrainer(
         train,
@@ -140,9 +144,7 @@ def _what_is_computed(prepared: Prepared) -> str:
     """Digest of all that the losses depend on; workers, ZeRO stage and places of files are not among it."""
     settings, feed = prepared.settings, prepared.feed
     told = {
-        **settings.model_dump(
-            mode="json", include={"task", "ss3_map", "method", "adapter", "head", "loss"}
-        ),
+        **settings.model_dump(mode="json", include={"task", "ss3_map", "method", "adapter", "head", "loss"}),
         "train": settings.train.model_dump(mode="json", exclude=_KEEPING),
         "max_length": settings.data.max_length,
         "data": [[dataset.digest for dataset in split.datasets] for split in (feed.train, feed.valid)],
@@ -151,11 +153,23 @@ def _what_is_computed(prepared: Prepared) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def _refuse_other_run(run_dir: Path, config_digest: str) -> None:
+def _ended(run_dir: Path, config_digest: str) -> Checkpoint | None:
+    """The last checkpoint, if the run in this directory has ended; a run with other settings is refused.
+
+    A driver that is killed while it stores a checkpoint leaves a part of one: such are passed over here, and Ray goes
+    on from the last that it knows to be whole.
+    """
     for state in sorted((run_dir / _STORE).glob("checkpoint_*/state.json")):
-        if json.loads(state.read_text())["progress"]["config_digest"] != config_digest:
+        try:
+            saved = checkpoint.load(state.parent)
+        except DataError:
+            continue
+        if saved.progress.config_digest != config_digest:
             raise ConfigError(
                 "the run directory holds a run with other settings",
                 where=str(run_dir),
                 remedy="use another run.dir, or start anew with train.resume=false",
             )
+        if saved.progress.finished:
+            return saved
+    return None

@@ -31,7 +31,8 @@ def draw(
     """
     directory.mkdir(parents=True, exist_ok=True)
     curve = [
-        {"epoch": record["epoch"] + 1, "loss": record["train/loss"], "q3": record["valid/q3"]} for record in history
+        {"epoch": record["epoch"] + 1, "loss": record["train/loss"], "q3": record["valid/q3"]}
+        for record in history
     ]
     plots.learning_curve(curve, directory / "learning_curve.png")
     for name, scores in metrics.items():

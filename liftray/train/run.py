@@ -61,10 +61,11 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
     """
     prepared = launch.prepare(settings)
     say(prepared.backbone.describe())
+    cluster.check(settings)
     uri = runs.check(settings.tracking.uri)
     run_dir = Path(settings.run.dir).resolve()
     with cluster.connected(settings), _sole_user(run_dir):
-        run_id = _earlier_run(run_dir, settings, uri)
+        run_id = earlier_run(run_dir, settings, uri)
         with runs.start_run(settings, run_id=run_id, parent_run_id=parent_run_id) as run:
             files.write_json(run_dir / RUN_FILE, {"run_id": run.run_id, "tracking_uri": uri})
             _log_data(run, settings)
@@ -156,19 +157,19 @@ def _rivals(
             for _, sequence, codes in labelled_chains(ProteinDataset.open(path), task, ss3_map):
                 yield sequence, codes
 
-    makers = {
-        "majority": lambda: baselines.majority(chains_of_training(), task),
-        "windowed_linear": lambda: baselines.windowed_linear(chains_of_training(), task, seed=settings.train.seed),
-    }
-    for name, make in makers.items():
-        if name in asked:
-            baseline = make()
-            found[name] = {
-                label: baselines.predict_set(
-                    baseline, labelled_chains(ProteinDataset.open(path), task, ss3_map), ss3_map
-                )
-                for label, path in sets.items()
-            }
+    def of_every_set(baseline: baselines.Baseline) -> dict[str, PredictedSet]:
+        return {
+            label: baselines.predict_set(
+                baseline, labelled_chains(ProteinDataset.open(path), task, ss3_map), ss3_map
+            )
+            for label, path in sets.items()
+        }
+
+    if "majority" in asked:
+        found["majority"] = of_every_set(baselines.majority(chains_of_training(), task))
+    if "windowed_linear" in asked:
+        linear = baselines.windowed_linear(chains_of_training(), task, seed=settings.train.seed)
+        found["windowed_linear"] = of_every_set(linear)
     if frozen is not None:
         found[FROZEN] = predict_sets(frozen.predictor, sets, ss3_map)
     return found
@@ -234,7 +235,7 @@ def _log_data(run: runs.Run, settings: Settings) -> None:
             run.log_dataset(split, name, digest, _splits(settings)[split][name])
 
 
-def _earlier_run(run_dir: Path, settings: Settings, uri: str) -> str | None:
+def earlier_run(run_dir: Path, settings: Settings, uri: str) -> str | None:
     """The MLflow run to go on with: that of this directory, if it is resumed and in the same store."""
     file = run_dir / RUN_FILE
     if not settings.train.resume or not file.exists():

@@ -37,7 +37,9 @@ class Inputs:
         return cls(*(torch.from_numpy(array).to(device, non_blocking=True) for array in batch.padded(pad_id)))
 
 
-def train(engine: Engine, inputs: Inputs, batch: PackedBatch, loss: LossSettings, lr: float, seed: int) -> Tensor:
+def train(
+    engine: Engine, inputs: Inputs, batch: PackedBatch, loss: LossSettings, lr: float, seed: int
+) -> Tensor:
     """Run one micro-batch forward and backward; the optimizer moves when the global step is complete.
 
     Args:

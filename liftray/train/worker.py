@@ -103,11 +103,16 @@ class _Run:
             share = torch.zeros((), device=self.engine.device)
             for batch in turns:
                 inputs = step.Inputs.of(batch, self.job.feed.tokens.pad_id, self.engine.device)
-                share = share + step.train(self.engine, inputs, batch, self.job.settings.loss, lr, self.settings.seed)
+                share = share + step.train(
+                    self.engine, inputs, batch, self.job.settings.loss, lr, self.settings.seed
+                )
             shares.append(share)
             self.progress.global_step += 1
             self.progress.step = number + 1
-            if self.settings.checkpoint_steps and self.progress.global_step % self.settings.checkpoint_steps == 0:
+            if (
+                self.settings.checkpoint_steps
+                and self.progress.global_step % self.settings.checkpoint_steps == 0
+            ):
                 self._keep_losses(shares)
                 self.progress.epoch_seconds = time.perf_counter() - start
                 self._save({"epoch": epoch, "step": self.progress.global_step})
@@ -135,6 +140,7 @@ class _Run:
             "global_step": self.progress.global_step,
             "train/loss": sum(self.progress.step_losses[-steps:]) / max(steps, 1),
             "train/residues": residues,
+            "train/parameters": sum(tensor.numel() for tensor in self.best.values()),
             "train/seconds": seconds,
             "train/residues_per_s": seen / seconds,
             **{f"valid/{name}": value for name, value in scores.items()},

@@ -1,0 +1,210 @@
+"""The bundle: a trained model as a directory of JSON and safetensors, without the backbone.
+
+Invariant: nothing is loaded that does not match: the backbone's digest is the recorded one, and every tensor file has
+the sha256 that `bundle.json` names. No pickle. Flow: best checkpoint -> [this] -> registry -> predictor.
+
+    bundle.json         what it is, what it was trained on, how it scored
+    adapter/            the `adapters` library's own saved form (absent for `features`)
+    head.safetensors    the head
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from liftray import __version__, files
+from liftray.adapt import kinds
+from liftray.adapt import tagger as taggers
+from liftray.adapt.tagger import Tagger, TaggerSettings
+from liftray.backbone import model as backbones
+from liftray.backbone.sources import ResolvedBackbone, resolve
+from liftray.config import BackboneSettings, Settings
+from liftray.errors import BundleError
+
+FORMAT_VERSION = 1
+_INFO, _HEAD, _ADAPTER = "bundle.json", "head.safetensors", "adapter"
+_FORMATS = (".json", ".safetensors")
+
+
+@dataclass(frozen=True)
+class LoadedBundle:
+    """A bundle in memory.
+
+    Attributes:
+        tagger: The model, in evaluation mode.
+        info: What `bundle.json` says.
+    """
+
+    tagger: Tagger
+    info: dict[str, Any]
+
+
+def assemble(
+    resolved: ResolvedBackbone, settings: TaggerSettings, dtype: str, weights: Mapping[str, Tensor]
+) -> Tagger:
+    """Build a tagger and put trained weights into it.
+
+    Args:
+        resolved: The backbone.
+        settings: The tagger's shape.
+        dtype: `float32` or `bfloat16`.
+        weights: Trained weights by parameter name.
+    """
+    model = taggers.build(backbones.load(resolved, dtype=dtype), settings, seed=0)  # type: ignore[arg-type]
+    trained = model.trained()
+    assert trained.keys() == weights.keys(), "weights and model train different parameters"
+    for name, parameter in trained.items():
+        parameter.data.copy_(weights[name])
+    return model.eval()
+
+
+def save(
+    tagger: Tagger, directory: Path, sources: Sequence[str], details: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write a bundle.
+
+    Args:
+        tagger: The trained model.
+        directory: Where to; a bundle that stands there is replaced whole.
+        sources: Backbone sources, to find it again.
+        details: Further entries of `bundle.json`: data digests, metrics, run id and the like.
+
+    Returns:
+        What was written to `bundle.json`.
+    """
+    settings, resolved = tagger.settings, tagger.backbone.resolved
+    with files.new_directory(directory) as fresh:
+        head = {name: tensor.contiguous() for name, tensor in tagger.head.state_dict().items()}
+        save_file(head, fresh / _HEAD)
+        if settings.method == "adapter":
+            tagger.backbone.hf.save_adapter(
+                str(fresh / _ADAPTER), kinds.ADAPTER_NAME, with_head=False, use_safetensors=True
+            )
+        info = {
+            "format_version": FORMAT_VERSION,
+            "liftray_version": __version__,
+            "task": settings.task,
+            "alphabet": settings.task,
+            "ss3_map": settings.ss3_map,
+            "backbone": {**resolved.as_dict(), "sources": list(sources), "dtype": _dtype(tagger)},
+            "method": settings.method,
+            "adapter": settings.adapter.model_dump(),
+            "head": settings.head.model_dump(),
+            "max_length": settings.max_length,
+            "calibration": {"temperature": 1.0},
+            "parameters": tagger.count(),
+            **details,
+            "files": {
+                str(path.relative_to(fresh)): files.sha256_file(path)
+                for path in sorted(fresh.rglob("*"))
+                if path.is_file()
+            },
+        }
+        files.write_json(fresh / _INFO, info)
+    return info
+
+
+def read_info(directory: str | Path) -> dict[str, Any]:
+    """Read `bundle.json` and check the files it names, without loading anything.
+
+    Raises:
+        BundleError: The directory is no bundle, of another format, or its files have changed.
+    """
+    directory = Path(directory)
+    try:
+        info = json.loads((directory / _INFO).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"no {_INFO}", where=str(directory), remedy="give the directory of a bundle"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"unreadable {_INFO} ({error})", where=str(directory)) from error
+    if not isinstance(info, dict) or info.get("format_version") != FORMAT_VERSION:
+        raise BundleError(
+            f"not a bundle of format {FORMAT_VERSION}", where=str(directory), remedy="train or export it anew"
+        )
+    _check_files(directory, info.get("files"))
+    return info
+
+
+def load(directory: str | Path, *, sources: Sequence[str] | None = None) -> LoadedBundle:
+    """Load a bundle and its backbone.
+
+    Args:
+        directory: The bundle.
+        sources: Where to look for the backbone instead of the sources it names.
+
+    Returns:
+        The model on the CPU, in evaluation mode, and what `bundle.json` says.
+
+    Raises:
+        BundleError: The bundle is damaged, or the backbone found is not the one it was trained on.
+        BackboneError: No backbone source is reachable.
+    """
+    directory = Path(directory)
+    info = read_info(directory)
+    settings, recorded = _read_settings(directory, info)
+    resolved = resolve(sources or recorded["sources"])
+    if resolved.digest != recorded["digest"]:
+        raise BundleError(
+            f"trained on backbone {recorded['digest'][:8]}…, but {resolved.source} is {resolved.digest[:8]}…",
+            where=str(directory),
+            remedy=f"give the weights it was trained on: {recorded['name']}",
+        )
+    backbone = backbones.load(resolved, dtype=recorded["dtype"])
+    if settings.method == "adapter":
+        kinds.prepare(backbone)
+        backbone.hf.load_adapter(str(directory / _ADAPTER), load_as=kinds.ADAPTER_NAME, use_safetensors=True)
+        kinds.activate(backbone)
+    tagger = Tagger(backbone, settings)
+    tagger.head.load_state_dict(load_file(directory / _HEAD))
+    return LoadedBundle(tagger.requires_grad_(False).eval(), info)
+
+
+def _check_files(directory: Path, listed: Any) -> None:
+    """Refuse a bundle whose files are not exactly the listed ones, each with its digest and in a format without code."""
+    root = directory.resolve()
+    present = {path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir()} - {_INFO}
+    names = set(listed) if isinstance(listed, dict) else set()
+    if _HEAD not in names:
+        raise BundleError(f"{_INFO} names no {_HEAD}", where=str(directory), remedy="fetch the bundle again")
+    for name in sorted(present | names):
+        path = (root / name).resolve()
+        # `present` holds only what lies inside, so a name that leads out is never in it.
+        whole = name in present and path.is_relative_to(root) and path.suffix in _FORMATS and path.is_file()
+        if not whole or files.sha256_file(path) != listed.get(name):
+            raise BundleError(
+                f"{name} is missing, is not of the bundle, or has changed since it was written",
+                where=str(directory),
+                remedy="fetch the bundle again",
+            )
+
+
+def _read_settings(directory: Path, info: Mapping[str, Any]) -> tuple[TaggerSettings, dict[str, Any]]:
+    """The tagger's shape and what is recorded of its backbone."""
+    try:
+        recorded = dict(info["backbone"])
+        BackboneSettings(source=recorded["sources"], dtype=recorded["dtype"])
+        checked = Settings.model_validate(
+            {name: info[name] for name in ("task", "ss3_map", "method", "adapter", "head")}
+            | {"data": {"max_length": info["max_length"]}}
+        )
+        if not all(isinstance(recorded[key], str) for key in ("digest", "name")):
+            raise TypeError("backbone.digest and backbone.name are texts")
+    except (KeyError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise BundleError(
+            f"{_INFO} does not describe a model ({type(error).__name__}: {reason})",
+            where=str(directory),
+            remedy="train or export it anew",
+        ) from error
+    return TaggerSettings.of(checked), recorded
+
+
+def _dtype(tagger: Tagger) -> str:
+    return str(next(iter(tagger.frozen().values())).dtype).removeprefix("torch.")

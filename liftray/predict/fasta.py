@@ -1,0 +1,187 @@
+"""The chains of a FASTA file to predict: any headers, any letters, one record held at a time.
+
+Invariant: every header line gives exactly one `Chain` or one `BadChain`, in file order; a flaw never ends the
+reading of the records after it. Flow: [this] -> predictor -> writers.
+
+Decisions:
+
+- Gzip, LF, CRLF and CR, byte order marks (also inside concatenated files), blank lines, wrapped lines, blanks
+  and tabs inside lines, and `;` comment lines are all read.
+- The id is the first word after `>`; undecodable or unprintable characters in it become U+FFFD. A header
+  without one is named `unnamed_N`, N being the record's number in its file. Ids may repeat: outputs carry the
+  record's number too.
+- Residues are predicted and written in upper case: the models know no other. Order and number of residues
+  stay.
+- Any letter A-Z is taken; what the backbone does not know, its tokeniser reads as an unknown residue.
+- One `*` at the end (a translation's stop) is no residue and is dropped; inside, it is refused as
+  `stop-codon`.
+- Refused too, as in ingest: `gap`, `non-ascii`, `unknown-residue` (digits and signs), `empty`, `too-long`.
+- A gzip stream that breaks refuses the record it broke in; those before it stand.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from liftray.data.formats.lines import BrokenStreamError, Line, read_lines
+from liftray.data.validate import MAX_RESIDUES
+from liftray.errors import DataError
+
+_REMEDY = "give a FASTA file: a line '>name' above each sequence"
+_NOT_A_LETTER = re.compile(r"[^A-Za-z]")
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One chain to predict.
+
+    Attributes:
+        id: First word of its header, or `unnamed_N`.
+        sequence: (L,) upper-case letters A-Z, L >= 1.
+        file: The file it came from.
+        line: Line of its header, from 1.
+    """
+
+    id: str
+    sequence: str
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BadChain:
+    """One chain that was not predicted, as `errors.jsonl` tells it.
+
+    Attributes:
+        id: As in `Chain`.
+        reason: A short stable code such as `gap`.
+        detail: One sentence for a person.
+        file: The file it came from; "" where there is none.
+        line: Line of its header, from 1; 0 where there is none.
+    """
+
+    id: str
+    reason: str
+    detail: str
+    file: str = ""
+    line: int = 0
+
+
+class Flaw(NamedTuple):
+    """Why a sequence cannot be predicted: a stable code and a sentence."""
+
+    reason: str
+    detail: str
+
+
+def read(path: str | Path) -> Iterator[Chain | BadChain]:
+    """Yield the chains of a FASTA file in order.
+
+    Args:
+        path: A text file, gzip-compressed or not.
+
+    Yields:
+        One item for each header line.
+
+    Raises:
+        DataError: The file is missing, unreadable, empty or not FASTA; before the first item, never later.
+    """
+    path = Path(path)
+    _check_regular(path)
+    block: _Block | None = None
+    count = 0
+    try:
+        for line in read_lines(path):
+            text = line.text.strip().lstrip("\ufeff").lstrip()
+            if text.startswith(">"):
+                if block:
+                    yield block.finish()
+                count += 1
+                block = _Block(_name(text, count), str(path), line.number)
+            elif text and not text.startswith(";"):
+                if block is None:
+                    raise DataError(
+                        "text before the first '>'", where=f"{path}:{line.number}", remedy=_REMEDY
+                    )
+                block.add(text, line)
+    except BrokenStreamError as broken:
+        if block is None:
+            raise DataError(
+                broken.detail, where=str(path), remedy="copy or download the file again"
+            ) from broken
+        yield BadChain(block.id, broken.reason, broken.detail, block.file, block.line)
+        return
+    if block is None:
+        raise DataError("no sequences: the file is empty", where=str(path), remedy=_REMEDY)
+    yield block.finish()
+
+
+def tidy(letters: str) -> str | Flaw:
+    """Turn the letters that a user gave for one chain into the sequence that is predicted.
+
+    Args:
+        letters: Residues in either case, blanks and one final `*` allowed.
+
+    Returns:
+        (L,) upper-case letters A-Z, or why there can be no prediction. Positions in it count residues from 1.
+    """
+    sequence = "".join(letters.split()).removesuffix("*")
+    if not sequence:
+        return Flaw("empty", "no residues")
+    if len(sequence) > MAX_RESIDUES:
+        return Flaw("too-long", f"over {MAX_RESIDUES} residues")
+    bad = _NOT_A_LETTER.search(sequence)
+    if bad is None:
+        return sequence.upper()
+    letter, where = bad.group(), f"at position {bad.start() + 1}"
+    if letter == "*":
+        return Flaw("stop-codon", f"'*' {where}: give one open reading frame a record")
+    if letter in "-.~":
+        return Flaw("gap", f"gap {letter!r} {where}: give the sequence, not a row of an alignment")
+    if not letter.isascii():
+        return Flaw("non-ascii", f"residue {letter!a} {where} is not an ASCII letter")
+    return Flaw("unknown-residue", f"{letter!r} {where} is not a letter")
+
+
+@dataclass(slots=True)
+class _Block:
+    id: str
+    file: str
+    line: int
+    _letters: list[str] = field(default_factory=list)
+    _size: int = 0
+
+    def add(self, text: str, line: Line) -> None:
+        # A cut line is far over the limit already; past that, letters are left out: memory stays bounded.
+        if self._size <= MAX_RESIDUES:
+            letters = "".join(text.split())
+            self._letters.append(letters)
+            self._size += MAX_RESIDUES if line.cut else 0
+            self._size += len(letters)
+
+    def finish(self) -> Chain | BadChain:
+        # One more than the limit is room for a final `*`.
+        if self._size > MAX_RESIDUES + 1:
+            flaw = Flaw("too-long", f"over {MAX_RESIDUES} residues")
+            return BadChain(self.id, *flaw, self.file, self.line)
+        sequence = tidy("".join(self._letters))
+        if isinstance(sequence, Flaw):
+            return BadChain(self.id, *sequence, self.file, self.line)
+        return Chain(self.id, sequence, self.file, self.line)
+
+
+def _name(header: str, number: int) -> str:
+    words = header[1:].split(maxsplit=1)
+    if not words:
+        return f"unnamed_{number}"
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in words[0])
+
+
+def _check_regular(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        kind = "a directory" if path.is_dir() else "not a regular file"
+        raise DataError(
+            f"{kind}, where a FASTA file is needed", where=str(path), remedy="name the file itself"
+        )

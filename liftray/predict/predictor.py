@@ -1,0 +1,240 @@
+"""Predicts chains in this process: PyTorch alone, no Ray, no DeepSpeed, no MLflow.
+
+Invariant: each chain that goes in gives exactly one item, in the order of the input, and what it is does not
+depend on the chains around it. Flow: fasta, pyfunc -> [this] -> writers. Memory is that of `_AHEAD_CHAINS`
+chains, not of the input.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from liftray.data.labels import STATES, check_alphabet, decode
+from liftray.data.windows import Windows, cut
+from liftray.errors import BundleError
+from liftray.predict.fasta import BadChain, Flaw, tidy
+from liftray.predict.prediction import Prediction
+
+# Enough chains to fill batches with ones of like length; few enough that a CPU shows results often.
+_AHEAD_CHAINS = 128
+_AHEAD_RESIDUES = 1 << 17
+# What one chain can make PyTorch or a tokeniser raise: no memory left (a RuntimeError), an unknown letter.
+_CHAIN_FAILURES = (RuntimeError, MemoryError, IndexError, KeyError, ValueError)
+
+Probabilities = npt.NDArray[np.float32]
+
+
+class Tokens(Protocol):
+    """How a backbone reads residues; a sequence becomes `num_prefix + L + num_suffix` tokens."""
+
+    @property
+    def num_prefix(self) -> int:
+        """Special tokens before the residues."""
+
+    @property
+    def num_suffix(self) -> int:
+        """Special tokens after the residues."""
+
+    @property
+    def pad_id(self) -> int:
+        """Token of empty places."""
+
+    def encode(self, sequence: str) -> Any:
+        """(num_prefix + L + num_suffix,) int64 token ids."""
+
+
+class Tagger(Protocol):
+    """The part of a model that prediction needs; a `torch.nn.Module`."""
+
+    @property
+    def alphabet(self) -> str:
+        """Task: ss3, ss8 or ss9."""
+
+    @property
+    def max_length(self) -> int:
+        """Most residues that it may see at once."""
+
+    @property
+    def tokens(self) -> Tokens:
+        """How its backbone reads residues."""
+
+    def logits(self, tokens_BL: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
+        """(B, L, C) float32 logits over all token positions; `mask_BL` is True where there is a token."""
+
+
+class Predictor:
+    """A model ready to predict.
+
+    Args:
+        tagger: The model, a `torch.nn.Module`; it is put into evaluation mode.
+        info: `bundle.json` of the model; `calibration.temperature` divides the logits (1 where absent).
+        tokens_per_batch: Budget of a batch: padded tokens, special ones included; a wider window goes alone.
+
+    Raises:
+        BundleError: The temperature is not a positive number.
+    """
+
+    def __init__(self, tagger: Tagger, info: Mapping[str, Any], *, tokens_per_batch: int = 4096) -> None:
+        check_alphabet(tagger.alphabet, where="the bundle")
+        self.tagger = tagger
+        self.info = info
+        self.alphabet = tagger.alphabet
+        self._tokens_per_batch = tokens_per_batch
+        self._temperature = _temperature(info)
+        module = cast(torch.nn.Module, tagger).eval()
+        self._device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
+
+    @classmethod
+    def load(
+        cls, bundle_dir: str | Path, *, sources: Sequence[str] | None = None, tokens_per_batch: int = 4096
+    ) -> "Predictor":
+        """Load a bundle and its backbone, on the GPU where there is one.
+
+        Args:
+            bundle_dir: The bundle's directory.
+            sources: Where to look for the backbone instead of the sources that the bundle names.
+            tokens_per_batch: See the class.
+
+        Raises:
+            BundleError: The bundle is missing, damaged or does not match its backbone.
+            BackboneError: No backbone source is reachable.
+        """
+        from liftray.predict import bundle
+
+        loaded = bundle.load(bundle_dir, sources=sources)
+        loaded.tagger.to("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(loaded.tagger, loaded.info, tokens_per_batch=tokens_per_batch)
+
+    def predict(self, chains: Iterable[tuple[str, str]]) -> Iterator[Prediction | BadChain]:
+        """Predict chains as they come.
+
+        Args:
+            chains: (id, sequence) pairs. A sequence is first made tidy as `fasta.tidy` tells.
+
+        Yields:
+            One Prediction for each chain, as long as the tidy sequence, or a BadChain with a reason: those of
+            `fasta.tidy`, `out-of-memory`, `model-failed` or `not-finite`.
+        """
+        for group in _groups(chains):
+            yield from self._predict_group(group)
+
+    def _predict_group(self, group: list[tuple[str, str]]) -> Iterator[Prediction | BadChain]:
+        tidied = [tidy(letters) for _, letters in group]
+        flaws = {row: sequence for row, sequence in enumerate(tidied) if isinstance(sequence, Flaw)}
+        sequences = {row: sequence for row, sequence in enumerate(tidied) if isinstance(sequence, str)}
+        probabilities = self._score(sequences, flaws)
+        for row, (name, _) in enumerate(group):
+            if row in flaws:
+                yield BadChain(name, *flaws[row])
+            else:
+                states = decode(probabilities[row].argmax(axis=1), self.alphabet)
+                yield Prediction(name, sequences[row], states, probabilities[row], self.alphabet)
+
+    def _score(self, sequences: dict[int, str], flaws: dict[int, Flaw]) -> dict[int, Probabilities]:
+        """Probabilities of each chain, stitched from its windows; what fails is told in `flaws`."""
+        rows = list(sequences)
+        windows = cut(np.array([len(sequences[row]) for row in rows], dtype=np.int64), self.tagger.max_length)
+        classes = len(STATES[self.alphabet])
+        whole = {row: np.empty((len(sequences[row]), classes), dtype=np.float32) for row in rows}
+        extra = self.tagger.tokens.num_prefix + self.tagger.tokens.num_suffix
+        for index in _batches(windows.lengths, extra, self._tokens_per_batch):
+            pieces = _pieces(windows.take(index), rows, sequences)
+            for piece, scored in zip(pieces, self._try(pieces), strict=True):
+                if isinstance(scored, Flaw):
+                    flaws.setdefault(piece.row, scored)
+                else:
+                    whole[piece.row][piece.score] = scored[piece.inside]
+        return whole
+
+    def _try(self, pieces: "list[_Piece]") -> list[Probabilities | Flaw]:
+        """Run a batch; where it fails, its halves, so that only the window at fault is lost."""
+        try:
+            scored = self._run([piece.letters for piece in pieces])
+        except _CHAIN_FAILURES as error:
+            if len(pieces) == 1:
+                return [_flaw(error)]
+        else:
+            return [piece if np.isfinite(piece).all() else _NOT_FINITE for piece in scored]
+        middle = len(pieces) // 2
+        return self._try(pieces[:middle]) + self._try(pieces[middle:])
+
+    @torch.inference_mode()
+    def _run(self, batch: list[str]) -> list[Probabilities]:
+        tokens = self.tagger.tokens
+        encoded = [torch.as_tensor(tokens.encode(letters), dtype=torch.int64) for letters in batch]
+        longest = max(len(ids) for ids in encoded)
+        tokens_BL = torch.full((len(batch), longest), tokens.pad_id, dtype=torch.int64)
+        mask_BL = torch.zeros((len(batch), longest), dtype=torch.bool)
+        for place, ids in enumerate(encoded):
+            tokens_BL[place, : len(ids)] = ids
+            mask_BL[place, : len(ids)] = True
+        logits_BLC = self.tagger.logits(tokens_BL.to(self._device), mask_BL.to(self._device)).float()
+        probabilities_BLC = torch.softmax(logits_BLC / self._temperature, dim=-1).cpu().numpy()
+        first = tokens.num_prefix
+        return [probabilities_BLC[place, first : first + len(letters)] for place, letters in enumerate(batch)]
+
+
+class _Piece(NamedTuple):
+    """One window: its chain, the letters seen, and the scored part in the chain and in the window."""
+
+    row: int
+    letters: str
+    score: slice
+    inside: slice
+
+
+_NOT_FINITE = Flaw("not-finite", "the model gave a probability that is not a number")
+
+
+def _pieces(windows: Windows, rows: list[int], sequences: dict[int, str]) -> list[_Piece]:
+    return [
+        _Piece(
+            rows[chain],
+            sequences[rows[chain]][start:stop],
+            slice(left, right),
+            slice(left - start, right - start),
+        )
+        for chain, start, stop, left, right in zip(*(column.tolist() for column in windows), strict=True)
+    ]
+
+
+def _flaw(error: Exception) -> Flaw:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error):
+        return Flaw("out-of-memory", "the chain does not fit into memory")
+    text = " ".join(str(error).split())
+    return Flaw("model-failed", f"{type(error).__name__}: {text[:300]}")
+
+
+def _groups(chains: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    group: list[tuple[str, str]] = []
+    residues = 0
+    for chain in chains:
+        group.append(chain)
+        residues += len(chain[1])
+        if len(group) == _AHEAD_CHAINS or residues >= _AHEAD_RESIDUES:
+            yield group
+            group, residues = [], 0
+    if group:
+        yield group
+
+
+def _batches(lengths: npt.NDArray[np.int64], extra: int, budget: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Window numbers in batches of like lengths whose padded tokens stay within the budget."""
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    for stop in range(1, len(order) + 1):
+        # The longest comes last, so the next window sets the padded width of the batch that it would join.
+        if stop == len(order) or (stop + 1 - start) * (int(lengths[order[stop]]) + extra) > budget:
+            yield order[start:stop]
+            start = stop
+
+
+def _temperature(info: Mapping[str, Any]) -> float:
+    value = (info.get("calibration") or {}).get("temperature", 1.0)
+    if not isinstance(value, int | float) or not np.isfinite(value) or value <= 0:
+        raise BundleError(f"calibration.temperature is {value!r}, not a positive number", where="bundle.json")
+    return float(value)

@@ -1,0 +1,115 @@
+"""The registered model as MLflow runs it: sequences in, a table of predicted states out.
+
+Invariant: one row for each sequence, in input order, whatever the sequence. MLflow stores this file's text
+with the model and runs it on load (models-from-code), so nothing is pickled. Flow: registry -> [this] ->
+predictor.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+
+from liftray.errors import DataError
+
+COLUMNS = ["id", "sequence", "states", "confidence", "error"]
+_FORMS = "give a list of sequences, or a table or dicts with `sequence` and, if you like, `id`"
+
+
+class LiftrayModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow's base class is untyped
+    """A bundle behind MLflow's interface."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the bundle and its backbone.
+
+        Raises:
+            BundleError: The bundle is damaged.
+            BackboneError: No backbone source is reachable.
+        """
+        from liftray.predict.predictor import Predictor
+
+        self._predictor = Predictor.load(context.artifacts["bundle"])
+
+    # MLflow reads the hint: this one asks for no conversion, so lists, dicts, Series and arrays come as they
+    # are.
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Predict sequences.
+
+        Args:
+            context: MLflow's; not used.
+            model_input: A sequence, a list, Series or array of them, a table with the column `sequence` and
+                optionally `id`, a dict of such columns, or a list of dicts. Ids default to 1, 2, ...
+            params: `probabilities` (False) adds a column of that name with L x C lists, states in the
+                alphabet's order; `batch_tokens` (4096) is the budget of a batch.
+
+        Returns:
+            Columns `id`, `sequence` (as given), `states`, `confidence` (mean probability of the predicted
+            states) and `error` (reason where a sequence was refused; its states are then empty and its
+            confidence missing).
+
+        Raises:
+            DataError: The input has none of these forms.
+        """
+        from liftray.predict.fasta import BadChain
+        from liftray.predict.predictor import Predictor
+
+        chosen = {"probabilities": False, "batch_tokens": 4096, **(params or {})}
+        if chosen["batch_tokens"] < 1:
+            raise DataError(f"batch_tokens is {chosen['batch_tokens']}", remedy="give 1 or more")
+        loaded = self._predictor
+        predictor = Predictor(loaded.tagger, loaded.info, tokens_per_batch=int(chosen["batch_tokens"]))
+        chains = _chains(model_input)
+        rows: list[list[Any]] = []
+        probabilities: list[list[list[float]]] = []
+        for (name, sequence), found in zip(chains, predictor.predict(chains), strict=True):
+            if isinstance(found, BadChain):
+                rows.append([name, sequence, "", None, f"{found.reason}: {found.detail}"])
+                probabilities.append([])
+            else:
+                confidence = float(np.mean(found.probabilities_LC.max(axis=1)))
+                rows.append([name, sequence, found.states, confidence, None])
+                probabilities.append(found.probabilities_LC.tolist())
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        table["confidence"] = table["confidence"].astype("float64")
+        if chosen["probabilities"]:
+            table["probabilities"] = probabilities
+        return table
+
+
+def _chains(given: Any) -> list[tuple[str, str]]:
+    """(id, sequence) pairs from any of the forms that `predict` takes."""
+    if isinstance(given, str):
+        given = [given]
+    if isinstance(given, Mapping) and isinstance(given.get("sequence"), str):
+        given = [given]
+    if isinstance(given, pd.Series):
+        given = given.tolist()
+    if isinstance(given, np.ndarray):
+        given = given.ravel().tolist()
+    if isinstance(given, Sequence) and given and all(isinstance(item, Mapping) for item in given):
+        given = {
+            "sequence": [item.get("sequence") for item in given],
+            "id": [item.get("id", place) for place, item in enumerate(given, start=1)],
+        }
+    if isinstance(given, pd.DataFrame | Mapping):
+        if "sequence" not in given:
+            raise DataError(f"no column `sequence` among {', '.join(map(str, given))}", remedy=_FORMS)
+        sequences = list(given["sequence"])
+        names = list(given["id"]) if "id" in given else list(range(1, len(sequences) + 1))
+    elif isinstance(given, Sequence):
+        sequences, names = list(given), list(range(1, len(given) + 1))
+    else:
+        raise DataError(f"{type(given).__name__} is no input of this model", remedy=_FORMS)
+    if len(names) != len(sequences):
+        raise DataError(f"{len(names)} ids for {len(sequences)} sequences", remedy=_FORMS)
+    for place, sequence in enumerate(sequences, start=1):
+        if not isinstance(sequence, str):
+            raise DataError(f"sequence {place} is {type(sequence).__name__}, not text", remedy=_FORMS)
+    return [(str(name), sequence) for name, sequence in zip(names, sequences, strict=True)]
+
+
+mlflow.models.set_model(LiftrayModel())

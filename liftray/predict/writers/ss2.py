@@ -1,0 +1,29 @@
+"""PSIPRED's vertical format: a line a residue, probabilities of coil, helix and strand with three decimals.
+
+Invariant: the first line starts with `# PSIPRED VFORMAT`, the second is blank, and each other line is a
+residue, so readers that skip two lines and those that skip `#` both work; the model stands in the first line.
+A model of 8 or 9 states is told in 3, its probabilities summed by its own map. One file a chain, as PSIPRED
+leaves them.
+"""
+
+import numpy as np
+
+from liftray.predict.prediction import Prediction
+from liftray.predict.writers.base import ChainFiles, in_order
+
+
+class Ss2Writer(ChainFiles):
+    """Writes predictions_ss2/; see `Writer`."""
+
+    output = "predictions_ss2"
+    suffix = ".ss2"
+
+    def text(self, prediction: Prediction) -> str:
+        """See `ChainFiles.text`."""
+        three = prediction.mapped("ss3", self.stamp.ss3_map)
+        columns = np.char.mod("%6.3f", in_order(three.probabilities_LC, "ss3", "CHE").T).tolist()
+        lines = [f"# PSIPRED VFORMAT (LiftRay {self.stamp.text} id={prediction.id})", ""]
+        rows = zip(prediction.sequence, three.states, *columns, strict=True)
+        for number, (residue, state, coil, helix, strand) in enumerate(rows, start=1):
+            lines.append(f"{number:4d} {residue} {state}  {coil} {helix} {strand}")
+        return "\n".join(lines) + "\n"

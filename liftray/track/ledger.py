@@ -1,0 +1,186 @@
+"""The ledger of a registered model: who made which version champion, when, why, on what evidence.
+
+Invariant: entries are numbered 1, 2, ... and each holds the hash of the one before, so an entry that was
+changed, taken out or put in between is found on the next use; nothing is decided on a broken ledger. It is
+kept as tags of the registered model, since MLflow itself forgets where an alias stood. Flow: registry ->
+[this] -> MLflow.
+
+Taking the newest entries away leaves a sound chain; `registry` finds that by comparing the alias with the
+last entry.
+
+Two promoters at once: MLflow's tags cannot be written "only if absent", so each first leaves a claim under a
+name of its own and goes on only where it then sees no other. Claims of a process that died count for a
+minute.
+"""
+
+import hashlib
+import json
+import random
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from liftray.errors import InputError
+from liftray.track.gates import Refusal
+from liftray.track.provenance import user
+from liftray.track.store import told
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_ENTRY = "liftray.ledger."
+_CLAIM = "liftray.claim."
+_CLAIM_S = 60.0
+_TRIES = 6
+_TAG_CHARACTERS = 5000  # what the narrowest of MLflow's databases holds
+_REASON_CHARACTERS = 1000
+_START = "0" * 64
+
+
+def read(client: "MlflowClient", uri: str, name: str) -> list[dict[str, Any]]:
+    """All entries, oldest first, verified.
+
+    Raises:
+        Refusal: LEDGER_BROKEN: an entry was changed, removed or added by other hands.
+        TrackingError: There is no such registered model, or no store.
+    """
+    with told(uri):
+        tags = client.get_registered_model(name).tags
+    return verify(tags, name)
+
+
+def verify(tags: Mapping[str, str], name: str) -> list[dict[str, Any]]:
+    """The entries among a registered model's tags; see `read`."""
+    entries: list[dict[str, Any]] = []
+    previous = _START
+    for number, key in enumerate(sorted(key for key in tags if key.startswith(_ENTRY)), start=1):
+        entry = _parse(tags[key])
+        sound = entry is not None and key == _key(number) and entry.get("n") == number
+        if (
+            entry is None
+            or not sound
+            or entry.get("prev_hash") != previous
+            or entry.get("hash") != _hash(entry)
+        ):
+            raise Refusal(
+                f"LEDGER_BROKEN: entry {number} of the ledger is not what was written",
+                where=f"registered model {name!r}",
+                remedy=f"find out who changed the tag {key}, and restore it from a backup of the store",
+                reasons=["LEDGER_BROKEN"],
+            )
+        previous = entry["hash"]
+        entries.append(entry)
+    return entries
+
+
+def append(
+    client: "MlflowClient", uri: str, name: str, entries: list[dict[str, Any]], **fields: Any
+) -> dict[str, Any]:
+    """Write the next entry. Call it inside `claim`.
+
+    Args:
+        client: Of the store.
+        uri: Its address.
+        name: Registered model.
+        entries: What `claim` gave.
+        fields: `action`, `version`, `previous`, `reason`, `evidence`.
+
+    Returns:
+        The entry as written: the fields, `n`, `time` (UTC), `who`, `prev_hash`, `hash`.
+
+    Raises:
+        InputError: The entry is too long for a tag.
+    """
+    entry = {
+        "n": len(entries) + 1,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "who": f"{user()}@{socket.gethostname()}",
+        **fields,
+        "prev_hash": entries[-1]["hash"] if entries else _START,
+    }
+    entry["hash"] = _hash(entry)
+    text = json.dumps(entry, sort_keys=True)
+    if len(text) > _TAG_CHARACTERS:
+        raise InputError(f"the ledger's entry has {len(text)} characters, over {_TAG_CHARACTERS}")
+    with told(uri):
+        client.set_registered_model_tag(name, _key(entry["n"]), text)
+    return entry
+
+
+def check_reason(reason: str) -> str:
+    """The reason as it will stand in the ledger.
+
+    Raises:
+        InputError: It is empty or over 1,000 characters.
+    """
+    reason = " ".join(reason.split())
+    if not reason or len(reason) > _REASON_CHARACTERS:
+        raise InputError(
+            "a reason of 1 to 1,000 characters is needed"
+            if not reason
+            else "the reason is over 1,000 characters",
+            remedy="give --reason TEXT",
+        )
+    return reason
+
+
+@contextmanager
+def claim(client: "MlflowClient", uri: str, name: str) -> Iterator[list[dict[str, Any]]]:
+    """Be the only one who decides about this model, from here to the end of the block.
+
+    Yields:
+        The verified entries.
+
+    Raises:
+        Refusal: CONCURRENT: another promotion is under way. LEDGER_BROKEN: see `read`.
+    """
+    key = f"{_CLAIM}{uuid.uuid4().hex}"
+    for attempt in range(_TRIES):
+        with told(uri):
+            client.set_registered_model_tag(name, key, f"{time.time():.3f}")
+            tags = client.get_registered_model(name).tags
+        try:
+            if not any(
+                _stands(value) for other, value in tags.items() if other.startswith(_CLAIM) and other != key
+            ):
+                yield verify(tags, name)
+                return
+        finally:
+            with told(uri):
+                client.delete_registered_model_tag(name, key)
+        # Both may have stepped back; waits of different lengths let one through.
+        time.sleep(random.uniform(0.05, 0.2) * (attempt + 1))
+    raise Refusal(
+        "CONCURRENT: another promotion is under way",
+        where=f"registered model {name!r}",
+        remedy="look at the history, then try again",
+        reasons=["CONCURRENT"],
+    )
+
+
+def _stands(value: str) -> bool:
+    try:
+        return abs(time.time() - float(value)) < _CLAIM_S
+    except ValueError:
+        return False
+
+
+def _parse(text: str) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(text)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def _key(number: int) -> str:
+    return f"{_ENTRY}{number:06d}"
+
+
+def _hash(entry: Mapping[str, Any]) -> str:
+    told_of = {key: value for key, value in entry.items() if key != "hash"}
+    return hashlib.sha256(json.dumps(told_of, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,272 @@
+"""The door to MLflow: which stores are taken, whether one answers, and how its failures are told.
+
+Invariant: after `check` the address means the same store in every process and directory, and the store
+answers; a refused store has not been touched. Flow: jobs, runs, registry -> [this] -> MLflow.
+
+Decisions:
+
+- Taken are `sqlite:///FILE` and `http(s)://` servers. MLflow's file store is in maintenance mode and refuses
+  to open; other databases belong behind a server, which then holds their password.
+- A new SQLite store is built under a temporary name and appears whole.
+- Retries while work goes on are bounded by seconds, not by MLflow's minutes.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import shutil
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from liftray.errors import TrackingError
+from liftray.progress import say
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_LOCK_WAIT_S = 5.0
+_FORCED = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+# Tell of migration steps, sampling threads and waits that are over at once: of no use to who trains a model.
+_CHATTY = (
+    "alembic",
+    "mlflow.store.db.utils",
+    "mlflow.store.model_registry",
+    "mlflow.system_metrics",
+    "mlflow.pyfunc",
+)
+_PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+_ENVIRONMENT_LOCK = threading.Lock()
+_FORMS = "give sqlite:///FILE.db or the http(s):// address of an MLflow server"
+
+
+def check(uri: str) -> str:
+    """Make sure that a store can be used, creating an SQLite one where there is none.
+
+    Args:
+        uri: `sqlite:///FILE` (relative to the working directory, or absolute) or `http(s)://HOST:PORT`.
+
+    Returns:
+        The address to use from any process: SQLite paths absolute, no trailing slash.
+
+    Raises:
+        TrackingError: The form is not taken, or the store is unreachable, locked, damaged or of another
+            schema.
+    """
+    harden()
+    if uri.startswith("sqlite:"):
+        path = _sqlite_path(uri)
+        _check_sqlite(path)
+        uri = f"sqlite:///{path}"
+    elif urlsplit(uri).scheme in ("http", "https"):
+        if not urlsplit(uri).hostname:
+            raise TrackingError("no host in the tracking address", where=uri, remedy=_FORMS)
+        uri = uri.rstrip("/")
+    else:
+        raise TrackingError(f"tracking.uri {redacted(uri)!r} is no store that LiftRay uses", remedy=_FORMS)
+    with _environment(_PROBE), told(uri):
+        client(uri).search_experiments(max_results=1)
+    return uri
+
+
+def client(uri: str) -> "MlflowClient":
+    """A client of this store alone; it neither reads nor changes MLflow's process-wide address."""
+    harden()
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def harden() -> None:
+    """Set MLflow's safety and patience for this process and its children."""
+    os.environ.update(_FORCED)
+    for key, value in _DEFAULTS.items():
+        os.environ.setdefault(key, value)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def redacted(uri: str) -> str:
+    """The address without user name and password."""
+    return re.sub(r"://[^/@]*@", "://***@", uri)
+
+
+def artifact_root(uri: str, experiment: str) -> str | None:
+    """Where a new experiment keeps its files: beside an SQLite store; None lets a server choose."""
+    if not uri.startswith("sqlite:"):
+        return None
+    folder = re.sub(r"[^A-Za-z0-9._-]", "_", experiment).strip(".") or "experiment"
+    return str(_sqlite_path(uri).parent / "mlartifacts" / folder)
+
+
+@contextlib.contextmanager
+def told(uri: str) -> Iterator[None]:
+    """Turn MLflow's failures into a TrackingError of one line."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        text = re.sub(r"\s+", " ", str(error)).strip()
+        lost = "refused" in text or "retries" in text or "timed out" in text
+        if lost:
+            reason = next((told for told in ("refused", "timed out") if told in text), "no answer")
+            text = f"no server answers ({reason})"
+        remedy = "start the MLflow server, or correct tracking.uri" if lost or "valid JSON" in text else None
+        raise TrackingError(f"MLflow: {redacted(text)[:400]}", where=redacted(uri), remedy=remedy) from error
+    except (OSError, sqlite3.Error) as error:
+        raise TrackingError(f"MLflow's store failed ({error})", where=redacted(uri)) from error
+    except (KeyError, ValueError) as error:
+        if isinstance(error, TrackingError) or not uri.startswith("http"):
+            raise
+        raise TrackingError(
+            "what answers is no MLflow server", where=redacted(uri), remedy="correct tracking.uri"
+        ) from error
+
+
+@contextlib.contextmanager
+def scoped(uri: str) -> Iterator[None]:
+    """Make this the process-wide store for a few calls that MLflow offers in no other way."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None takes the address away again
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    # The environment is the whole process's: a second thread would take the short values for the former ones.
+    with _ENVIRONMENT_LOCK:
+        before = {key: os.environ.get(key) for key in values}
+        os.environ.update(values)
+        try:
+            yield
+        finally:
+            for key, value in before.items():
+                os.environ.pop(key, None) if value is None else os.environ.update({key: value})
+
+
+def _sqlite_path(uri: str) -> Path:
+    name = uri.removeprefix("sqlite:///")
+    if name == uri or not name or name.startswith(":memory:") or "?" in name:
+        raise TrackingError(f"tracking.uri {uri!r} names no file", remedy="write sqlite:///FILE.db")
+    return Path(os.path.abspath(Path(name).expanduser()))
+
+
+def _check_sqlite(path: Path) -> None:
+    folder = next(parent for parent in path.parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise TrackingError(
+            "cannot write the MLflow store", where=str(folder), remedy="choose another tracking.uri"
+        )
+    if path.is_dir():
+        raise TrackingError(
+            "a directory is no SQLite file", where=str(path), remedy=f"write sqlite:///{path}/mlflow.db"
+        )
+    if path.exists() and path.stat().st_size:
+        _check_schema(path, _revision(path))
+    else:
+        _create(path)
+
+
+def _revision(path: Path) -> str | None:
+    """Schema version of a store that can be written now; None where it is another program's database."""
+    with path.open("rb") as file:
+        if file.read(16) != b"SQLite format 3\0":
+            raise TrackingError(
+                "not an SQLite database", where=str(path), remedy="name another file in tracking.uri"
+            )
+    try:
+        with contextlib.closing(
+            sqlite3.connect(
+                f"file:{quote(str(path))}?mode=rw", uri=True, timeout=_LOCK_WAIT_S, isolation_level=None
+            )
+        ) as database:
+            # Takes the write lock for a moment: a writer that hangs or a read-only disk shows here, not in an
+            # hour.
+            database.execute("BEGIN IMMEDIATE")
+            tables = {
+                name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            }
+            row = None
+            if {"alembic_version", "experiments"} <= tables:
+                row = database.execute("SELECT version_num FROM alembic_version").fetchone()
+            database.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        locked = "locked" in str(error) or "busy" in str(error)
+        remedy = (
+            "end the process that holds it"
+            if locked
+            else "restore a copy, or name another file in tracking.uri"
+        )
+        raise TrackingError(
+            f"cannot use the MLflow store ({error})", where=str(path), remedy=remedy
+        ) from error
+    return row[0] if row else None
+
+
+def _check_schema(path: Path, revision: str | None) -> None:
+    import mlflow
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    if revision is None:
+        raise TrackingError(
+            "not an MLflow store", where=str(path), remedy="name another file in tracking.uri"
+        )
+    scripts = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
+    if revision == scripts.get_current_head():
+        return
+    try:
+        scripts.get_revision(revision)
+    except CommandError as error:
+        raise TrackingError(
+            f"the MLflow store was written by a newer MLflow than {mlflow.__version__}",
+            where=str(path),
+            remedy="use that MLflow, or name another file in tracking.uri",
+        ) from error
+    raise TrackingError(
+        f"the MLflow store was written by an older MLflow than {mlflow.__version__}",
+        where=str(path),
+        remedy=f"copy it for safety, then run: mlflow db upgrade sqlite:///{path}",
+    )
+
+
+def _create(path: Path) -> None:
+    say(f"Creating the MLflow store {path} (a few seconds, once)")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.new."))
+    except OSError as error:
+        raise TrackingError(f"cannot create the MLflow store ({error})", where=str(path)) from error
+    try:
+        fresh = folder / "mlflow.db"
+        with told(f"sqlite:///{fresh}"):
+            client(f"sqlite:///{fresh}").search_experiments(max_results=1)
+        if path.exists() and not path.stat().st_size:
+            os.replace(fresh, path)
+        else:
+            # A link never replaces: where two processes create the store at once, both go on with the first
+            # one's.
+            with contextlib.suppress(FileExistsError):
+                os.link(fresh, path)
+    except OSError as error:
+        raise TrackingError(f"cannot create the MLflow store ({error})", where=str(path)) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,271 @@
+"""Registered versions: how one is made, how it is named, found and fetched, and what evidence it brings.
+
+Invariant: what is handed out is a bundle that holds no link and nothing that runs code, and, for a registered
+version, the one that was registered. A bundle's directory resolves without MLflow. Flow: bundle -> [this] ->
+registry, predict.
+"""
+
+import atexit
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from liftray.errors import BundleError, TrackingError
+from liftray.track import gates, model
+from liftray.track.card import card
+from liftray.track.gates import PRIMARY, ChainScores, Contender, Verdict
+from liftray.track.store import check, client, redacted, told
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]*")
+_RUN_URI = re.compile(r"runs:/(?P<run>[0-9a-f]{32})/bundle/?")
+_MODEL_URI = re.compile(
+    r"models:/(?P<name>[A-Za-z0-9_][A-Za-z0-9_. -]*)(/(?P<version>[1-9][0-9]*)|@(?P<alias>[A-Za-z0-9_-]+))"
+)
+_FORMS = "give a bundle's directory, runs:/ID/bundle, models:/NAME/3 or models:/NAME@champion"
+
+
+def register(
+    bundle_dir: str | Path, run_id: str, uri: str, name: str, metrics: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Store a bundle with its run and make it a version of a registered model, with the alias `candidate`.
+
+    Args:
+        bundle_dir: The bundle.
+        run_id: The run that made it.
+        uri: The store.
+        name: Registered model; empty: the bundle is stored with the run only.
+        metrics: Set -> scores for the model card; default: those in `bundle.json`.
+
+    Returns:
+        `run_id`, `bundle_uri`, and where a version was made `name`, `version`, `model_uri`, `model_id`,
+        `alias`.
+
+    Raises:
+        BundleError: The directory is no bundle.
+        TrackingError: The store cannot be used, or refuses the name.
+    """
+    if name and not _NAME.fullmatch(name):
+        raise TrackingError(
+            f"registry.name {name!r} cannot be used", remedy="use letters, digits, . _ - and blanks"
+        )
+    directory, uri = Path(bundle_dir), check(uri)
+    info = model.read_info(directory)
+    metrics = metrics or info.get("metrics") or {}
+    bundle_uri = model.log_bundle(directory, run_id, uri)
+    if not name:
+        return {"run_id": run_id, "bundle_uri": bundle_uri}
+    tags = _tags(info, metrics, run_id, model.digest(directory))
+    model_id = model.log_model(directory, run_id, uri, tags)
+    version = model.create_version(model_id, name, run_id, uri, tags=tags, description=card(info, metrics))
+    with told(uri):
+        client(uri).set_registered_model_alias(name, CANDIDATE, str(version))
+    return {
+        "run_id": run_id,
+        "bundle_uri": bundle_uri,
+        "name": name,
+        "version": version,
+        "model_uri": f"models:/{name}/{version}",
+        "model_id": model_id,
+        "alias": CANDIDATE,
+    }
+
+
+def resolve(uri: str, tracking_uri: str) -> Path:
+    """Find a model's bundle, fetching it where it is not on this machine.
+
+    Args:
+        uri: A bundle's directory, `runs:/ID/bundle`, `models:/NAME/VERSION` or `models:/NAME@ALIAS`.
+        tracking_uri: The store; not looked at for a directory.
+
+    Returns:
+        A directory with `bundle.json`. What was fetched is removed when the process ends.
+
+    Raises:
+        BundleError: No such form or directory, or what is there is no safe bundle.
+        TrackingError: The store cannot be used, or has no such run, model, version or alias.
+    """
+    if not uri.startswith(("runs:", "models:")):
+        directory = Path(uri)
+        if not directory.is_dir():
+            raise BundleError(f"no model {uri!r}", remedy=_FORMS)
+        model.read_info(directory)
+        return directory
+    if match := _RUN_URI.fullmatch(uri):
+        tracking_uri = check(tracking_uri)
+        directory = _fetch(f"runs:/{match['run']}/{model.ARTIFACT}", tracking_uri)
+        model.read_info(directory)
+        return directory
+    match = _MODEL_URI.fullmatch(uri)
+    if match is None:
+        raise BundleError(f"{uri!r} names no model", remedy=_FORMS)
+    tracking_uri = check(tracking_uri)
+    found = _version(client(tracking_uri), tracking_uri, match["name"], match["version"] or match["alias"])
+    return _bundle_of(found, tracking_uri)
+
+
+def locate(uri: str, tracking_uri: str) -> dict[str, Any]:
+    """Name and version that a `models:/` URI stands for, as predictions state them.
+
+    Returns:
+        `name` and `version`; empty for a directory or a run.
+    """
+    match = _MODEL_URI.fullmatch(uri)
+    if match is None:
+        return {}
+    tracking_uri = check(tracking_uri)
+    found = _version(client(tracking_uri), tracking_uri, match["name"], match["version"] or match["alias"])
+    return {"name": found.name, "version": int(found.version)}
+
+
+def contender(name: str, version: int, uri: str) -> Contender:
+    """A version's validation evidence: scores and digests from its bundle, per-chain results from its run."""
+    found = _version(client(uri), uri, name, str(version))
+    info = model.read_info(_bundle_of(found, uri))
+    task = info["task"]
+    score = ((info.get("metrics") or {}).get("valid") or {}).get(PRIMARY[task])
+    if score is None and found.run_id:
+        with told(uri):
+            score = client(uri).get_run(found.run_id).data.metrics.get(f"valid/{PRIMARY[task]}")
+    data = dict((info.get("data") or {}).get("valid") or {})
+    chains = _chain_scores(found.run_id, uri, task) if found.run_id else None
+    return Contender(int(version), task, info.get("ss3_map", "dssp"), score, data, chains)
+
+
+def judge(name: str, version: int, uri: str, *, margin: float = 0.0) -> tuple[Verdict, int | None]:
+    """What the gate says of a version, and the champion that it was held against."""
+    champion = aliases(client(uri), uri, name).get(CHAMPION)
+    candidate = contender(name, version, uri)
+    present = contender(name, champion, uri) if champion is not None and champion != version else None
+    return gates.judge(candidate, present, margin=margin), champion
+
+
+def aliases(store: "MlflowClient", uri: str, name: str) -> dict[str, int]:
+    """Alias -> version of a registered model.
+
+    Raises:
+        TrackingError: There is no such model.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with told(uri):
+        try:
+            found = store.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            names = [entry.name for entry in store.search_registered_models(max_results=20)]
+            remedy = f"there are: {', '.join(names)}" if names else "train a model first"
+            raise TrackingError(
+                f"no registered model {name!r}", where=redacted(uri), remedy=remedy
+            ) from error
+    return {alias: int(version) for alias, version in found.aliases.items()}
+
+
+def _version(store: "MlflowClient", uri: str, name: str, wanted: str) -> Any:
+    """A registered version by number or alias."""
+    from mlflow.exceptions import MlflowException
+
+    known = aliases(store, uri, name)
+    with told(uri):
+        try:
+            return store.get_model_version(
+                name, str(known.get(wanted, wanted) if not wanted.isdigit() else wanted)
+            )
+        except MlflowException as error:
+            versions = sorted(int(found.version) for found in store.search_model_versions(f"name='{name}'"))
+            what = f"version {wanted}" if wanted.isdigit() else f"alias {wanted!r}"
+            listed = [*(f"@{alias}" for alias in sorted(known)), *map(str, versions[-10:])]
+            raise TrackingError(
+                f"registered model {name!r} has no {what}",
+                where=redacted(uri),
+                remedy=f"there are: {', '.join(listed) or 'none'}",
+            ) from error
+
+
+def _bundle_of(found: Any, uri: str) -> Path:
+    # MLflow would look a models:/ address up in the process-wide store; where the files lie needs no such
+    # look-up.
+    with told(uri):
+        place = client(uri).get_model_version_download_uri(found.name, found.version)
+    directory = _fetch(f"{place.rstrip('/')}/artifacts/{model.ARTIFACT}", uri)
+    model.read_info(directory)
+    recorded = found.tags.get("liftray.bundle_digest")
+    if recorded and recorded != model.digest(directory):
+        raise BundleError(
+            "the stored bundle is not the one that was registered",
+            where=f"models:/{found.name}/{found.version}",
+            remedy="register the model anew",
+        )
+    return directory
+
+
+def _fetch(artifact_uri: str, uri: str) -> Path:
+    import mlflow
+
+    folder = tempfile.mkdtemp(prefix="liftray-model-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with told(uri):
+        found = Path(
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=artifact_uri, dst_path=folder, tracking_uri=uri, registry_uri=uri
+            )
+        )
+    if not found.resolve().is_relative_to(Path(folder).resolve()) or not found.is_dir():
+        raise BundleError("no bundle", where=artifact_uri, remedy="name a run or version made by LiftRay")
+    return found
+
+
+def _chain_scores(run_id: str, uri: str, task: str) -> ChainScores | None:
+    """Per-chain results of the run's validation sets; None where it kept none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = "evaluation/valid"
+    with told(uri):
+        files = [
+            entry.path
+            for entry in client(uri).list_artifacts(run_id, folder)
+            if entry.path.endswith(".parquet")
+        ]
+        labelled: dict[str, int] = {}
+        correct: dict[str, int] = {}
+        with tempfile.TemporaryDirectory() as local:
+            for path in files:
+                try:
+                    table = pq.read_table(client(uri).download_artifacts(run_id, path, local))
+                    table.validate(full=True)
+                except (pa.ArrowException, ValueError):
+                    return None
+                for row in table.to_pylist():
+                    chain = f"{Path(path).stem}/{row['id']}"
+                    labelled[chain] = row["labelled"]
+                    # A chain's accuracy is correct / labelled, so the product is a whole number but for
+                    # rounding.
+                    correct[chain] = row.get(
+                        "correct", round((row.get(PRIMARY[task]) or 0) * row["labelled"])
+                    )
+    return ChainScores(labelled, correct) if labelled else None
+
+
+def _tags(info: Mapping[str, Any], metrics: Mapping[str, Any], run_id: str, digest: str) -> dict[str, str]:
+    backbone = info.get("backbone") or {}
+    score = PRIMARY[info["task"]]
+    value = (metrics.get("valid") or {}).get(score)
+    tags = {
+        "liftray.task": info["task"],
+        "liftray.alphabet": info.get("alphabet", info["task"]),
+        "liftray.ss3_map": info.get("ss3_map"),
+        "liftray.backbone": backbone.get("name"),
+        "liftray.backbone_digest": backbone.get("digest"),
+        "liftray.run_id": run_id,
+        "liftray.bundle_digest": digest,
+        f"liftray.valid_{score}": None if value is None else f"{value:.6f}",
+    }
+    return {key: str(text) for key, text in tags.items() if text is not None}
