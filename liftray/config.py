@@ -7,6 +7,7 @@ value raises ConfigError with the nearest valid ones. First step of every job.
 import difflib
 import hashlib
 import json
+import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -340,18 +341,24 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _parse_value(text: str) -> Any:
+    if not text.strip():
+        return ""  # A shell hands `registry.name=""` on like this; YAML would read null.
     try:
-        value = yaml.safe_load(text)
+        return _numbers(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise ConfigError(f"cannot read the value {text!r}", where="the command line") from error
-    if isinstance(value, str):
-        # YAML 1.1 reads 1e-3 as a string; a user who types it means the number.
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
+
+def _numbers(value: Any) -> Any:
+    """Read 1e-3 as the number that a user who types it means; YAML 1.1 reads a string."""
+    if isinstance(value, list):
+        return [_numbers(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _numbers(one) for key, one in value.items()}
+    return float(value) if isinstance(value, str) and _SCIENTIFIC.fullmatch(value) else value
+
+
+_SCIENTIFIC = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 # What people call a key that has another name here; used for hints only.
 _SYNONYMS = {

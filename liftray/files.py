@@ -61,16 +61,29 @@ def new_directory(path: str | Path) -> Iterator[Path]:
     fresh.chmod(0o755)
     try:
         yield fresh
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-            os.replace(path, old)
-            os.replace(fresh, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(fresh, path)
+        _put_in_place(fresh, path)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
+
+
+def _put_in_place(fresh: Path, path: Path) -> None:
+    if not path.exists():
+        os.replace(fresh, path)
+        return
+    # An empty directory, which the old one may replace: the system has no call that swaps two.
+    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+    try:
+        os.replace(path, old)
+    except BaseException:
+        old.rmdir()
+        raise
+    try:
+        os.replace(fresh, path)
+    except BaseException:
+        os.replace(old, path)
+        raise
+    shutil.rmtree(old)
 
 
 def sha256_file(path: str | Path) -> str:

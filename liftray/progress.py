@@ -67,7 +67,7 @@ class _Lines:
 
     def _line(self, now: float) -> str:
         rate = self._done / max(now - self._start, 1e-9)
-        if self._total is None or not rate:
+        if not self._total or not rate:
             return f"{self._what}: {self._done:g} {self._unit}, {rate:.1f} {self._unit}/s"
         left = (self._total - self._done) / rate
         share = 100 * self._done / self._total

@@ -24,6 +24,7 @@ SetScores = Mapping[str, Any]
 
 _TITLES = {"q9": "Q9", "q8": "Q8", "macro_f1": "macro-F1", "sov99": "SOV'99"}
 LEAKY_MARK = "†"
+_UNBOUNDED_WIDTH = 200
 
 
 def render_table(
@@ -41,7 +42,7 @@ def render_table(
         leakage: Set -> leakage; leaky sets are marked and named in the caption.
         model: What to call the model's rows.
     """
-    header, groups = _rows(metrics, baselines or {}, leakage or {}, model)
+    header, groups = rows(metrics, baselines or {}, leakage or {}, model)
     table = Table(caption=escape(_caption(leakage or {})), caption_justify="left", header_style="bold")
     for column, title in enumerate(header):
         table.add_column(title, justify="left" if column < 2 else "right", no_wrap=True)
@@ -53,6 +54,16 @@ def render_table(
     return table
 
 
+def show(table: Table) -> None:
+    """Print a table: as wide as the terminal, or as wide as it needs where there is none."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_UNBOUNDED_WIDTH)
+    console.print(table)
+
+
 def render_markdown(
     metrics: Mapping[str, SetScores],
     baselines: Mapping[str, Mapping[str, SetScores]] | None = None,
@@ -61,7 +72,7 @@ def render_markdown(
     model: str = "model",
 ) -> str:
     """The same table in Markdown, the model's rows in bold."""
-    header, groups = _rows(metrics, baselines or {}, leakage or {}, model)
+    header, groups = rows(metrics, baselines or {}, leakage or {}, model)
     lines = [_line(header), _line(["---"] * 2 + ["---:"] * (len(header) - 2))]
     for group in groups:
         lines.append(_line([f"**{cell}**" if cell else "" for cell in group[0]]))
@@ -101,13 +112,23 @@ def per_protein(predicted: PredictedSet) -> pa.Table:
     return pa.table(columns)
 
 
-def _rows(
+def rows(
     metrics: Mapping[str, SetScores],
     baselines: Mapping[str, Mapping[str, SetScores]],
     leakage: Mapping[str, Leakage],
     model: str,
 ) -> tuple[list[str], list[list[list[str]]]]:
-    """Header, and for each set its rows: the model first, then the baselines."""
+    """Give a table's cells as text.
+
+    Args:
+        metrics: Set -> scores of the model.
+        baselines: Baseline -> set -> scores.
+        leakage: Set -> leakage; leaky sets are marked.
+        model: What to call the model's rows.
+
+    Returns:
+        Header, and for each set its rows: the model first, then the baselines.
+    """
     columns = _score_columns(metrics)
     header = ["set", "predictor", *columns, "chains", "residues"]
     groups = []

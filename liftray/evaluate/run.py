@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from liftray import files
 from liftray.data import labels
 from liftray.data.dataset import ProteinDataset
 from liftray.errors import DataError
@@ -136,7 +137,7 @@ def evaluate(
     train: Sequence[str] = (),
     resamples: int = 2000,
 ) -> dict[str, Any]:
-    """Score a model on data sets and write `metrics.json`, `per_protein.parquet` and plots.
+    """Score a model on data sets and write `metrics.json`, `per_protein.parquet`, `report.html` and plots.
 
     Args:
         predictor: The model.
@@ -152,7 +153,7 @@ def evaluate(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from liftray.evaluate import plots, report
+    from liftray.evaluate import page, plots, report
 
     ss3_map = predictor.info["ss3_map"]
     sets = predict_sets(predictor, data, ss3_map)
@@ -169,6 +170,18 @@ def evaluate(
         for name, predicted in sets.items()
     ]
     pq.write_table(pa.concat_tables(tables, promote_options="default"), out / "per_protein.parquet")
+    pictures = []
     for name, scores in result["metrics"].items():
-        plots.confusion_matrix(scores, out / f"confusion_{name}.png", title=name)
+        pictures.append(out / f"confusion_{name.replace('/', '_')}.png")
+        plots.confusion_matrix(scores, pictures[-1], title=name)
+    stamp = f"{predictor.info.get('backbone', {}).get('name', '')}, {predictor.info.get('method', '')}"
+    page.write(
+        out / "report.html",
+        result["metrics"],
+        model=stamp,
+        pictures=pictures,
+        paired=result.get("paired"),
+        leakage=result.get("leakage"),
+    )
+    files.write_json(out / "summary.json", {**result, "out": str(out), "data": dict(data)})
     return result

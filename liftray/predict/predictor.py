@@ -106,8 +106,15 @@ class Predictor:
         from liftray.predict import bundle
 
         loaded = bundle.load(bundle_dir, sources=sources)
-        loaded.tagger.to("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(loaded.tagger, loaded.info, tokens_per_batch=tokens_per_batch)
+        return cls.of(loaded.tagger, loaded.info, tokens_per_batch=tokens_per_batch)
+
+    @classmethod
+    def of(
+        cls, tagger: torch.nn.Module, info: Mapping[str, Any], *, tokens_per_batch: int = 4096
+    ) -> "Predictor":
+        """Predict with a model in memory, on the GPU where there is one; arguments as of the class."""
+        tagger.to("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(cast(Tagger, tagger), info, tokens_per_batch=tokens_per_batch)
 
     def predict(self, chains: Iterable[tuple[str, str]]) -> Iterator[Prediction | BadChain]:
         """Predict chains as they come.

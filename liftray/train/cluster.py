@@ -85,6 +85,11 @@ def _reach(address: str) -> None:
     """Fail in a second where nothing listens: Ray itself would try for half a minute."""
     import socket
 
+    if address.startswith("http"):
+        raise ClusterError(
+            f"{address} is where jobs are submitted, not a Ray cluster to join",
+            remedy="run it with: ray job submit --working-dir . -- python jobs/NAME.py ..., or unset RAY_ADDRESS",
+        )
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if address == "auto" or not port.isdigit():
         return

@@ -82,7 +82,7 @@ def _fit(
     model = bundle.assemble(
         prepared.backbone, TaggerSettings.of(settings), settings.backbone.dtype, saved.best
     )
-    return Trained(prepared, saved, Predictor(model, {"ss3_map": settings.ss3_map}))
+    return Trained(prepared, saved, Predictor.of(model, {"ss3_map": settings.ss3_map}))
 
 
 def _fit_frozen(settings: Settings, run_dir: Path, uri: str) -> Trained | None:

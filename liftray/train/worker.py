@@ -4,6 +4,7 @@ Invariant: the state after global step s is a function of the config and s: not 
 nor of how often the run was killed. Flow: launch -> [this on every rank] -> checkpoints and reports.
 """
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -55,6 +56,8 @@ class Job:
 def train(config: dict[str, Job]) -> None:
     """Train this rank's share from the newest checkpoint, or from the start, to the end."""
     job = config["job"]
+    # DeepSpeed would take CUDA wherever it sees it, also for a run that asked for CPUs.
+    os.environ["DS_ACCELERATOR"] = "cuda" if job.settings.scaling.use_gpu else "cpu"
     context = ray.train.get_context()
     device = _device(job.settings)
     saved = _newest(job)

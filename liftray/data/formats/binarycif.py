@@ -36,7 +36,10 @@ def decode_block(data: bytes, categories: Collection[str]) -> gemmi.cif.Block:
         ValueError: The bytes are not BinaryCIF, are damaged, or state sizes that do not agree.
     """
     try:
-        content = msgpack.unpackb(data, raw=False, strict_map_key=False)
+        content = msgpack.unpackb(data, raw=False)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise ValueError(f"not BinaryCIF, or cut short ({error})") from error
+    try:
         source = content["dataBlocks"][0]
         block = gemmi.cif.Block(str(source["header"]) or "structure")
         for category in source["categories"]:
@@ -44,7 +47,7 @@ def decode_block(data: bytes, categories: Collection[str]) -> gemmi.cif.Block:
             if name in categories and rows:
                 columns = {column["name"]: _column(column, rows) for column in category["columns"]}
                 block.init_loop(f"{name}.", list(columns)).set_all_values(list(columns.values()))
-    except (KeyError, IndexError, TypeError, AttributeError, OverflowError, msgpack.UnpackException) as error:
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise ValueError(f"damaged BinaryCIF ({type(error).__name__}: {error})") from error
     return block
 

@@ -41,6 +41,7 @@ from liftray.data.formats.lines import unreadable
 from liftray.data.formats.names import plain_name
 from liftray.data.labels import check_alphabet, map_string
 from liftray.data.records import BadRecord, ProteinRecord
+from liftray.errors import DataError
 
 MAX_BYTES = 1 << 30
 _CATEGORIES = (
@@ -97,6 +98,8 @@ def read(path: Path, *, alphabet: str, method: Method = "auto") -> Iterator[Prot
     try:
         structure = load(path)
         found = list(protein_chains(structure))
+    except DataError:
+        raise
     except (ValueError, RuntimeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         yield BadRecord(str(path), 0, stem, "unreadable-structure", " ".join(str(error).split())[:300])
         return
@@ -132,7 +135,7 @@ def load(path: Path) -> gemmi.Structure:
     """
     name, data = plain_name(path.name), _read_bytes(path)
     if name.endswith((".pdb", ".ent")):
-        structure = gemmi.read_pdb_string(data.decode("latin-1"))
+        structure = gemmi.read_pdb_string(data, max_line_length=_pdb_columns(data))
     else:
         binary = name.endswith(".bcif")
         block = decode_block(data, _CATEGORIES) if binary else _first_block(data.decode("utf-8", "replace"))
@@ -145,6 +148,14 @@ def load(path: Path) -> gemmi.Structure:
     structure.setup_entities()
     structure.assign_label_seq_id()
     return structure
+
+
+def _pdb_columns(data: bytes) -> int:
+    """How many columns to read: before 1996, columns 73 to 80 held the entry's name and a line number."""
+    header = data[:80]
+    return (
+        72 if header.startswith(b"HEADER") and header[62:66].strip() and header[62:66] == header[72:76] else 0
+    )
 
 
 def _name_blank_chains(model: gemmi.Model) -> None:

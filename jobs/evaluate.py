@@ -1,0 +1,56 @@
+"""Score a model on labelled data sets, with intervals; with --against, compare it with another chain by chain."""
+
+from pathlib import Path
+
+import click
+
+from liftray.cli import job, tracking_option
+
+SHOWN = ("q9", "q8", "q3", "macro_f1", "sov99")
+
+
+@job
+@click.option(
+    "--model",
+    required=True,
+    metavar="URI",
+    help="A bundle's directory, runs:/ID/bundle, models:/NAME/3 or models:/NAME@champion.",
+)
+@click.option(
+    "--data",
+    required=True,
+    multiple=True,
+    metavar="NAME=PATH...",
+    help="Parquet data sets, as ingest wrote them.",
+)
+@click.option("--out", required=True, metavar="DIR", help="Where the results go.")
+@click.option("--against", metavar="URI", help="A second model for a paired comparison.")
+@click.option("--train", multiple=True, metavar="PATH...", help="Training sets, for the leakage share.")
+@tracking_option
+def main(
+    model: str,
+    data: tuple[str, ...],
+    out: str,
+    against: str | None,
+    train: tuple[str, ...],
+    tracking_uri: str,
+) -> None:
+    from liftray.evaluate.report import render_table, show
+    from liftray.evaluate.run import evaluate, named_sets
+    from liftray.predict.predictor import Predictor
+    from liftray.track.registry import resolve
+
+    other = Predictor.load(resolve(against, tracking_uri)) if against else None
+    ours = Predictor.load(resolve(model, tracking_uri))
+    result = evaluate(ours, named_sets(data), Path(out), against=other, train=train)
+    show(render_table(result["metrics"], None, result.get("leakage")))
+    for name, scores in result.get("paired", {}).items():
+        told = ", ".join(
+            f"{key} {100 * row['difference']:+.2f} (p {row['p']:.3g})" for key, row in scores.items()
+        )
+        click.echo(f"{name}: {told}")
+    click.echo(f"results in {out}")
+
+
+if __name__ == "__main__":
+    main()

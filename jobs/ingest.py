@@ -1,0 +1,48 @@
+"""Turn protein files into one Parquet data set; bad records are quarantined with their reason.
+
+INPUT are files, or directories of structure or Parquet files: three-line files, FASTA with labels,
+NetSurfP-style CSV, delimited tables, Parquet, or structures (mmCIF, BinaryCIF, PDB).
+"""
+
+from typing import Literal
+
+import click
+
+from liftray.cli import job
+
+FORMATS = ["auto", "three-line", "fasta", "netsurfp-csv", "table", "structures", "parquet"]
+
+
+@job
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--out", required=True, metavar="DIR", help="The data set; an earlier one there is replaced.")
+@click.option(
+    "--format", "format_", type=click.Choice(FORMATS), default="auto", help="Default: told by the files."
+)
+@click.option("--alphabet", type=click.Choice(["ss3", "ss8", "ss9"]), help="Default: told by the files.")
+@click.option(
+    "--on-error",
+    type=click.Choice(["quarantine", "fail"]),
+    default="quarantine",
+    help="What a bad record does; default: quarantine.",
+)
+def main(
+    inputs: tuple[str, ...],
+    out: str,
+    format_: str,
+    alphabet: str | None,
+    on_error: Literal["quarantine", "fail"],
+) -> None:
+    from liftray.data.ingest import QUARANTINE_FILE, ingest
+    from liftray.progress import progress
+
+    with progress("ingest", None, "records") as advance:
+        summary = ingest(inputs, out, format=format_, alphabet=alphabet, on_error=on_error, progress=advance)
+    chains, residues, alphabet = (summary[key] for key in ("num_chains", "num_residues", "alphabet"))
+    click.echo(f"{out}: {chains} chains, {residues} residues, labels {alphabet}")
+    if bad := summary["quarantined"]["total"]:
+        click.echo(f"{out}/{QUARANTINE_FILE}: {bad} bad records, each with file, line, id and reason")
+
+
+if __name__ == "__main__":
+    main()

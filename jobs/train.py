@@ -1,0 +1,26 @@
+"""Train adapters on a frozen protein language model, evaluate, log to MLflow and register the model.
+
+Reading on: liftray/train/run.py (the whole job), launch.py (what Ray Train is given), worker.py (what each rank
+runs) and step.py (one micro-batch).
+"""
+
+import click
+
+from liftray.cli import config_options, job
+from liftray.config import Settings
+
+
+@job
+@config_options
+def main(settings: Settings) -> None:
+    from liftray.evaluate.report import render_table, show
+    from liftray.train.run import train
+
+    summary = train(settings)
+    show(render_table(summary["metrics"], summary["baselines"], summary["leakage"], model=settings.method))
+    for what in ("run_dir", "bundle", "model_uri", "run_id", "tracking_uri"):
+        click.echo(f"{what:12} {summary[what]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,309 @@
+"""The command line: `liftray NAME ARGS` runs the file jobs/NAME.py, and `job` makes such a file a command.
+
+Invariant: a job ends with 0, 2 (the user's input), 3 (a gate refused), 130 (interrupted, resumable) or 1, and
+a failure is one line on stderr unless `--debug` is given. First module of every job; imports nothing heavy.
+"""
+
+import ast
+import difflib
+import functools
+import inspect
+import os
+import runpy
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+import liftray
+from liftray.errors import LiftrayError
+
+# Read by libraries while they are imported, so they are set before a job imports any. The first is a safety
+# setting and wins over what the user's shell says; the others only fill gaps.
+_FORCED = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+_DEFAULTS = {
+    "DS_LOG_LEVEL": "warning",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+_PACKAGE = Path(liftray.__file__).resolve().parent
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `liftray NAME ARGS`: list the jobs, or hand ARGS to the job's file.
+
+    Args:
+        arguments: What follows the program's name; default: of this process.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    name = arguments[0] if arguments else "--help"
+    if name in ("--help", "-h", "help"):
+        click.echo(_overview())
+    elif name == "--version":
+        click.echo(f"liftray {liftray.__version__}")
+    else:
+        path = jobs().get(name) or _unknown_job(name)
+        sys.argv = [str(path), *arguments[1:]]
+        JobCommand.started_as = f"liftray {name}"
+        runpy.run_path(str(path), run_name="__main__")
+
+
+def jobs() -> dict[str, Path]:
+    """The jobs by name: those of the wheel, else those of the checkout that this package lies in."""
+    return {path.stem: path for path in sorted(_shipped("_jobs", "jobs").glob("[a-z]*.py"))}
+
+
+def _shipped(in_wheel: str, in_checkout: str) -> Path:
+    packaged = _PACKAGE / in_wheel
+    return packaged if packaged.is_dir() else _PACKAGE.parent / in_checkout
+
+
+def _overview() -> str:
+    found = jobs()
+    width = max((len(name) for name in found), default=0)
+    listed = [f"  {name:<{width}}  {_first_line(path)}" for name, path in found.items()]
+    return "\n".join(
+        [
+            "Usage: liftray JOB [ARGS]   (the same as: python jobs/JOB.py ARGS)",
+            "",
+            (liftray.__doc__ or "").partition("\n")[0],
+            "",
+            "Jobs:",
+            *listed,
+            "",
+            "liftray JOB --help tells a job's arguments, liftray --version the version.",
+        ]
+    )
+
+
+def _first_line(path: Path) -> str:
+    documentation = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return documentation.partition("\n")[0]
+
+
+def _unknown_job(name: str) -> NoReturn:
+    near = difflib.get_close_matches(name, jobs(), n=1)
+    hint = f"did you mean {near[0]}?" if near else f"the jobs are {', '.join(jobs())}"
+    _fail(f"no job {name!r}; {hint}", 2)
+
+
+def job(function: Callable[..., Any]) -> "JobCommand":
+    """Make the `main` of a job file a command; put it above the click options.
+
+    The file's docstring is the help. `--debug` and the exit codes are added.
+
+    Args:
+        function: What the job does, with click's options applied.
+
+    Returns:
+        The command, to be called under `if __name__ == "__main__"`.
+    """
+    written = inspect.unwrap(function)
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    os.environ.update(_FORCED)
+    # `python jobs/train.py` puts jobs/ first on the path: its evaluate.py would hide a library of that name.
+    here = str(Path(written.__code__.co_filename).resolve().parent)
+    sys.path[:] = [entry for entry in sys.path if not entry or str(Path(entry).resolve()) != here]
+    debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a failure.")
+    return click.command(
+        cls=JobCommand,
+        help=written.__globals__["__doc__"],
+        context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
+    )(debug(function))
+
+
+def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--config FILE [KEY=VALUE...] --print-config`; the function is called with the validated settings.
+
+    Args:
+        function: Takes the `liftray.config.Settings` as `settings`.
+
+    Returns:
+        The function with click's options applied, for `job`.
+    """
+
+    @functools.wraps(function)
+    def with_settings(
+        config: str | None, overrides: tuple[str, ...], print_config: bool, **others: Any
+    ) -> Any:
+        from liftray.config import load, to_yaml
+
+        if config is None and not print_config:
+            raise click.UsageError("--config FILE is missing, for example --config configs/quickstart.yaml")
+        settings = load(config and _config_file(config), overrides)
+        if print_config:
+            click.echo(to_yaml(settings), nl=False)
+            return None
+        return function(settings=settings, **others)
+
+    for option in (
+        click.option("--print-config", is_flag=True, help="Print the resolved config and do nothing else."),
+        click.option("--config", metavar="FILE", help="YAML file; those of configs/ are always found."),
+        click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),
+    ):
+        with_settings = option(with_settings)
+    return with_settings
+
+
+tracking_option = click.option(
+    "--tracking-uri",
+    envvar="MLFLOW_TRACKING_URI",
+    default="sqlite:///mlflow.db",
+    metavar="URI",
+    help="MLflow store of models:/ and runs:/; default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.",
+)
+
+
+def _config_file(name: str) -> str:
+    """The file itself, or the one of the same name that the package ships."""
+    parts = Path(name).parts
+    if not Path(name).exists() and parts and parts[0] == "configs" and ".." not in parts:
+        packaged = _shipped("_configs", "configs").joinpath(*parts[1:])
+        return str(packaged) if packaged.is_file() else name
+    return name
+
+
+class JobCommand(click.Command):
+    """A click command that ends with LiftRay's exit codes and lists the config keys in its help."""
+
+    started_as: str | None = None
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
+        """Parse, run, and end the process with the code that the outcome has.
+
+        Args:
+            args: What follows the program's name; default: of this process.
+        """
+        arguments = list(sys.argv[1:] if args is None else args)
+        prog = self.started_as or f"python {sys.argv[0]}"
+        signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            with self.make_context(prog, arguments) as context:
+                self.invoke(context)
+            sys.stdout.flush()
+        except click.exceptions.Exit as done:
+            raise SystemExit(done.exit_code) from None
+        except Exception as error:
+            if "--debug" in arguments and not isinstance(error, click.ClickException):
+                traceback.print_exc()
+            _end(error, prog)
+        except (KeyboardInterrupt, SystemExit) as error:
+            # Ray turns SIGTERM into SystemExit(15) once it is initialised.
+            if isinstance(error, SystemExit) and error.code != signal.SIGTERM:
+                raise
+            _fail("interrupted; the same command resumes where that is possible", 130)
+        raise SystemExit(0)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Let an option that may be repeated take several values in a row: `--input a.fasta b.fasta`."""
+        many = {
+            name
+            for option in self.params
+            if isinstance(option, click.Option) and option.multiple
+            for name in option.opts
+        }
+        return super().parse_args(ctx, list(_spread(args, many)))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Every config key with its meaning, type and default, for jobs that take a config."""
+        if not any(parameter.name == "overrides" for parameter in self.params):
+            return
+        from liftray.config import keys
+
+        rows = [
+            (key, f"{meaning} [{kind}; default: {_plain(default)}]")
+            for key, (kind, default, meaning) in keys().items()
+        ]
+        with formatter.section("Config keys, in the YAML by section or as KEY=VALUE"):
+            formatter.write_dl(rows)
+
+
+def _spread(arguments: Sequence[str], many: set[str]) -> Iterator[str]:
+    """`--input a b` as `--input a --input b`, which is how click wants it."""
+    current = None
+    for token, following in zip(arguments, [*arguments[1:], "--"], strict=False):
+        if _is_option(token):
+            current = token if token in many else None
+            if current is None:
+                yield token
+            elif _is_option(following):
+                raise click.BadOptionUsage(token, f"Option '{token}' requires an argument.")
+        else:
+            yield from (token,) if current is None else (current, token)
+
+
+def _is_option(token: str) -> bool:
+    return token.startswith("-") and token != "-"
+
+
+def _plain(default: Any) -> str:
+    if default is None:
+        return "null"
+    if isinstance(default, list):
+        return f"[{', '.join(map(str, default))}]"
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _end(error: Exception, prog: str) -> NoReturn:
+    if isinstance(error, click.ClickException):
+        _fail(f"{error.format_message().rstrip('.')}; see {prog} --help", 2)
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has gone: keep Python from complaining once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1)
+    known = understood(error)
+    if known is not None:
+        _fail(str(known), known.exit_code)
+    first = str(error).strip().partition("\n")[0] or "no message"
+    _fail(f"{type(error).__name__}: {first}; unforeseen: --debug shows the traceback", 1)
+
+
+def understood(error: BaseException) -> LiftrayError | None:
+    """The LiftrayError behind what Ray Train, Ray Tune or a Ray task raised.
+
+    Args:
+        error: What was caught.
+
+    Returns:
+        The outermost LiftrayError among the error and its causes, None when there is none.
+    """
+    seen: set[int] = set()
+    pending: list[BaseException] = [error]
+    while pending:
+        one = pending.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        # Ray raises a task's error as one of the cause's class too, but its text is a remote traceback.
+        if isinstance(one, LiftrayError) and not isinstance(getattr(one, "cause", None), LiftrayError):
+            return one
+        pending.extend(_causes(one))
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """What Python and Ray keep: a Ray task's is `cause`, those of Train's workers are `worker_failures`."""
+    candidates = [error.__cause__]
+    candidates += [getattr(error, name, None) for name in ("cause", "controller_failure")]
+    failures = getattr(error, "worker_failures", None)
+    if isinstance(failures, dict):
+        candidates += failures.values()
+    if isinstance(error, BaseExceptionGroup):
+        candidates += error.exceptions
+    yield from (one for one in candidates if isinstance(one, BaseException))
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print("error:", " ".join(message.split()), file=sys.stderr, flush=True)
+    raise SystemExit(code)

@@ -1,0 +1,133 @@
+"""identity-initialised adapter == frozen model, and nothing below the cut or inside the backbone ever changes.
+
+Tolerances: LoRA starts at B = 0, so its output has the bits of the frozen model. The library's bottleneck starts with
+small random weights: its output lies within 2 % of the frozen hidden state's norm, on every family. A chain alone and
+in a batch differs by the order in which a kernel sums: 1e-5 in float32.
+"""
+
+import pytest
+import tiny
+import torch
+
+from liftray.adapt.tagger import Tagger, fingerprint
+
+_SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", "GSHMLEDPVAG", "A", "UBZOXJKLM"]
+
+everywhere = pytest.mark.parametrize("skip", [0, 1, tiny.BLOCKS - 1])
+families = pytest.mark.parametrize("family", tiny.FAMILIES)
+kinds = pytest.mark.parametrize("kind", ["bottleneck", "lora"])
+heads = pytest.mark.parametrize("head", ["linear", "conv"])
+
+
+def _model(family: str, kind: str, skip: int, dtype: str = "float32", head: str = "linear") -> Tagger:
+    return tiny.tagger(
+        family,
+        dtype,
+        adapter__kind=kind,
+        adapter__skip_layers=skip,
+        adapter__reduction_factor=8,
+        head__kind=head,
+    )
+
+
+def _hidden(model: Tagger) -> torch.Tensor:
+    tokens_BL, mask_BL = tiny.batch(model.backbone, _SEQUENCES)
+    with torch.no_grad():
+        hidden_BLD = model.suffix(model.prefix(tokens_BL, mask_BL), mask_BL)
+    return hidden_BLD[mask_BL]
+
+
+@families
+@kinds
+@everywhere
+def test_a_fresh_adapter_is_the_frozen_model(family: str, kind: str, skip: int) -> None:
+    fresh_TD = _hidden(_model(family, kind, skip))
+    frozen_TD = _hidden(tiny.tagger(family, method="features"))
+    if kind == "lora":
+        assert torch.equal(fresh_TD, frozen_TD)
+    else:
+        assert (fresh_TD - frozen_TD).norm() < 0.02 * frozen_TD.norm()
+    moved_TD = _hidden(tiny.move(_model(family, kind, skip)))
+    assert (moved_TD - fresh_TD).norm() > 0.01 * frozen_TD.norm(), "the adapter does nothing"
+
+
+@families
+@kinds
+@everywhere
+def test_only_adapters_above_the_cut_and_the_head_get_gradients_and_move(family: str, kind: str, skip: int) -> None:
+    model = tiny.move(_model(family, kind, skip)).train()
+    tokens_BL, mask_BL = tiny.batch(model.backbone, _SEQUENCES)
+    before, bits = fingerprint(model), {name: p.clone() for name, p in model.named_parameters()}
+    hidden_BLD = model.prefix(tokens_BL, mask_BL)
+    assert not hidden_BLD.requires_grad
+    assert hidden_BLD.grad_fn is None
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
+    model(tokens_BL, mask_BL)[mask_BL].square().sum().backward()
+    reached = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    optimizer.step()
+    assert reached == set(model.trained())
+    below = [parameter for block in model.backbone.blocks[:skip] for parameter in block.parameters()]
+    assert not any(parameter.requires_grad for parameter in below)
+    moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, bits[name])}
+    assert moved == set(model.trained())
+    assert fingerprint(model) == before
+
+
+@families
+@kinds
+def test_the_fingerprint_tells_a_single_bit(family: str, kind: str) -> None:
+    model = _model(family, kind, 1)
+    before = fingerprint(model)
+    tiny.move(model)
+    assert fingerprint(model) == before
+    weight = next(iter(model.frozen().values())).data.flatten()
+    weight[5] = torch.nextafter(weight[5], torch.tensor(9.0))
+    assert fingerprint(model) != before
+
+
+@families
+@kinds
+def test_trained_parameters_are_float32_on_a_bfloat16_backbone(family: str, kind: str) -> None:
+    model = tiny.move(_model(family, kind, 1, "bfloat16", "conv"))
+    assert {parameter.dtype for parameter in model.trained().values()} == {torch.float32}
+    assert {parameter.dtype for parameter in model.frozen().values()} == {torch.bfloat16}
+    tokens_BL, mask_BL = tiny.batch(model.backbone, _SEQUENCES)
+    logits_BLC = model(tokens_BL, mask_BL)
+    assert logits_BLC.dtype == torch.float32
+    logits_BLC[mask_BL].sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.trained().values())
+    exact = tiny.move(_model(family, kind, 1, "float32", "conv"))(tokens_BL, mask_BL)
+    # bfloat16 holds 8 bits: a few per cent of the logits' spread after three blocks.
+    assert (logits_BLC - exact)[mask_BL].abs().max() < 0.25 * exact[mask_BL].std()
+
+
+@families
+@heads
+def test_residues_do_not_see_other_chains_or_padding(family: str, head: str) -> None:
+    model = tiny.move(_model(family, "bottleneck", 1, head=head)).eval()
+    tokens_BL, mask_BL = tiny.batch(model.backbone, _SEQUENCES)
+    with torch.no_grad():
+        together_BLC = model(tokens_BL, mask_BL)
+        for row, sequence in enumerate(_SEQUENCES):
+            alone_BLC = model(*tiny.batch(model.backbone, [sequence]))[0]
+            here_BLC = together_BLC[row, : len(alone_BLC)]
+            torch.testing.assert_close(here_BLC, alone_BLC, atol=1e-5, rtol=1e-5)
+        garbage_BL = torch.where(mask_BL, tokens_BL, tokens_BL[0, 1])
+        again_BLC = model(garbage_BL, mask_BL)
+    torch.testing.assert_close(again_BLC[mask_BL], together_BLC[mask_BL], atol=1e-5, rtol=1e-5)
+
+
+@families
+def test_residues_are_the_tokens_between_the_special_ones(family: str) -> None:
+    model = tiny.tagger(family)
+    tokens_BL, mask_BL = tiny.batch(model.backbone, _SEQUENCES)
+    residues_BL = model.residues(mask_BL)
+    assert residues_BL.sum(1).tolist() == [len(sequence) for sequence in _SEQUENCES]
+    first = model.tokens.num_prefix
+    for row, sequence in enumerate(_SEQUENCES):
+        assert residues_BL[row, first : first + len(sequence)].all()
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    one, two = tiny.tagger(), tiny.tagger()
+    assert all(torch.equal(one.trained()[name], tensor) for name, tensor in two.trained().items())

@@ -1,0 +1,157 @@
+"""Training through Ray Train: N workers == 1 worker, and a killed run ends with the losses of an unbroken one.
+
+Tolerances. Two workers and one sum the same gradients in another order: 1e-4 over 24 steps. A run that goes on from a
+checkpoint on the same number of workers does the same operations: none.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from killer import KillOnce
+
+from liftray.errors import ConfigError
+from liftray.train import checkpoint, launch
+from liftray.train.checkpoint import Checkpoint
+
+pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.usefixtures("ray_cluster")]
+
+
+def _fit(parts: dict[str, Any], run_dir: Path, callbacks: list[Any] | None = None, **overrides: Any) -> Checkpoint:
+    chosen = tiny.settings(**{**parts, "run__dir": str(run_dir), **overrides})
+    return launch.fit(launch.prepare(chosen), run_dir, callbacks or [])
+
+
+@pytest.fixture(scope="module")
+def unbroken_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("unbroken")
+
+
+@pytest.fixture(scope="module")
+def unbroken(ray_cluster: None, parts: dict[str, Any], unbroken_dir: Path) -> Checkpoint:
+    """One worker, checkpoints at the ends of epochs only."""
+    return _fit(parts, unbroken_dir)
+
+
+def _same(one: Checkpoint, other: Checkpoint) -> None:
+    assert one.progress.step_losses == other.progress.step_losses
+    timed = ("train/seconds", "train/residues_per_s")
+    for mine, theirs in zip(one.progress.history, other.progress.history, strict=True):
+        assert {k: v for k, v in mine.items() if k not in timed} == {k: v for k, v in theirs.items() if k not in timed}
+    for name in ("weights", "moments", "best"):
+        mine, theirs = getattr(one, name), getattr(other, name)
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[key], theirs[key]) for key in mine)
+
+
+def test_two_workers_take_the_steps_of_one(parts: dict[str, Any], unbroken: Checkpoint, tmp_path: Path) -> None:
+    losses = unbroken.progress.step_losses
+    assert len(losses) == unbroken.progress.global_step >= 20
+    assert sum(losses[-3:]) < 0.97 * sum(losses[:3])
+    two = _fit(parts, tmp_path, scaling__num_workers=2)
+    assert two.progress.step_losses == pytest.approx(losses, abs=1e-4)
+    for mine, theirs in zip(two.progress.history, unbroken.progress.history, strict=True):
+        assert mine["valid/loss"] == pytest.approx(theirs["valid/loss"], abs=1e-4)
+        # A residue on the border between two states may fall to the other side: 2 of some 250.
+        assert mine["valid/q3"] == pytest.approx(theirs["valid/q3"], abs=0.01)
+
+
+def test_killed_workers_are_replaced_and_the_run_ends_as_if_unbroken(
+    parts: dict[str, Any], unbroken: Checkpoint, tmp_path: Path
+) -> None:
+    told = tmp_path / "told.jsonl"
+    kept = _fit(
+        parts,
+        tmp_path / "run",
+        [KillOnce(reports=9, told=told)],
+        train__checkpoint_steps=1,
+        train__keep_checkpoints=1000,
+        train__max_failures=1,
+    )
+    records = [json.loads(line) for line in told.read_text().splitlines()]
+    assert records[0]["killed"] == 1
+    assert records[1]["met"], "the controller never noticed"
+    _same(kept, unbroken)
+    assert _first_steps(tmp_path / "run") == 1, "the run began anew instead of going on"
+
+
+def test_a_run_that_was_stopped_in_mid_epoch_goes_on_with_more_workers(
+    parts: dict[str, Any], unbroken: Checkpoint, tmp_path: Path
+) -> None:
+    """No failure is forgiven, so the first run dies; the second has two workers and another ZeRO stage."""
+    from ray.train import WorkerGroupError
+
+    every_step = {"train__checkpoint_steps": 1, "train__keep_checkpoints": 1000}
+    with pytest.raises(WorkerGroupError):
+        _fit(
+            parts,
+            tmp_path / "run",
+            [KillOnce(reports=3, told=tmp_path / "told.jsonl")],
+            train__max_failures=0,
+            **every_step,
+        )
+    assert _first_steps(tmp_path / "run") == 1
+    went_on = _fit(parts, tmp_path / "run", scaling__num_workers=2, zero__stage=3, **every_step)
+    assert went_on.progress.step_losses == pytest.approx(unbroken.progress.step_losses, abs=1e-4)
+    assert _first_steps(tmp_path / "run") == 1, "the run began anew instead of going on"
+
+
+def test_an_ended_run_is_not_trained_again(parts: dict[str, Any], unbroken: Checkpoint, unbroken_dir: Path) -> None:
+    before = sorted(path.name for path in (unbroken_dir / "checkpoints").iterdir())
+    _same(_fit(parts, unbroken_dir), unbroken)
+    assert sorted(path.name for path in (unbroken_dir / "checkpoints").iterdir()) == before
+
+
+def test_other_settings_in_its_directory_are_refused(
+    parts: dict[str, Any], unbroken: Checkpoint, unbroken_dir: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"other settings.*train\.resume=false") as caught:
+        _fit(parts, unbroken_dir, train__lr=5e-3)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_resume_a_run_starts_anew(parts: dict[str, Any], unbroken: Checkpoint, tmp_path: Path) -> None:
+    short = {"train__epochs": 1}
+    first = _fit(parts, tmp_path, **short)
+    again = _fit(parts, tmp_path, train__resume=False, **short)
+    _same(again, first)
+    other = _fit(parts, tmp_path, train__resume=False, train__seed=1, **short)
+    assert other.progress.step_losses != first.progress.step_losses
+    assert len(other.progress.history) == 1
+
+
+def test_early_stopping_keeps_the_best_weights_and_not_the_last(parts: dict[str, Any], tmp_path: Path) -> None:
+    """A rate at which training falls apart: validation gets worse after its best epoch."""
+    stopped = _fit(parts, tmp_path, train__epochs=30, train__lr=0.3, train__patience=2, train__grad_clip=0.0)
+    progress = stopped.progress
+    scores = [record["valid/q3"] for record in progress.history]
+    best = scores.index(max(scores))
+    assert progress.finished
+    assert progress.best_epoch == best
+    assert progress.best_score == scores[best]
+    assert len(scores) == best + 3 < 30
+    assert any(not torch.equal(stopped.best[name], stopped.weights[name]) for name in stopped.best)
+
+
+def test_the_run_directory_holds_no_pickle_and_nothing_of_the_backbone(
+    unbroken: Checkpoint, unbroken_dir: Path
+) -> None:
+    paths = [path for path in unbroken_dir.rglob("*") if path.is_file()]
+    # Ray's own marker files have no suffix and no content.
+    assert {path.suffix for path in paths if path.stat().st_size} == {".json", ".safetensors"}
+    stored = sorted((unbroken_dir / "checkpoints").glob("checkpoint_*/"))
+    assert 1 <= len(stored) <= 2  # train.keep_checkpoints
+    trained = sum(tensor.numel() for tensor in unbroken.weights.values())
+    for directory in stored:
+        checkpoint.load(directory)
+        tensors = sum(path.stat().st_size for path in directory.glob("*.safetensors"))
+        assert 4 * 4 * trained <= tensors <= 4 * 4 * trained + 16384  # weights, best, two moments, and headers
+
+
+def _first_steps(run_dir: Path) -> int:
+    """How often a checkpoint was written after the first global step."""
+    states = [json.loads(path.read_text()) for path in (run_dir / "checkpoints").glob("checkpoint_*/state.json")]
+    return sum(state["progress"]["global_step"] == 1 for state in states)

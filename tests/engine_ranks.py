@@ -1,0 +1,149 @@
+"""What each of several spawned ranks runs for the contract tests of the engine; results go to files."""
+
+import json
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+import tiny
+from liftray.adapt.tagger import Tagger, fingerprint
+from liftray.config import Settings
+from liftray.data.batch import TRAIN
+from liftray.data.feed import Feed, FeedSpec, Gather
+from liftray.train import checkpoint, step
+from liftray.train.checkpoint import Checkpoint, Progress
+from liftray.train.schedule import learning_rate
+
+STEPS, HALF = 20, 10
+CPU = torch.device("cpu")
+
+
+def spawn(ranks: int, data: dict[str, str], out: Path, tasks: Sequence[dict[str, Any]]) -> None:
+    """Run tasks one after the other on this many ranks."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mp.spawn(_rank, args=(ranks, port, data, out, list(tasks)), nprocs=ranks)
+
+
+def result(out: Path, name: str) -> dict[str, Any]:
+    """What a task found."""
+    found: dict[str, Any] = json.loads((out / f"{name}.json").read_text())
+    return found
+
+
+def _rank(rank: int, ranks: int, port: int, data: dict[str, str], out: Path, tasks: list[dict[str, Any]]) -> None:
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1")
+    os.environ.update(MASTER_PORT=str(port), DS_ACCELERATOR="cpu", DS_LOG_LEVEL="error")
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=ranks)
+    for task in tasks:
+        found = {"straight": _straight, "resumed": _resumed}[task["do"]](task, rank, ranks, data, out)
+        if rank == 0:
+            (out / f"{task['name']}.json").write_text(json.dumps(found))
+        dist.barrier()
+    dist.destroy_process_group()
+
+
+def _settings(task: dict[str, Any]) -> Settings:
+    return tiny.settings(
+        adapter__skip_layers=1,
+        adapter__reduction_factor=8,
+        adapter__kind=task.get("kind", "bottleneck"),
+        head__dropout=0.1,
+        zero__stage=task["stage"],
+        data__max_length=120,
+        train__tokens_per_batch=256,
+        train__micro_batches_per_step=3,  # On two ranks one turn of each step is empty.
+        train__lr=1e-3,
+    )
+
+
+def _straight(task: dict[str, Any], rank: int, ranks: int, data: dict[str, str], out: Path) -> dict[str, Any]:
+    """Train from the start, with a checkpoint half way."""
+    run = _Run(task, rank, ranks, data, None)
+    before = fingerprint(run.model)
+    losses = run.steps(0, HALF)
+    state = Checkpoint(Progress(global_step=HALF, step_losses=losses), run.engine.weights(), run.engine.moments(), {})
+    if rank == 0:
+        directory = out / f"{task['name']}.checkpoint"
+        directory.mkdir()
+        checkpoint.save(state, directory)
+    losses += run.steps(HALF, STEPS)
+    return run.found(losses, before)
+
+
+def _resumed(task: dict[str, Any], rank: int, ranks: int, data: dict[str, str], out: Path) -> dict[str, Any]:
+    """Go on from another task's checkpoint."""
+    saved = checkpoint.load(out / f"{task['from']}.checkpoint")
+    run = _Run(task, rank, ranks, data, saved)
+    before = fingerprint(run.model)
+    return run.found(saved.progress.step_losses + run.steps(HALF, STEPS), before)
+
+
+class _Run:
+    def __init__(
+        self, task: dict[str, Any], rank: int, ranks: int, data: dict[str, str], saved: Checkpoint | None
+    ) -> None:
+        from liftray.train.engine import Engine
+
+        self.settings = _settings(task)
+        self.spec: FeedSpec = tiny.feed_spec({"t": data["train"]}, {"v": data["valid"]}, self.settings)
+        self.rank, self.ranks = rank, ranks
+        self.model: Tagger = tiny.tagger(
+            "esm",
+            task.get("dtype", "float32"),
+            **{f"adapter__{name}": value for name, value in self.settings.adapter.model_dump().items()},
+        )
+        if saved is not None:
+            for name, parameter in self.model.trained().items():
+                parameter.data.copy_(saved.weights[name])
+        self.engine = Engine(self.model, self.settings, self.spec.turns(ranks), ranks, CPU)
+        if saved is not None:
+            self.engine.load_moments(saved.moments, saved.progress.global_step)
+
+    def steps(self, first: int, last: int) -> list[float]:
+        """Global steps of as many epochs as it takes; their mean losses."""
+        self.model.train()
+        gather, number, losses = Gather(self.spec), 0, []
+        for epoch in range(STEPS):
+            plan = self.spec.plan(epoch)
+            turns: dict[int, list[dict[str, Any]]] = {}
+            for row in Feed(self.spec, self.rank, self.ranks).plan_rows(epoch):
+                if row["split"] == TRAIN:
+                    turns.setdefault(row["step"], []).append(row)
+            for local in range(plan.num_steps):
+                if first <= number < last:
+                    losses.append(self._step(number, [gather.gather(row) for row in turns[local]]))
+                number += 1
+            if number >= last:
+                break
+        return losses
+
+    def _step(self, number: int, batches: list[Any]) -> float:
+        lr = learning_rate(self.settings.train, number, STEPS)
+        share = torch.zeros(())
+        for batch in batches:
+            inputs = step.Inputs.of(batch, self.spec.tokens.pad_id, CPU)
+            share = share + step.train(self.engine, inputs, batch, self.settings.loss, lr, self.settings.train.seed)
+        dist.all_reduce(share)
+        return share.item()
+
+    def found(self, losses: list[float], before: str) -> dict[str, Any]:
+        """What the tests compare; every rank must call it."""
+        after = fingerprint(self.model)
+        same = [None] * self.ranks
+        dist.all_gather_object(same, after == before)
+        return {
+            "losses": losses,
+            "weights": {name: tensor.flatten().tolist() for name, tensor in self.engine.weights().items()},
+            "frozen_same": all(same),
+            "trained_dtypes": sorted({str(p.dtype) for p in self.model.trained().values()}),
+            "frozen_dtypes": sorted({str(p.dtype) for p in self.model.frozen().values()}),
+        }

@@ -1,0 +1,84 @@
+"""The index says of each window where it lies and how many labelled residues it scores."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+from liftray.data import index, labels
+from liftray.errors import DataError
+
+_SHAPE: Any = {"max_length": 100, "task": "ss3", "ss3_map": "dssp"}
+
+
+@pytest.fixture(scope="module")
+def members() -> dict[str, list[tiny.Chain]]:
+    return {
+        "b": tiny.chains([20, 300, 101, 99, 100, 7, 64], seed=1, alphabet="ss9", name="b"),
+        "a": [*tiny.chains([40, 150, 30], seed=2, name="a"), ("blank", "MKTAYIAK", "X" * 8)],
+    }
+
+
+@pytest.fixture(scope="module")
+def paths(members: dict[str, list[tiny.Chain]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("index")
+    return {
+        "b": tiny.dataset(root / "b", members["b"], "ss9", row_group_size=2, rows_per_file=4),
+        "a": tiny.dataset(root / "a", members["a"], "ss3", row_group_size=3),
+    }
+
+
+def test_rows_run_over_the_data_sets_in_the_order_of_their_names(
+    members: dict[str, list[tiny.Chain]], paths: dict[str, str]
+) -> None:
+    made = index.build(paths, **_SHAPE)
+    reader = index.Reader(made, keep=1)
+    expected = [(*chain[1:], "ss3") for chain in members["a"]] + [(*chain[1:], "ss9") for chain in members["b"]]
+    assert [reader.chain(row) for row in range(len(expected))] == expected
+    backwards = [reader.chain(row) for row in reversed(range(len(expected)))]
+    assert backwards[::-1] == expected
+    assert made.groups.tolist() == [0, 0, 0, 1, 2, 2, 3, 3, 4, 4, 5]
+    assert made.group_starts.tolist() == [0, 3, 4, 6, 8, 10, 11]
+
+
+def test_scored_counts_the_labels_of_each_window(members: dict[str, list[tiny.Chain]], paths: dict[str, str]) -> None:
+    made = index.build(paths, **_SHAPE)
+    strings = [chain[2] for name in ("a", "b") for chain in members[name]]
+    for window in range(len(made.scored)):
+        part = strings[made.windows.row[window]][made.windows.score_start[window] : made.windows.score_stop[window]]
+        assert made.scored[window] == len(part) - part.count(labels.UNLABELLED)
+    assert made.scored.sum() == sum(len(ss) - ss.count("X") for ss in strings)
+    assert np.bincount(made.windows.row)[[1, 5]].tolist() == [2, 4]
+    assert np.array_equal(made.window_groups, made.groups[made.windows.row])
+
+
+def test_a_reader_holds_no_more_row_groups_than_it_may(paths: dict[str, str]) -> None:
+    reader = index.Reader(index.build(paths, **_SHAPE), keep=2)
+    for row in (0, 4, 6, 8, 10):
+        reader.chain(row)
+        assert len(reader._held) <= 2
+
+
+def test_no_data_set_gives_an_empty_index() -> None:
+    made = index.build({}, **_SHAPE)
+    assert made.scored.shape == made.groups.shape == (0,)
+    assert made.windows.row.shape == (0,)
+
+
+def test_labels_never_map_up(paths: dict[str, str]) -> None:
+    with pytest.raises(DataError, match="cannot be mapped up") as caught:
+        index.build(paths, max_length=100, task="ss8", ss3_map="dssp")
+    assert caught.value.where == paths["a"]
+
+
+def test_a_split_without_labels_is_refused(tmp_path: Path) -> None:
+    path = tiny.dataset(tmp_path, [("one", "MKTAYIAK", "XXXXXXXX")])
+    with pytest.raises(DataError, match="no labelled residue"):
+        index.build({"only": path}, **_SHAPE)
+
+
+def test_a_missing_data_set_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="absent"):
+        index.build({"only": str(tmp_path / "absent")}, **_SHAPE)

@@ -1,0 +1,311 @@
+"""The command line's promises: light imports, exit codes, one line on stderr, help that lists every key."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from liftray import cli, config
+from liftray.errors import BackboneError, DataError, GateRefused
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = [
+    "adapters",
+    "deepspeed",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "ray",
+    "scipy",
+    "torch",
+    "transformers",
+]
+MAIN = "from liftray.cli import main; main()"
+RESUMES = "error: interrupted; the same command resumes where that is possible\n"
+
+
+def environment(**extra: str) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "100", **extra}
+
+
+def python(*arguments: str, cwd: Path | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, env=environment(**extra)
+    )
+
+
+def liftray(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return python("-c", MAIN, *arguments, cwd=cwd)
+
+
+def heavy_after(code: str) -> list[str]:
+    done = python("-c", f"import sys, json\n{code}\nprint(json.dumps(sorted(set(sys.modules))))")
+    assert done.returncode == 0, done.stderr
+    modules = json.loads(done.stdout.splitlines()[-1])
+    return [name for name in HEAVY if name in modules]
+
+
+@pytest.fixture
+def job_file(tmp_path: Path):
+    """Writes a job whose body is given, and runs it as `python FILE ARGS`."""
+
+    def run(body: str, *arguments: str, options: str = "", **extra: str) -> subprocess.CompletedProcess[str]:
+        path = tmp_path / "some.py"
+        path.write_text(
+            '"""Do one thing.\n\nMore about it."""\n'
+            "import os, signal, sys\nimport click\nfrom liftray.cli import config_options, job\n"
+            "from liftray.errors import ConfigError, GateRefused, LiftrayError\n"
+            f"@job\n{options}\ndef main(**options):\n    {body}\n"
+            "if __name__ == '__main__':\n    main()\n"
+        )
+        return python(str(path), *arguments, **extra)
+
+    return run
+
+
+def test_the_package_and_its_command_line_import_nothing_heavy() -> None:
+    assert heavy_after("import liftray") == []
+    assert heavy_after("import liftray.cli; liftray.cli.main(['--help'])") == []
+
+
+@pytest.mark.parametrize("name", sorted(cli.jobs()))
+def test_the_help_of_a_job_imports_nothing_heavy(name: str) -> None:
+    code = f"import liftray.cli\ntry:\n    liftray.cli.main([{name!r}, '--help'])\nexcept SystemExit as end:"
+    assert heavy_after(f"{code}\n    assert end.code == 0") == []
+
+
+def test_the_overview_lists_each_job_with_its_first_docstring_line() -> None:
+    done = liftray("--help")
+    assert done.returncode == 0
+    for name, path in cli.jobs().items():
+        summary = path.read_text().partition("\n")[0].strip('"')
+        assert any(line.split(maxsplit=1) == [name, summary] for line in done.stdout.splitlines()), name
+    assert liftray().stdout == done.stdout
+
+
+def test_version() -> None:
+    assert liftray("--version").stdout.startswith("liftray 0.")
+
+
+@pytest.mark.parametrize(("typed", "hint"), [("ingset", "did you mean ingest?"), ("xyzzy", "the jobs are ")])
+def test_an_unknown_job_is_refused_with_a_hint(typed: str, hint: str) -> None:
+    done = liftray(typed)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: no job '{typed}'; ")
+    assert hint in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("way", ["file", "name"])
+def test_a_job_runs_by_file_and_by_name_with_the_same_outcome(way: str, tmp_path: Path) -> None:
+    start = [str(ROOT / "jobs" / "ingest.py")] if way == "file" else ["-c", MAIN, "ingest"]
+    done = python(*start, str(tmp_path / "absent.txt"), "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "absent.txt" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_job_ends_with_0(job_file) -> None:
+    done = job_file("click.echo('result')")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "result\n", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        (
+            "raise ConfigError('no such key', where='x.yaml', remedy='add it')",
+            2,
+            "no such key in x.yaml; add it",
+        ),
+        ("raise GateRefused('worse than the champion')", 3, "worse than the champion"),
+        ("raise LiftrayError('first line\\nsecond')", 1, "first line second"),
+        ("raise KeyError('k')", 1, "KeyError: 'k'; unforeseen: --debug shows the traceback"),
+        ("raise ExceptionGroup('many', [ValueError(), GateRefused('no')])", 3, "no"),
+        ("raise KeyboardInterrupt", 130, RESUMES.removeprefix("error: ").strip()),
+        ("os.kill(os.getpid(), signal.SIGTERM)", 130, RESUMES.removeprefix("error: ").strip()),
+        ("sys.exit(signal.SIGTERM)", 130, RESUMES.removeprefix("error: ").strip()),
+        ("raise click.UsageError('wrong.')", 2, None),
+    ],
+)
+def test_a_failure_is_one_line_and_its_exit_code(job_file, body: str, code: int, message: str | None) -> None:
+    done = job_file(body)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert message is None or done.stderr == f"error: {message}\n"
+
+
+def test_a_job_may_end_with_a_code_of_its_own(job_file) -> None:
+    assert job_file("sys.exit(7)").returncode == 7
+
+
+def test_debug_adds_the_traceback_and_keeps_the_line(job_file) -> None:
+    done = job_file("raise ConfigError('no such key')", "--debug")
+    assert done.returncode == 2
+    assert done.stderr.startswith("Traceback (most recent call last)")
+    assert done.stderr.endswith("error: no such key\n")
+
+
+@pytest.mark.parametrize("arguments", [["--unknown"], ["stray"]])
+def test_wrong_usage_is_told_in_one_line(job_file, arguments: list[str]) -> None:
+    done = job_file("pass", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.endswith("some.py --help\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "talk.py"
+    path.write_text(
+        '"""Talk."""\nimport click\nfrom liftray.cli import job\n@job\ndef main():\n'
+        "    for _ in range(100_000):\n        click.echo('line')\nmain()\n"
+    )
+    command = f"set -o pipefail; {sys.executable} {path} | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment())
+    assert (done.stdout, done.stderr) == ("line\n", "")
+    assert done.returncode == 1
+
+
+def test_an_interrupt_from_the_terminal_ends_with_130(tmp_path: Path) -> None:
+    path = tmp_path / "wait.py"
+    path.write_text(
+        '"""Wait."""\nimport signal\nfrom liftray.cli import job\n@job\ndef main():\n'
+        "    print('ready', flush=True)\n    signal.pause()\nmain()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (130, RESUMES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "values"),
+    [
+        (["--input", "a", "b", "--out", "o"], [["a", "b"], "o"]),
+        (["--out", "o", "--input", "a", "--input", "b", "-"], [["a", "b", "-"], "o"]),
+        (["--input=a", "--out=o"], [["a"], "o"]),
+    ],
+)
+def test_an_option_takes_several_values_in_a_row(
+    job_file, arguments: list[str], values: list[object]
+) -> None:
+    options = "@click.option('--input', multiple=True, required=True)\n@click.option('--out')"
+    done = job_file(
+        "import json; print(json.dumps([options['input'], options['out']]))", *arguments, options=options
+    )
+    assert json.loads(done.stdout) == values, done.stderr
+
+
+def test_an_option_without_its_value_is_refused(job_file) -> None:
+    options = "@click.option('--input', multiple=True)\n@click.option('--out')"
+    done = job_file("pass", "--input", "--out", "o", options=options)
+    assert done.returncode == 2
+    assert "'--input' requires an argument" in done.stderr
+
+
+SETTINGS = "print(options['settings'].train.epochs)"
+
+
+def test_config_and_overrides_reach_the_job(job_file, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("train: {epochs: 3}\n")
+    given = ["--config", str(tmp_path / "c.yaml")]
+    assert job_file(SETTINGS, *given, options="@config_options").stdout == "3\n"
+    assert job_file(SETTINGS, *given, "train.epochs=4", options="@config_options").stdout == "4\n"
+
+
+def test_print_config_prints_what_load_reads_back(job_file, tmp_path: Path) -> None:
+    done = job_file(SETTINGS, "--print-config", "adapter.skip_layers=4", options="@config_options")
+    assert done.returncode == 0
+    assert yaml.safe_load(done.stdout)["adapter"]["skip_layers"] == 4
+    (tmp_path / "again.yaml").write_text(done.stdout)
+    assert config.load(tmp_path / "again.yaml") == config.load(None, ["adapter.skip_layers=4"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--config FILE is missing"),
+        (["--config", "absent.yaml"], "absent.yaml"),
+        (["--config", "configs/absent.yaml"], "no config file configs/absent.yaml"),
+        (
+            ["--print-config", "adapter.widht=1"],
+            "unknown key adapter.widht in the command line; did you mean ",
+        ),
+        (["--print-config", "train.epochs=none"], "train.epochs"),
+    ],
+)
+def test_a_bad_config_is_the_users(job_file, arguments: list[str], message: str) -> None:
+    done = job_file(SETTINGS, *arguments, options="@config_options")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_lists_every_key_with_its_type_default_and_meaning(job_file) -> None:
+    done = job_file(SETTINGS, "--help", options="@config_options")
+    assert done.returncode == 0
+    text = " ".join(done.stdout.split())
+    assert "More about it." in text
+    for key, (kind, _, meaning) in config.keys().items():
+        assert f" {key} {meaning} [{kind}; default: " in text, key
+    assert max(map(len, done.stdout.splitlines())) <= 110
+    assert "Config keys" not in job_file("pass", "--help").stdout
+
+
+def test_pickle_stays_off_whatever_the_shell_says(job_file) -> None:
+    name = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
+    assert job_file(f"print(os.environ[{name!r}])", **{name: "true"}).stdout == "false\n"
+
+
+@pytest.mark.parametrize("options", ["", "@config_options"])
+def test_a_job_does_not_hide_libraries_of_its_neighbours_names(
+    job_file, tmp_path: Path, options: str
+) -> None:
+    (tmp_path / "evaluate.py").write_text("")
+    (tmp_path / "c.yaml").write_text("{}")
+    config_given = ["--config", str(tmp_path / "c.yaml")] if options else []
+    body = "import importlib.util; print(importlib.util.find_spec('evaluate'))"
+    done = job_file(body, *config_given, options=options)
+    assert done.returncode == 0
+    assert str(tmp_path) not in done.stdout
+
+
+def test_errors_out_of_ray_are_understood() -> None:
+    exceptions, train = pytest.importorskip("ray.exceptions"), pytest.importorskip("ray.train")
+    cause = BackboneError("no backbone", remedy="give one")
+    task = exceptions.RayTaskError("f", "a long\nremote traceback", cause).as_instanceof_cause()
+    assert isinstance(task, BackboneError)
+    assert cli.understood(task) is cause
+    assert cli.understood(train.ControllerError(task)) is cause
+    assert cli.understood(train.WorkerGroupError("all", {0: ValueError("x"), 1: task})) is cause
+    assert cli.understood(train.WorkerGroupError("all", {0: ValueError("x")})) is None
+
+
+def test_the_outermost_liftray_error_speaks() -> None:
+    outer = DataError("outer")
+    outer.__cause__ = GateRefused("inner")
+    wrapped = RuntimeError("wrapped")
+    wrapped.__cause__ = outer
+    assert cli.understood(wrapped) is outer
+    loop = ValueError("its own cause")
+    loop.__cause__ = loop
+    assert cli.understood(loop) is None

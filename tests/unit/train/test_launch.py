@@ -1,0 +1,136 @@
+"""Whatever the user can have got wrong is found before anything starts, in one line with the remedy."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from liftray.config import Settings
+from liftray.errors import BackboneError, ConfigError, DataError, LiftrayError
+from liftray.train import checkpoint, launch
+from liftray.train.checkpoint import Checkpoint, Progress
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    root = tmp_path_factory.mktemp("launch")
+    return {
+        "data__train": {"t": tiny.dataset(root / "t", tiny.chains([30, 200, 40]))},
+        "data__valid": {"v": tiny.dataset(root / "v", tiny.chains([30, 50], seed=1))},
+        "backbone__source": [tiny.write_backbone(root / "esm")],
+    }
+
+
+def _settings(parts: dict[str, Any], **overrides: Any) -> Settings:
+    return tiny.settings(**{**parts, **overrides})
+
+
+def test_a_good_run_is_ready(parts: dict[str, Any]) -> None:
+    prepared = launch.prepare(_settings(parts))
+    assert prepared.backbone.num_blocks == tiny.BLOCKS
+    assert prepared.feed.train.windows.lengths.sum() == 270
+    assert prepared.feed.valid.windows.lengths.tolist() == [30, 50]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kind", "message"),
+    [
+        ({"data__train": {}}, ConfigError, "data.train names no data set"),
+        ({"data__valid": {}}, ConfigError, "data.valid names no data set"),
+        ({"data__train": {"t": "/absent/set"}}, DataError, "/absent/set"),
+        ({"data__test": {"t": "/absent/set"}}, DataError, "/absent/set"),
+        ({"task": "ss9"}, DataError, "cannot be mapped up"),
+        ({"train__tokens_per_batch": 512}, ConfigError, "data.max_length=511"),
+        ({"adapter__skip_layers": tiny.BLOCKS}, ConfigError, "choose 0 to 2"),
+        ({"backbone__source": ["/absent/model"]}, BackboneError, "no backbone source is reachable"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(
+    parts: dict[str, Any], overrides: dict[str, Any], kind: type[LiftrayError], message: str
+) -> None:
+    with pytest.raises(kind, match=message) as caught:
+        launch.prepare(_settings(parts, **overrides))
+    assert "\n" not in str(caught.value)
+    assert caught.value.remedy
+    assert caught.value.exit_code == 2
+
+
+def test_features_need_no_block_to_adapt(parts: dict[str, Any]) -> None:
+    launch.prepare(_settings(parts, method="features", adapter__skip_layers=99))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"scaling__num_workers": 2},
+        {"zero__stage": 3},
+        {"train__resume": False},
+        {"train__checkpoint_steps": 1},
+        {"train__keep_checkpoints": 7},
+        {"run__dir": "elsewhere"},
+        {"tracking__experiment": "other"},
+    ],
+)
+def test_how_a_run_is_kept_may_change_on_resume(parts: dict[str, Any], overrides: dict[str, Any]) -> None:
+    assert _digest(_settings(parts, **overrides)) == _digest(_settings(parts))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"train__lr": 2e-3},
+        {"train__epochs": 3},
+        {"train__seed": 1},
+        {"train__micro_batches_per_step": 3},
+        {"adapter__reduction_factor": 8},
+        {"head__kind": "conv"},
+        {"loss__label_smoothing": 0.1},
+        {"method": "features"},
+        {"data__max_length": 100},
+        {"backbone__dtype": "bfloat16"},
+    ],
+)
+def test_what_a_run_computes_may_not(parts: dict[str, Any], overrides: dict[str, Any]) -> None:
+    assert _digest(_settings(parts, **overrides)) != _digest(_settings(parts))
+
+
+def test_other_data_or_another_backbone_is_another_run(parts: dict[str, Any], tmp_path: Path) -> None:
+    data = {"t": tiny.dataset(tmp_path / "t", tiny.chains([30, 200, 40], seed=9))}
+    assert _digest(_settings(parts, data__train=data)) != _digest(_settings(parts))
+    source = [tiny.write_backbone(tmp_path / "esm", seed=2)]
+    assert _digest(_settings(parts, backbone__source=source)) != _digest(_settings(parts))
+
+
+def test_a_directory_of_another_run_is_refused_before_ray_is_asked(parts: dict[str, Any], tmp_path: Path) -> None:
+    _store(tmp_path, "checkpoint_1", Progress(config_digest="other"))
+    with pytest.raises(ConfigError, match=r"other settings.*train\.resume=false") as caught:
+        launch.fit(launch.prepare(_settings(parts)), tmp_path, [])
+    assert "\n" not in str(caught.value)
+
+
+def test_an_ended_run_gives_its_last_checkpoint_and_parts_of_one_are_passed_over(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    digest = _digest(_settings(parts))
+    _store(tmp_path, "checkpoint_1", Progress(config_digest=digest, global_step=1))
+    part = _store(tmp_path, "checkpoint_2", Progress(config_digest=digest, global_step=2))
+    (part / "best.safetensors").unlink()
+    torn = _store(tmp_path, "checkpoint_3", Progress(config_digest=digest, global_step=3))
+    (torn / "state.json").write_text((torn / "state.json").read_text()[:20])
+    _store(tmp_path, "checkpoint_4", Progress(config_digest=digest, global_step=4, finished=True))
+    ended = launch.fit(launch.prepare(_settings(parts)), tmp_path, [])
+    assert ended.progress.global_step == 4
+
+
+def _store(run_dir: Path, name: str, progress: Progress) -> Path:
+    directory = run_dir / "checkpoints" / name
+    directory.mkdir(parents=True)
+    one = {"a": torch.zeros(1)}
+    checkpoint.save(Checkpoint(progress, one, one, one), directory)
+    return directory
+
+
+def _digest(settings: Settings) -> str:
+    return launch._job(launch.prepare(settings)).config_digest
