@@ -59,7 +59,9 @@ def test_each_window_comes_once_and_each_labelled_residue_is_scored_once(
                 continue
             met.update(packed.items.tolist())
             for place, item in enumerate(packed.items.tolist()):
-                row, start, stop = (int(getattr(source.windows, name)[item]) for name in ("row", "start", "stop"))
+                row, start, stop = (
+                    int(getattr(source.windows, name)[item]) for name in ("row", "start", "stop")
+                )
                 _, sequence, ss = members[split][row]
                 tokens = packed.tokens_T[packed.cu_lens[place] : packed.cu_lens[place + 1]]
                 assert np.array_equal(tokens, spec.tokens.encode(sequence[start:stop]))
@@ -82,12 +84,16 @@ def test_ranks_take_equal_turns_and_share_the_step(spec: FeedSpec, ranks: int) -
     turns = [[(packed.split, packed.epoch, packed.step) for packed in stream] for stream in streams]
     assert all(other == turns[0] for other in turns)
     for step in range(spec.plan(0).num_steps):
-        together = [packed for stream in streams for packed in stream if (packed.split, packed.step) == (TRAIN, step)]
+        together = [
+            packed for stream in streams for packed in stream if (packed.split, packed.step) == (TRAIN, step)
+        ]
         assert len(together) == ranks * spec.turns(ranks)
         assert {packed.scored for packed in together} == {
             sum(int((packed.labels_T != IGNORE_INDEX).sum()) for packed in together)
         }
-        assert sorted(np.concatenate([packed.items for packed in together])) == sorted(spec.plan(0).step(step))
+        assert sorted(np.concatenate([packed.items for packed in together])) == sorted(
+            spec.plan(0).step(step)
+        )
 
 
 def test_empty_turns_run_one_unlabelled_residue(spec: FeedSpec) -> None:

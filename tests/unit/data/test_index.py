@@ -35,7 +35,9 @@ def test_rows_run_over_the_data_sets_in_the_order_of_their_names(
 ) -> None:
     made = index.build(paths, **_SHAPE)
     reader = index.Reader(made, keep=1)
-    expected = [(*chain[1:], "ss3") for chain in members["a"]] + [(*chain[1:], "ss9") for chain in members["b"]]
+    expected = [(*chain[1:], "ss3") for chain in members["a"]] + [
+        (*chain[1:], "ss9") for chain in members["b"]
+    ]
     assert [reader.chain(row) for row in range(len(expected))] == expected
     backwards = [reader.chain(row) for row in reversed(range(len(expected)))]
     assert backwards[::-1] == expected
@@ -43,11 +45,15 @@ def test_rows_run_over_the_data_sets_in_the_order_of_their_names(
     assert made.group_starts.tolist() == [0, 3, 4, 6, 8, 10, 11]
 
 
-def test_scored_counts_the_labels_of_each_window(members: dict[str, list[tiny.Chain]], paths: dict[str, str]) -> None:
+def test_scored_counts_the_labels_of_each_window(
+    members: dict[str, list[tiny.Chain]], paths: dict[str, str]
+) -> None:
     made = index.build(paths, **_SHAPE)
     strings = [chain[2] for name in ("a", "b") for chain in members[name]]
     for window in range(len(made.scored)):
-        part = strings[made.windows.row[window]][made.windows.score_start[window] : made.windows.score_stop[window]]
+        part = strings[made.windows.row[window]][
+            made.windows.score_start[window] : made.windows.score_stop[window]
+        ]
         assert made.scored[window] == len(part) - part.count(labels.UNLABELLED)
     assert made.scored.sum() == sum(len(ss) - ss.count("X") for ss in strings)
     assert np.bincount(made.windows.row)[[1, 5]].tolist() == [2, 4]
