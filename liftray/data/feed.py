@@ -22,16 +22,6 @@ from liftray.data.index import Reader, SplitIndex
 # Items of one Ray Data execution at most: bounds the plan a worker holds, however many epochs are to come.
 _SEGMENT_ITEMS = 1_000_000
 _ROWS_PER_CALL = 16
-_PLAN_SCHEMA = pa.schema(
-    [
-        ("split", pa.string()),
-        ("epoch", pa.int32()),
-        ("step", pa.int32()),
-        ("micro", pa.int64()),
-        ("scored", pa.int64()),
-        ("items", pa.large_list(pa.int64())),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -120,10 +110,10 @@ class Feed:
         for epoch in range(start_epoch, epochs):
             rows.extend(self.plan_rows(epoch, start_step if epoch == start_epoch else 0))
             if sum(len(row["items"]) for row in rows) >= _SEGMENT_ITEMS or epoch == epochs - 1:
-                yield from self._run(pa.Table.from_pylist(rows, schema=_PLAN_SCHEMA))
+                yield from self._run(rows)
                 rows = []
 
-    def _run(self, plan: pa.Table) -> Iterator[PackedBatch]:
+    def _run(self, rows: list[dict[str, Any]]) -> Iterator[PackedBatch]:
         import ray.data
         from ray.data import ExecutionOptions
         from ray.data.context import DataContext
@@ -133,15 +123,17 @@ class Feed:
         context.print_on_execution_start = False
         # Small blocks: a batch should reach the worker when it is ready, not when 128 MB of them are.
         context.target_max_block_size = 1 << 20
-        dataset = ray.data.from_arrow(plan)
+        # Item numbers travel as bytes, so that a block of empty turns has the same type as any other. `from_items`
+        # starts no task: one would wait for ever for a CPU on a cluster whose CPUs all train.
+        plan = [{**row, "items": np.array(row["items"], dtype=np.int64).tobytes()} for row in rows]
+        dataset = ray.data.from_items(plan, override_num_blocks=-(-len(plan) // _ROWS_PER_CALL))
         dataset.context.execution_options = ExecutionOptions(preserve_order=True)
         gathered = dataset.map_batches(
             Gather,
             fn_constructor_args=(self._spec,),
             batch_format="pyarrow",
             batch_size=_ROWS_PER_CALL,
-            # A light actor: without CPUs of its own it starts on a cluster whose CPUs all train.
-            num_cpus=0,
+            num_cpus=0,  # light, and it must start though all CPUs train
             concurrency=1,
         )
         for table in gathered.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=4):
@@ -161,10 +153,11 @@ class Gather:
         self._readers = {name: Reader(split) for name, split in self._splits.items()}
 
     def __call__(self, plan: pa.Table) -> pa.Table:
-        """Turn plan rows into batch rows, in order."""
-        return pa.Table.from_pylist(
-            [self.gather(row).row() for row in plan.to_pylist()], schema=batch.ROW_SCHEMA
-        )
+        """Turn plan rows into batch rows, in order; item numbers come as bytes."""
+        rows = [
+            {**row, "items": np.frombuffer(row["items"], dtype=np.int64).tolist()} for row in plan.to_pylist()
+        ]
+        return pa.Table.from_pylist([self.gather(row).row() for row in rows], schema=batch.ROW_SCHEMA)
 
     def gather(self, row: dict[str, Any]) -> PackedBatch:
         """Pack the windows that one plan row names."""
