@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import tiny
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-import tiny
 from liftray.adapt.tagger import Tagger, fingerprint
 from liftray.config import Settings
 from liftray.data.batch import TRAIN
@@ -38,7 +38,9 @@ def result(out: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def _rank(rank: int, ranks: int, port: int, data: dict[str, str], out: Path, tasks: list[dict[str, Any]]) -> None:
+def _rank(
+    rank: int, ranks: int, port: int, data: dict[str, str], out: Path, tasks: list[dict[str, Any]]
+) -> None:
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1")
     os.environ.update(MASTER_PORT=str(port), DS_ACCELERATOR="cpu", DS_LOG_LEVEL="error")
     torch.set_num_threads(1)
@@ -70,7 +72,9 @@ def _straight(task: dict[str, Any], rank: int, ranks: int, data: dict[str, str],
     run = _Run(task, rank, ranks, data, None)
     before = fingerprint(run.model)
     losses = run.steps(0, HALF)
-    state = Checkpoint(Progress(global_step=HALF, step_losses=losses), run.engine.weights(), run.engine.moments(), {})
+    state = Checkpoint(
+        Progress(global_step=HALF, step_losses=losses), run.engine.weights(), run.engine.moments(), {}
+    )
     if rank == 0:
         directory = out / f"{task['name']}.checkpoint"
         directory.mkdir()
@@ -131,7 +135,9 @@ class _Run:
         share = torch.zeros(())
         for batch in batches:
             inputs = step.Inputs.of(batch, self.spec.tokens.pad_id, CPU)
-            share = share + step.train(self.engine, inputs, batch, self.settings.loss, lr, self.settings.train.seed)
+            share = share + step.train(
+                self.engine, inputs, batch, self.settings.loss, lr, self.settings.train.seed
+            )
         dist.all_reduce(share)
         return share.item()
 

@@ -58,7 +58,9 @@ def backbone(family: str = "esm", dtype: Any = "float32", seed: int = 1) -> Back
 def write_backbone(directory: Path, family: str = "esm", seed: int = 1) -> str:
     """The same weights as files, so that `resolve` and other processes find them; gives the source."""
     directory.mkdir(parents=True)
-    state = {name: tensor.contiguous() for name, tensor in backbone(family, seed=seed).hf.state_dict().items()}
+    state = {
+        name: tensor.contiguous() for name, tensor in backbone(family, seed=seed).hf.state_dict().items()
+    }
     if family == "t5":
         del state["encoder.embed_tokens.weight"]  # the same tensor as `shared.weight`
     save_file(state, directory / "model.safetensors")
@@ -114,7 +116,9 @@ def batch(model: Backbone, sequences: Sequence[str]) -> tuple[torch.Tensor, torc
     return tokens_BL, pad([torch.ones(len(row), dtype=torch.bool) for row in rows], batch_first=True)
 
 
-def feed_spec(train: dict[str, str], valid: dict[str, str], chosen: Settings, source: str | None = None) -> FeedSpec:
+def feed_spec(
+    train: dict[str, str], valid: dict[str, str], chosen: Settings, source: str | None = None
+) -> FeedSpec:
     """What a run with these settings would feed; the tokens are ESM's unless a source says otherwise."""
     shape: Any = {"max_length": chosen.data.max_length, "task": chosen.task, "ss3_map": chosen.ss3_map}
     return FeedSpec(

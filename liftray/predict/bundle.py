@@ -167,7 +167,7 @@ def load(directory: str | Path, *, sources: Sequence[str] | None = None) -> Load
 
 
 def _check_files(directory: Path, listed: Any) -> None:
-    """Refuse a bundle whose files are not exactly the listed ones, each with its digest and in a format without code."""
+    """Refuse a bundle whose files are not exactly the listed ones, each with its digest, in formats without code."""
     root = directory.resolve()
     present = {path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir()} - {_INFO}
     names = set(listed) if isinstance(listed, dict) else set()

@@ -125,7 +125,9 @@ def test_the_backbone_may_lie_elsewhere(made: Made, tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
 def test_a_changed_file_is_refused(made: Made, damage: str) -> None:
     directory = made[1]
-    for path in sorted(path for path in directory.rglob("*") if path.is_file() and path.name != "bundle.json"):
+    for path in sorted(
+        path for path in directory.rglob("*") if path.is_file() and path.name != "bundle.json"
+    ):
         content = path.read_bytes()
         changed = {"flip": content[:-1] + bytes([content[-1] ^ 1]), "truncate": content[:-1]}.get(damage)
         path.unlink()
@@ -137,7 +139,9 @@ def test_a_changed_file_is_refused(made: Made, damage: str) -> None:
     bundle.load(directory)
 
 
-@pytest.mark.parametrize("name", ["adapter/pytorch_adapter.bin", "adapter/head_config.json", "extra.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["adapter/pytorch_adapter.bin", "adapter/head_config.json", "extra.safetensors"]
+)
 def test_a_file_that_is_not_of_the_bundle_is_refused(made: Made, name: str) -> None:
     (made[1] / name).write_bytes(b"{}")
     with pytest.raises(BundleError, match=name):
@@ -158,7 +162,9 @@ def test_a_listed_file_of_a_format_that_can_hold_code_is_refused(made: Made) -> 
         bundle.load(directory)
 
 
-@pytest.mark.parametrize("name", ["../secret.json", "/etc/hostname", "adapter/../../secret.json", "link.json"])
+@pytest.mark.parametrize(
+    "name", ["../secret.json", "/etc/hostname", "adapter/../../secret.json", "link.json"]
+)
 def test_a_name_that_leads_out_of_the_bundle_is_refused(made: Made, name: str) -> None:
     directory = made[1]
     secret = directory.parent / "secret.json"
@@ -224,7 +230,9 @@ def test_a_save_that_fails_leaves_what_was_there(made: Made, sources: dict[str, 
     assert [path.name for path in made[1].parent.iterdir()] == ["bundle"]
 
 
-def test_it_loads_and_predicts_where_pickle_raises_and_without_ray_or_deepspeed(made: Made, tmp_path: Path) -> None:
+def test_it_loads_and_predicts_where_pickle_raises_and_without_ray_or_deepspeed(
+    made: Made, tmp_path: Path
+) -> None:
     script = """
         import pickle, sys
 

@@ -32,7 +32,15 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
             name = f"ranks{ranks}-zero{stage}"
             tasks.append({"do": "straight", "name": name, "stage": stage})
             tasks.append({"do": "resumed", "name": f"{name}-resumed", "from": name, "stage": stage})
-            tasks.append({"do": "straight", "name": f"{name}-bf16", "stage": stage, "dtype": "bfloat16", "kind": "lora"})
+            tasks.append(
+                {
+                    "do": "straight",
+                    "name": f"{name}-bf16",
+                    "stage": stage,
+                    "dtype": "bfloat16",
+                    "kind": "lora",
+                }
+            )
         if ranks == 1:
             tasks.append({"do": "resumed", "name": "crossed", "from": "ranks2-zero3", "stage": 0})
         engine_ranks.spawn(ranks, data, root, tasks)

@@ -54,7 +54,9 @@ def test_a_fresh_adapter_is_the_frozen_model(family: str, kind: str, skip: int) 
 @families
 @kinds
 @everywhere
-def test_only_adapters_above_the_cut_and_the_head_get_gradients_and_move(family: str, kind: str, skip: int) -> None:
+def test_only_adapters_above_the_cut_and_the_head_get_gradients_and_move(
+    family: str, kind: str, skip: int
+) -> None:
     model = tiny.move(_model(family, kind, skip)).train()
     tokens_BL, mask_BL = tiny.batch(model.backbone, _SEQUENCES)
     before, bits = fingerprint(model), {name: p.clone() for name, p in model.named_parameters()}
@@ -120,7 +122,7 @@ def test_residues_do_not_see_other_chains_or_padding(family: str, head: str) -> 
 @families
 def test_residues_are_the_tokens_between_the_special_ones(family: str) -> None:
     model = tiny.tagger(family)
-    tokens_BL, mask_BL = tiny.batch(model.backbone, _SEQUENCES)
+    mask_BL = tiny.batch(model.backbone, _SEQUENCES)[1]
     residues_BL = model.residues(mask_BL)
     assert residues_BL.sum(1).tolist() == [len(sequence) for sequence in _SEQUENCES]
     first = model.tokens.num_prefix

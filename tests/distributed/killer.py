@@ -29,7 +29,9 @@ class KillOnce(UserCallback):
             return
         # The controller's siblings: the workers that this cluster's raylet started.
         siblings = psutil.Process().parent().children()
-        workers = [process.pid for process in siblings if process.cmdline()[0].startswith("ray::RayTrainWorker")]
+        workers = [
+            process.pid for process in siblings if process.cmdline()[0].startswith("ray::RayTrainWorker")
+        ]
         for worker in workers:
             os.kill(worker, signal.SIGKILL)
         self._tell({"killed": len(workers), "at": metrics[0]})

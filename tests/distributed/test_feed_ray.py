@@ -23,9 +23,15 @@ def spec(parts: dict[str, Any]) -> FeedSpec:
 
 @pytest.mark.parametrize(("rank", "ranks"), [(0, 1), (0, 2), (1, 2)])
 @pytest.mark.parametrize(("epoch", "step"), [(0, 0), (0, 3), (1, 2)])
-def test_batches_come_in_the_order_of_the_plan(spec: FeedSpec, rank: int, ranks: int, epoch: int, step: int) -> None:
+def test_batches_come_in_the_order_of_the_plan(
+    spec: FeedSpec, rank: int, ranks: int, epoch: int, step: int
+) -> None:
     feed, gather = Feed(spec, rank, ranks), Gather(spec)
-    rows = [row for number in range(epoch, _EPOCHS) for row in feed.plan_rows(number, step if number == epoch else 0)]
+    rows = [
+        row
+        for number in range(epoch, _EPOCHS)
+        for row in feed.plan_rows(number, step if number == epoch else 0)
+    ]
     delivered = list(feed.batches(_EPOCHS, epoch, step))
     assert len(delivered) == len(rows)
     for row, packed in zip(rows, delivered, strict=True):

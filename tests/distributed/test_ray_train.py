@@ -8,19 +8,26 @@ import json
 from pathlib import Path
 from typing import Any
 
+import killer
 import pytest
 import tiny
 import torch
 from killer import KillOnce
+from ray import cloudpickle
 
 from liftray.errors import ConfigError
 from liftray.train import checkpoint, launch
 from liftray.train.checkpoint import Checkpoint
 
+# The controller's process does not know this folder.
+cloudpickle.register_pickle_by_value(killer)
+
 pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.usefixtures("ray_cluster")]
 
 
-def _fit(parts: dict[str, Any], run_dir: Path, callbacks: list[Any] | None = None, **overrides: Any) -> Checkpoint:
+def _fit(
+    parts: dict[str, Any], run_dir: Path, callbacks: list[Any] | None = None, **overrides: Any
+) -> Checkpoint:
     chosen = tiny.settings(**{**parts, "run__dir": str(run_dir), **overrides})
     return launch.fit(launch.prepare(chosen), run_dir, callbacks or [])
 
@@ -40,14 +47,18 @@ def _same(one: Checkpoint, other: Checkpoint) -> None:
     assert one.progress.step_losses == other.progress.step_losses
     timed = ("train/seconds", "train/residues_per_s")
     for mine, theirs in zip(one.progress.history, other.progress.history, strict=True):
-        assert {k: v for k, v in mine.items() if k not in timed} == {k: v for k, v in theirs.items() if k not in timed}
+        assert {k: v for k, v in mine.items() if k not in timed} == {
+            k: v for k, v in theirs.items() if k not in timed
+        }
     for name in ("weights", "moments", "best"):
         mine, theirs = getattr(one, name), getattr(other, name)
         assert mine.keys() == theirs.keys()
         assert all(torch.equal(mine[key], theirs[key]) for key in mine)
 
 
-def test_two_workers_take_the_steps_of_one(parts: dict[str, Any], unbroken: Checkpoint, tmp_path: Path) -> None:
+def test_two_workers_take_the_steps_of_one(
+    parts: dict[str, Any], unbroken: Checkpoint, tmp_path: Path
+) -> None:
     losses = unbroken.progress.step_losses
     assert len(losses) == unbroken.progress.global_step >= 20
     assert sum(losses[-3:]) < 0.97 * sum(losses[:3])
@@ -99,7 +110,9 @@ def test_a_run_that_was_stopped_in_mid_epoch_goes_on_with_more_workers(
     assert _first_steps(tmp_path / "run") == 1, "the run began anew instead of going on"
 
 
-def test_an_ended_run_is_not_trained_again(parts: dict[str, Any], unbroken: Checkpoint, unbroken_dir: Path) -> None:
+def test_an_ended_run_is_not_trained_again(
+    parts: dict[str, Any], unbroken: Checkpoint, unbroken_dir: Path
+) -> None:
     before = sorted(path.name for path in (unbroken_dir / "checkpoints").iterdir())
     _same(_fit(parts, unbroken_dir), unbroken)
     assert sorted(path.name for path in (unbroken_dir / "checkpoints").iterdir()) == before
@@ -113,7 +126,9 @@ def test_other_settings_in_its_directory_are_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_without_resume_a_run_starts_anew(parts: dict[str, Any], unbroken: Checkpoint, tmp_path: Path) -> None:
+def test_without_resume_a_run_starts_anew(
+    parts: dict[str, Any], unbroken: Checkpoint, tmp_path: Path
+) -> None:
     short = {"train__epochs": 1}
     first = _fit(parts, tmp_path, **short)
     again = _fit(parts, tmp_path, train__resume=False, **short)
@@ -123,7 +138,9 @@ def test_without_resume_a_run_starts_anew(parts: dict[str, Any], unbroken: Check
     assert len(other.progress.history) == 1
 
 
-def test_early_stopping_keeps_the_best_weights_and_not_the_last(parts: dict[str, Any], tmp_path: Path) -> None:
+def test_early_stopping_keeps_the_best_weights_and_not_the_last(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
     """A rate at which training falls apart: validation gets worse after its best epoch."""
     stopped = _fit(parts, tmp_path, train__epochs=30, train__lr=0.3, train__patience=2, train__grad_clip=0.0)
     progress = stopped.progress
@@ -148,10 +165,14 @@ def test_the_run_directory_holds_no_pickle_and_nothing_of_the_backbone(
     for directory in stored:
         checkpoint.load(directory)
         tensors = sum(path.stat().st_size for path in directory.glob("*.safetensors"))
-        assert 4 * 4 * trained <= tensors <= 4 * 4 * trained + 16384  # weights, best, two moments, and headers
+        assert (
+            4 * 4 * trained <= tensors <= 4 * 4 * trained + 16384
+        )  # weights, best, two moments, and headers
 
 
 def _first_steps(run_dir: Path) -> int:
     """How often a checkpoint was written after the first global step."""
-    states = [json.loads(path.read_text()) for path in (run_dir / "checkpoints").glob("checkpoint_*/state.json")]
+    states = [
+        json.loads(path.read_text()) for path in (run_dir / "checkpoints").glob("checkpoint_*/state.json")
+    ]
     return sum(state["progress"]["global_step"] == 1 for state in states)

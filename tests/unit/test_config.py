@@ -29,7 +29,9 @@ def test_keys_cover_every_field() -> None:
         found: set[str] = set()
         for name, value in tree.items():
             key = f"{prefix}{name}"
-            found |= leaves(value, f"{key}.") if isinstance(value, dict) and key not in config._OPEN else {key}
+            found |= (
+                leaves(value, f"{key}.") if isinstance(value, dict) and key not in config._OPEN else {key}
+            )
         return found
 
     assert leaves(load(None).model_dump()) == set(keys())
@@ -38,7 +40,12 @@ def test_keys_cover_every_field() -> None:
 def test_yaml_round_trip(tmp_path: Path) -> None:
     settings = load(
         None,
-        ["data.train.a=x", "train.lr=1e-4", "search.space={adapter.skip_layers: [0, 2]}", "run.ray_address=null"],
+        [
+            "data.train.a=x",
+            "train.lr=1e-4",
+            "search.space={adapter.skip_layers: [0, 2]}",
+            "run.ray_address=null",
+        ],
     )
     (tmp_path / "c.yaml").write_text(to_yaml(settings))
     assert load(tmp_path / "c.yaml") == settings

@@ -63,9 +63,14 @@ def test_a_block_that_fails_leaves_the_old_directory(tmp_path: Path, stops: type
     target = tmp_path / "set"
     with files.new_directory(target) as fresh:
         (fresh / "one").write_text("1")
-    with pytest.raises(stops), files.new_directory(target) as fresh:
-        (fresh / "two").write_text("2")
-        raise stops
+
+    def fail() -> None:
+        with files.new_directory(target) as fresh:
+            (fresh / "two").write_text("2")
+            raise stops
+
+    with pytest.raises(stops):
+        fail()
     assert [entry.name for entry in target.iterdir()] == ["one"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["set"]
 
@@ -81,6 +86,12 @@ def test_a_place_that_cannot_be_taken_keeps_what_was_there(tmp_path: Path) -> No
 
 def test_sha256_of_known_content(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
-    assert files.sha256_file(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (
+        files.sha256_file(tmp_path / "x")
+        == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
     (tmp_path / "x").write_bytes(b"")
-    assert files.sha256_file(tmp_path / "x") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert (
+        files.sha256_file(tmp_path / "x")
+        == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    )

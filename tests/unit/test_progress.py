@@ -25,7 +25,9 @@ def test_lines_tell_how_far_how_fast_and_how_long(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("total", [None, 0])
-def test_an_unknown_or_empty_total_is_no_trouble(capsys: pytest.CaptureFixture[str], total: float | None) -> None:
+def test_an_unknown_or_empty_total_is_no_trouble(
+    capsys: pytest.CaptureFixture[str], total: float | None
+) -> None:
     with progress("read", total, "records", every_s=0.0) as advance:
         advance(0)
         advance(2)
@@ -40,7 +42,11 @@ def test_few_lines_are_printed_when_work_is_quick(capsys: pytest.CaptureFixture[
 
 
 def test_a_failure_is_not_told_as_done(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ValueError, match="stop"), progress("read", 5, "records") as advance:
-        advance()
-        raise ValueError("stop")
+    def fail() -> None:
+        with progress("read", 5, "records") as advance:
+            advance()
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        fail()
     assert capsys.readouterr().err == ""

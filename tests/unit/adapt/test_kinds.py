@@ -19,7 +19,9 @@ _PER_BLOCK = {
 @pytest.mark.parametrize("kind", ["bottleneck", "lora"])
 @pytest.mark.parametrize("skip", [0, 1, tiny.BLOCKS - 1])
 def test_each_block_above_the_cut_gets_one_adapter(family: str, kind: str, skip: int) -> None:
-    model = tiny.tagger(family, adapter__kind=kind, adapter__skip_layers=skip, adapter__reduction_factor=_FACTOR)
+    model = tiny.tagger(
+        family, adapter__kind=kind, adapter__skip_layers=skip, adapter__reduction_factor=_FACTOR
+    )
     for number, block in enumerate(model.backbone.blocks):
         added = sum(parameter.numel() for parameter in block.parameters() if parameter.requires_grad)
         assert added == (_PER_BLOCK[kind] if number >= skip else 0)

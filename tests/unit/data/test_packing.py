@@ -20,7 +20,10 @@ def test_global_steps_do_not_depend_on_ranks_or_resume(per_step: int) -> None:
         for epoch in range(3):
             plan = packing.plan_train(lengths, seed=seed, epoch=epoch, budget=1024, per_step=per_step)
             assert np.array_equal(np.sort(plan.items), np.arange(97))
-            steps = [np.arange(s * per_step, min((s + 1) * per_step, plan.num_micro)) for s in range(plan.num_steps)]
+            steps = [
+                np.arange(s * per_step, min((s + 1) * per_step, plan.num_micro))
+                for s in range(plan.num_steps)
+            ]
             assert np.array_equal(np.concatenate([plan.step(s) for s in range(plan.num_steps)]), plan.items)
             for ranks in range(1, 17):
                 whole = [packing.deal(plan.num_micro, per_step, ranks, rank) for rank in range(ranks)]
@@ -55,7 +58,9 @@ def test_budget_holds_and_nothing_is_lost(lengths: list[int], budget: int, seed:
     groups = np.arange(len(sizes)) // 7
     for plan in (
         packing.plan_train(sizes, seed=seed, epoch=0, budget=budget, per_step=2),
-        packing.plan_train(sizes, seed=seed, epoch=0, budget=budget, per_step=2, groups=groups, window_groups=2),
+        packing.plan_train(
+            sizes, seed=seed, epoch=0, budget=budget, per_step=2, groups=groups, window_groups=2
+        ),
         packing.plan_in_order(sizes, budget=budget),
     ):
         assert np.array_equal(np.sort(plan.items), np.arange(len(sizes)))

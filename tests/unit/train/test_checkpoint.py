@@ -25,7 +25,9 @@ def model() -> Tagger:
 def saved(model: Tagger, tmp_path: Path) -> tuple[Checkpoint, Path]:
     weights = {name: parameter.detach().clone() for name, parameter in model.trained().items()}
     moments = {
-        f"{name}/{key}": torch.randn_like(tensor) for name, tensor in weights.items() for key in ("exp_avg", "exp_avg_sq")
+        f"{name}/{key}": torch.randn_like(tensor)
+        for name, tensor in weights.items()
+        for key in ("exp_avg", "exp_avg_sq")
     }
     progress = Progress(
         epoch=2, step=3, global_step=11, best_score=0.7, best_epoch=1, history=[{"epoch": 0, "valid/q3": 0.7}],
@@ -79,7 +81,15 @@ def test_a_damaged_file_is_refused(saved: tuple[Checkpoint, Path], name: str, da
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"progress": {}}', '{"sha256": {}}', "\x00\x01", '{"progress": {"epok": 1}, "sha256": {}}'],
+    [
+        "",
+        "[]",
+        "{}",
+        '{"progress": {}}',
+        '{"sha256": {}}',
+        "\x00\x01",
+        '{"progress": {"epok": 1}, "sha256": {}}',
+    ],
 )
 def test_an_unreadable_state_is_refused(saved: tuple[Checkpoint, Path], text: str) -> None:
     (saved[1] / "state.json").write_text(text)

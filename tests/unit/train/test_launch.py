@@ -103,7 +103,9 @@ def test_other_data_or_another_backbone_is_another_run(parts: dict[str, Any], tm
     assert _digest(_settings(parts, backbone__source=source)) != _digest(_settings(parts))
 
 
-def test_a_directory_of_another_run_is_refused_before_ray_is_asked(parts: dict[str, Any], tmp_path: Path) -> None:
+def test_a_directory_of_another_run_is_refused_before_ray_is_asked(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
     _store(tmp_path, "checkpoint_1", Progress(config_digest="other"))
     with pytest.raises(ConfigError, match=r"other settings.*train\.resume=false") as caught:
         launch.fit(launch.prepare(_settings(parts)), tmp_path, [])

@@ -1,5 +1,7 @@
 """The learning rate is a function of the step alone."""
 
+from itertools import pairwise
+
 import pytest
 
 from liftray.config import TrainSettings
@@ -16,7 +18,7 @@ def test_it_rises_to_the_peak_and_never_again(schedule: str) -> None:
     rates = _rates(100, schedule=schedule)
     assert rates[:10] == pytest.approx([0.2 * (step + 1) for step in range(10)])
     assert rates[10] == 2.0
-    assert all(later <= earlier for earlier, later in zip(rates[9:-1], rates[10:], strict=True))
+    assert all(later <= earlier for earlier, later in pairwise(rates[9:]))
     assert all(0 <= rate <= 2.0 for rate in rates)
 
 

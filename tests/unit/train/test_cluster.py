@@ -1,0 +1,62 @@
+"""A Ray address that cannot be used is told at once, in one line, before anything starts."""
+
+import socket
+
+import pytest
+import tiny
+import torch
+
+from liftray.config import Settings
+from liftray.errors import ClusterError
+from liftray.train import cluster
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _refusal(settings: Settings) -> str:
+    with pytest.raises(ClusterError) as caught:
+        cluster.check(settings)
+    assert caught.value.remedy
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "localhost:{}"])
+def test_an_address_where_nothing_listens(form: str, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = form.format(free_port)
+    assert f"no Ray cluster answers at {address}" in _refusal(tiny.settings(run__ray_address=address))
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert address in _refusal(tiny.settings())
+    with pytest.raises(ClusterError, match="no Ray cluster answers"), cluster.connected(tiny.settings()):
+        pytest.fail("it connected")
+
+
+def test_the_address_that_jobs_are_submitted_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
+    assert "ray job submit" in _refusal(tiny.settings())
+
+
+def test_the_settings_address_wins_over_the_environment(
+    free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
+    assert f"127.0.0.1:{free_port}" in _refusal(tiny.settings(run__ray_address=f"127.0.0.1:{free_port}"))
+
+
+def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    wanted = torch.cuda.device_count() + 1
+    told = _refusal(tiny.settings(scaling__use_gpu=True, scaling__num_workers=wanted))
+    assert "scaling.use_gpu=false" in told
+
+
+def test_a_cpu_run_of_its_own_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    cluster.check(tiny.settings(scaling__num_workers=64))

@@ -1,0 +1,72 @@
+"""Each epoch's report reaches MLflow and the person who watches; what is reported in mid-epoch does not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from liftray.track import runs
+from liftray.train.reporter import PROGRESS_FILE, Reporter, follow
+
+
+def _record(epoch: int) -> dict[str, Any]:
+    return {
+        "epoch": epoch,
+        "global_step": 10 * (epoch + 1),
+        "finished": False,
+        "train/loss": 1.5 - epoch,
+        "train/seconds": 2.0,
+        "train/residues_per_s": 1234.5,
+        "valid/q3": 0.5 + epoch / 10,
+        "valid/q9": 0.25,
+        "valid/loss": 1.0,
+    }
+
+
+def test_epochs_are_logged_at_their_number_and_rank_0_speaks(mlflow_uri: str, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    with runs.start_run(tiny.settings(tracking__uri=mlflow_uri), system_metrics_s=None) as run:
+        reporter = Reporter(mlflow_uri, run.run_id, tmp_path)
+        reporter.after_report(None, [{"epoch": 0, "step": 3}], None)
+        for epoch in (0, 1):
+            reporter.after_report(None, [_record(epoch), {**_record(epoch), "train/loss": 99.0}], None)
+    client = MlflowClient(mlflow_uri)
+    logged = [(point.step, point.value) for point in client.get_metric_history(run.run_id, "train/loss")]
+    assert sorted(logged) == [(1, 1.5), (2, 0.5)]
+    names = {"train/loss", "train/seconds", "train/residues_per_s", "valid/q3", "valid/q9", "valid/loss"}
+    assert set(client.get_run(run.run_id).data.metrics) == names
+    lines = (tmp_path / PROGRESS_FILE).read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [_record(0), _record(1)]
+
+
+def test_without_a_run_nothing_is_logged_but_the_file(tmp_path: Path) -> None:
+    Reporter("sqlite:////absent/mlflow.db", None, tmp_path).after_report(None, [_record(0)], None)
+    assert json.loads((tmp_path / PROGRESS_FILE).read_text()) == _record(0)
+
+
+def test_who_watches_sees_a_line_for_each_epoch_of_this_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reporter = Reporter("", None, tmp_path)
+    reporter.after_report(None, [_record(7)], None)  # what an earlier run left
+    with follow(tmp_path, 5, "train"):
+        reporter.after_report(None, [_record(0)], None)
+        reporter.after_report(None, [_record(1)], None)
+    assert capsys.readouterr().err.splitlines() == [
+        "train: epoch 1/5, loss 1.5000, validation Q9 25.00, Q3 50.00, 1,234 residues/s, at most 8 s left",
+        "train: epoch 2/5, loss 0.5000, validation Q9 25.00, Q3 60.00, 1,234 residues/s, at most 6 s left",
+    ]
+
+
+def test_lines_are_told_even_when_the_run_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        with follow(tmp_path, 5, "train"):
+            Reporter("", None, tmp_path).after_report(None, [_record(0)], None)
+            raise RuntimeError("worker lost")
+
+    with pytest.raises(RuntimeError, match="worker lost"):
+        fail()
+    assert "epoch 1/5" in capsys.readouterr().err
