@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import tiny
 
-from liftray.data import batch, feed, labels
+from liftray.data import batch, labels
 from liftray.data.batch import TRAIN, VALID, PackedBatch
 from liftray.data.feed import Feed, FeedSpec, Gather
 from liftray.data.labels import IGNORE_INDEX
@@ -41,7 +41,8 @@ def spec(members: dict[str, list[tiny.Chain]], tmp_path_factory: pytest.TempPath
 def _epoch(spec: FeedSpec, rank: int, ranks: int, epoch: int = 0, start: int = 0) -> Iterator[PackedBatch]:
     """One rank's batches, through the Arrow tables that Ray Data would carry."""
     rows = Feed(spec, rank, ranks).plan_rows(epoch, start)
-    return iter(batch.from_arrow(Gather(spec)(pa.Table.from_pylist(rows, schema=feed._PLAN_SCHEMA))))
+    sent = [{**row, "items": np.array(row["items"], dtype=np.int64).tobytes()} for row in rows]
+    return iter(batch.from_arrow(Gather(spec)(pa.Table.from_pylist(sent))))
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
