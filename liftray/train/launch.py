@@ -7,6 +7,10 @@ Flow: jobs/train.py -> run -> [this] -> worker on every rank -> newest checkpoin
 import hashlib
 import json
 import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,9 +127,27 @@ def fit(prepared: Prepared, run_dir: Path, callbacks: list[Any]) -> Checkpoint:
             failure_config=FailureConfig(max_failures=settings.train.max_failures),
         ),
     )
-    result = trainer.fit()
+    with _interruptible():
+        result = trainer.fit()
     with result.checkpoint.as_directory() as directory:
         return checkpoint.load(Path(directory))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C means KeyboardInterrupt again: Ray Train takes SIGINT over, aborts its workers, and then either exits with
+    status 0 or fails with whatever the aborted controller left behind.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as end:
+        raise KeyboardInterrupt from end
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _job(prepared: Prepared) -> Job:
