@@ -4,18 +4,13 @@ from pathlib import Path
 
 import click
 
-from liftray.cli import job, tracking_option
+from liftray.cli import job, model_option, tracking_option
 
 SHOWN = ("q9", "q8", "q3", "macro_f1", "sov99")
 
 
 @job
-@click.option(
-    "--model",
-    required=True,
-    metavar="URI",
-    help="A bundle's directory, runs:/ID/bundle, models:/NAME/3 or models:/NAME@champion.",
-)
+@model_option
 @click.option(
     "--data",
     required=True,

@@ -6,16 +6,11 @@ Ray nor a GPU is needed.
 
 import click
 
-from liftray.cli import job, tracking_option
+from liftray.cli import job, model_option, tracking_option
 
 
 @job
-@click.option(
-    "--model",
-    required=True,
-    metavar="URI",
-    help="A bundle's directory, runs:/ID/bundle, models:/NAME/3 or models:/NAME@champion.",
-)
+@model_option
 @click.option(
     "--input", "inputs", required=True, multiple=True, metavar="FILE...", help="FASTA, gzip or not."
 )

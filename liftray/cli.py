@@ -152,6 +152,12 @@ def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return with_settings
 
 
+model_option = click.option(
+    "--model",
+    required=True,
+    metavar="URI",
+    help="A bundle's directory, runs:/ID/bundle, models:/NAME/3 or models:/NAME@champion.",
+)
 tracking_option = click.option(
     "--tracking-uri",
     envvar="MLFLOW_TRACKING_URI",
