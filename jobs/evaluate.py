@@ -6,8 +6,6 @@ import click
 
 from liftray.cli import job, model_option, tracking_option
 
-SHOWN = ("q9", "q8", "q3", "macro_f1", "sov99")
-
 
 @job
 @model_option
@@ -30,7 +28,7 @@ def main(
     train: tuple[str, ...],
     tracking_uri: str,
 ) -> None:
-    from liftray.evaluate.report import render_table, show
+    from liftray.evaluate.report import paired_lines, render_table, show
     from liftray.evaluate.run import evaluate, named_sets
     from liftray.predict.predictor import Predictor
     from liftray.track.registry import resolve
@@ -39,11 +37,8 @@ def main(
     ours = Predictor.load(resolve(model, tracking_uri))
     result = evaluate(ours, named_sets(data), Path(out), against=other, train=train)
     show(render_table(result["metrics"], None, result.get("leakage")))
-    for name, scores in result.get("paired", {}).items():
-        told = ", ".join(
-            f"{key} {100 * row['difference']:+.2f} (p {row['p']:.3g})" for key, row in scores.items()
-        )
-        click.echo(f"{name}: {told}")
+    for line in paired_lines(result.get("paired", {}), against or ""):
+        click.echo(line)
     click.echo(f"results in {out}")
 
 

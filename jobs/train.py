@@ -13,11 +13,13 @@ from liftray.config import Settings
 @job
 @config_options
 def main(settings: Settings) -> None:
-    from liftray.evaluate.report import render_table, show
+    from liftray.evaluate.report import paired_lines, render_table, show
     from liftray.train.run import train
 
     summary = train(settings)
     show(render_table(summary["metrics"], summary["baselines"], summary["leakage"], model=settings.method))
+    for line in paired_lines(summary["paired"].get("frozen", {}), "the frozen backbone"):
+        click.echo(line)
     for what in ("run_dir", "bundle", "model_uri", "run_id", "tracking_uri"):
         click.echo(f"{what:12} {summary[what]}")
 

@@ -54,6 +54,24 @@ def render_table(
     return table
 
 
+def paired_lines(paired: Mapping[str, Mapping[str, Any]], other: str) -> list[str]:
+    """Say in one line a set how the model differs from another on the same chains, in points.
+
+    Args:
+        paired: Set -> score -> `difference`, `ci95`, `p`.
+        other: What the other model is called.
+    """
+    lines = []
+    for name, scores in paired.items():
+        told = [
+            f"{_TITLES.get(key, key.upper())} {100 * scores[key]['difference']:+.2f} (p {scores[key]['p']:.2g})"
+            for key in ("q9", "q8", "q3", "macro_f1", "sov99")
+            if key in scores
+        ]
+        lines.append(f"{name}, difference to {other} on the same chains: {', '.join(told)}")
+    return lines
+
+
 def show(table: Table) -> None:
     """Print a table: as wide as the terminal, or as wide as it needs where there is none."""
     from rich.console import Console

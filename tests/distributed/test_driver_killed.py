@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 import tiny
+from mlflow import MlflowClient
 
 from liftray.config import to_yaml
 from liftray.errors import ConfigError
 
-pytestmark = [pytest.mark.slow, pytest.mark.distributed]
+# Whole jobs, one after the other: minutes where other work shares the cores.
+pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(1500)]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_S = 400
@@ -67,6 +69,25 @@ def test_a_killed_job_goes_on_with_the_same_command(command: list[str], tmp_path
     assert other.returncode == ConfigError.exit_code
     assert "other settings" in other.stderr.splitlines()[-1]
     assert "Traceback" not in other.stderr
+
+
+def test_ctrl_c_ends_a_job_as_interrupted(command: list[str], mlflow_uri: str, tmp_path: Path) -> None:
+    """Ray Train handles SIGINT itself and would leave with status 0."""
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    with log.open("wb") as output:
+        job = subprocess.Popen(
+            [*command, f"run.dir={run_dir}"], cwd=_ROOT, env=_environment(), stdout=output, stderr=output
+        )
+        try:
+            _wait_for_a_checkpoint(run_dir, job, log)
+            job.send_signal(signal.SIGINT)
+            assert job.wait(timeout=_PATIENCE_S) == 130
+        finally:
+            job.kill()
+    assert "error: interrupted" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    run_id = json.loads((run_dir / "run.json").read_text())["run_id"]
+    assert MlflowClient(mlflow_uri).get_run(run_id).info.status == "KILLED"
 
 
 def _run(command: list[str]) -> dict[str, Any]:

@@ -22,7 +22,12 @@ from liftray.train.checkpoint import Checkpoint
 # The controller's process does not know this folder.
 cloudpickle.register_pickle_by_value(killer)
 
-pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.usefixtures("ray_cluster")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.distributed,
+    pytest.mark.timeout(1500),
+    pytest.mark.usefixtures("ray_cluster"),
+]
 
 
 def _fit(

@@ -8,7 +8,7 @@ from rich.console import Console
 from liftray.data.labels import IGNORE_INDEX
 from liftray.evaluate.bootstrap import score_set
 from liftray.evaluate.chains import PredictedSet, ScoredChain
-from liftray.evaluate.report import per_protein, render_markdown, render_table, write_metrics
+from liftray.evaluate.report import paired_lines, per_protein, render_markdown, render_table, write_metrics
 
 LEAKAGE = {
     "one|two": {"chains": 20, "identical": 3, "near": 1, "share": 0.2, "leaky": True, "ids": []},
@@ -89,3 +89,9 @@ def test_per_protein_has_one_row_a_chain(random_set, tmp_path):
         assert (row["length"], row["labelled"]) == (len(chain.sequence), mask.sum())
         right = chain.probabilities_LC.argmax(axis=1)[mask] == chain.true_L[mask]
         assert row["q9"] == pytest.approx(right.mean())
+
+
+def test_paired_lines_tell_points_and_p_of_the_main_scores() -> None:
+    row = {"difference": 0.0123, "ci95": [0.001, 0.02], "p": 0.0123}
+    (line,) = paired_lines({"CASP12": {"q3": row, "recall:H": row}}, "the other")
+    assert line == "CASP12, difference to the other on the same chains: Q3 +1.23 (p 0.012)"
