@@ -65,6 +65,7 @@ quickstart: install ## sample to Parquet, fine-tune, register, promote, predict:
 	@echo "== done; the results lie in"
 	@echo "   data sets     $(RUN)/data/{train,valid,test}"
 	@echo "   run           $(RUN)/train   (bundle/, checkpoints, plots, summary.json)"
+	@echo "   pictures      $(RUN)/train/plots   (chain.png, learning_curve.png, confusion matrices)"
 	@echo "   promotion     $(RUN)/promotion.json"
 	@echo "   predictions   $(RUN)/predictions"
 	@echo "   MLflow        $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db   (model $(NAME))"
