@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import tiny
-from mlflow import MlflowClient
 
 from liftray.predict import bundle
 from liftray.search.tune import METRIC, search
+from liftray.track.store import client
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,7 +46,7 @@ def test_the_best_trial_is_registered_and_a_second_search_repeats_none(
     info = bundle.read_info(first["best"]["bundle"])
     assert info["adapter"]["skip_layers"] == top["config"]["adapter.skip_layers"]
 
-    store = MlflowClient(mlflow_uri)
+    store = client(mlflow_uri)
     version = store.get_model_version_by_alias("searched", "candidate")
     assert version.run_id == first["best"]["run_id"]
     runs = store.search_runs([store.get_run(first["run_id"]).info.experiment_id])
