@@ -60,6 +60,10 @@ class ClusterError(InputError):
     """The Ray cluster cannot be reached, or is too small for what was asked."""
 
 
+class CacheError(InputError):
+    """The frozen-prefix cache is damaged, of another backbone, gone, or its disk is full or not writable."""
+
+
 class GateRefused(LiftrayError):
     """A promotion gate refused; nothing was changed."""
 

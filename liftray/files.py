@@ -1,36 +1,116 @@
 """Small file operations that leave either the old state or the new one, and digests.
 
-Invariant: a reader never sees a half-written file or directory under its final name. Used by every stage that writes.
+Invariant: a reader never sees a half-written file or directory under its final name, also after a loss of power: bytes
+reach the disk before their name does. Used by every stage that writes.
+
+All that is to last is written through `DISK`, whose few operations a test can record and replay up to any point.
 """
 
+import ctypes
+import errno
 import hashlib
 import json
 import os
-import shutil
-import tempfile
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 _CHUNK = 1 << 20
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+class Disk:
+    """The operations that durable writes are made of, each one call of the system (or a loop over one)."""
+
+    def create(self, path: Path) -> int:
+        """Make a new file with the rights that the umask leaves; gives a descriptor to read and write it."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+    def append(self, file: int, path: Path, content: bytes | memoryview) -> None:
+        """Write at the end of a file that `create` made; `path` is its name."""
+        left = memoryview(content).cast("B")
+        while left:
+            left = left[os.write(file, left) :]
+
+    def fsync(self, path: Path) -> None:
+        """Bring a file's bytes to the disk, whoever wrote them."""
+        _sync(path, os.O_RDONLY)
+
+    def sync_directory(self, path: Path) -> None:
+        """Bring a directory's names to the disk."""
+        try:
+            _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # what network file systems say
+                raise
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename; a file, or an empty directory, that has the target's name gives way."""
+        os.replace(source, target)
+
+    def exchange(self, one: Path, other: Path) -> None:
+        """Swap two names.
+
+        Raises:
+            OSError: A name is missing, or the system or the file system cannot do it.
+        """
+        libc = ctypes.CDLL(None, use_errno=True)
+        if not hasattr(libc, "renameat2"):
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        names = os.fsencode(one), os.fsencode(other)
+        if libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(one), None, str(other))
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, a link or an empty directory."""
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink()
+
+    def mkdir(self, path: Path) -> None:
+        """Make a directory with the rights that the umask leaves."""
+        path.mkdir()
+
+
+DISK = Disk()
+
+
+def make_directories(path: str | Path) -> None:
+    """Make a directory and those above it, where they are missing, so that they last."""
+    path = Path(path)
+    if path.is_dir():
+        return
+    make_directories(path.parent)
+    try:
+        DISK.mkdir(path)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    DISK.sync_directory(path.parent)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a file so that it appears whole under its name, or not at all."""
+    """Write a file so that it appears whole under its name, or not at all, and lasts."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    make_directories(path.parent)
+    fresh = _beside(path, "")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        _give_usual_permissions(Path(name))
-        os.replace(name, path)
+        file = DISK.create(fresh)
+        try:
+            DISK.append(file, fresh, content)
+        finally:
+            os.close(file)
+        DISK.fsync(fresh)
+        DISK.replace(fresh, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        with suppress(OSError):
+            DISK.remove(fresh)
         raise
+    DISK.sync_directory(path.parent)
 
 
 def write_text(path: str | Path, content: str) -> None:
@@ -51,45 +131,49 @@ def new_directory(path: str | Path) -> Iterator[Path]:
         path: The final name; a directory that stands there is replaced.
 
     Yields:
-        The directory to write into.
+        The directory to write into, by any means.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.new."))
+    make_directories(path.parent)
+    fresh = _beside(path, "new.")
+    DISK.mkdir(fresh)
     try:
         yield fresh
-        for inside in (fresh, *fresh.rglob("*")):
-            _give_usual_permissions(inside)
+        for inside in (*sorted(fresh.rglob("*"), reverse=True), fresh):  # a directory after what is in it
+            _make_last(inside)
         _put_in_place(fresh, path)
     except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
+        _clear(fresh)
         raise
 
 
-def _give_usual_permissions(path: Path) -> None:
-    """What the umask gives: temporary names, and safetensors' files, are for their owner alone."""
-    umask = os.umask(0)
-    os.umask(umask)
-    path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
-
-
-def _put_in_place(fresh: Path, path: Path) -> None:
-    if not path.exists():
-        os.replace(fresh, path)
-        return
-    # An empty directory, which the old one may replace: the system has no call that swaps two.
-    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+def remove_directory(path: str | Path) -> None:
+    """Remove a directory with all in it; its name goes first, so that nobody finds it half empty."""
+    path = Path(path)
+    old = _beside(path, "old.")
+    DISK.mkdir(old)  # empty: its place may be taken
     try:
-        os.replace(path, old)
+        DISK.replace(path, old)
     except BaseException:
-        old.rmdir()
+        _clear(old)
         raise
-    try:
-        os.replace(fresh, path)
-    except BaseException:
-        os.replace(old, path)
-        raise
-    shutil.rmtree(old)
+    DISK.sync_directory(path.parent)
+    _clear(old)
+
+
+def sweep(directory: str | Path) -> None:
+    """Clear what killed writers left in a directory under temporary names; no other writer may be at work there.
+
+    A directory that was to be replaced by another one, which did not arrive, gets its name back.
+    """
+    for old in Path(directory).glob(".*.old.*"):
+        name, _, rest = old.name[1:].rpartition(".old.")
+        if rest.startswith("kept.") and not (old.parent / name).exists():
+            DISK.replace(old, old.parent / name)
+            DISK.sync_directory(old.parent)
+    for pattern in (".*.new.*", ".*.old.*"):
+        for left in Path(directory).glob(pattern):
+            _clear(left)
 
 
 def sha256_file(path: str | Path) -> str:
@@ -99,3 +183,65 @@ def sha256_file(path: str | Path) -> str:
         while piece := file.read(_CHUNK):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def _put_in_place(fresh: Path, path: Path) -> None:
+    if not path.is_dir():
+        DISK.replace(fresh, path)
+        DISK.sync_directory(path.parent)
+        return
+    try:
+        DISK.exchange(fresh, path)
+    except OSError:
+        fresh = _swap_by_hand(fresh, path)
+    DISK.sync_directory(path.parent)
+    _clear(fresh)
+
+
+def _swap_by_hand(fresh: Path, path: Path) -> Path:
+    """Where the file system cannot swap two names (NFS), nothing stands under the name for a moment; a process that
+    dies in it leaves the old directory to `sweep`, which puts it back. Gives the old one's new name.
+    """
+    old = _beside(path, "old.kept.")
+    DISK.replace(path, old)
+    try:
+        DISK.replace(fresh, path)
+    except BaseException:
+        DISK.replace(old, path)
+        raise
+    return old
+
+
+def _beside(path: Path, kind: str) -> Path:
+    """A free name in the same directory that says what it is for."""
+    return path.with_name(f".{path.name}.{kind}{secrets.token_hex(6)}")
+
+
+def _make_last(inside: Path) -> None:
+    if inside.is_symlink():
+        return
+    # What the umask gives: safetensors' files are for their owner alone.
+    umask = os.umask(0)
+    os.umask(umask)
+    inside.chmod((0o777 if inside.is_dir() else 0o666) & ~umask)
+    if inside.is_dir():
+        DISK.sync_directory(inside)
+    else:
+        DISK.fsync(inside)
+
+
+def _clear(path: Path) -> None:
+    """Remove what nobody reads any more; what cannot be removed now is left to a later sweep."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            for inside in path.iterdir():
+                _clear(inside)
+        DISK.remove(path)
+
+
+def _sync(path: Path, flags: int) -> None:
+    file = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

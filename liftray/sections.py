@@ -119,15 +119,31 @@ class TrainSettings(Section):
     max_failures: int = Field(
         default=3, ge=0, description="how often lost workers are replaced before giving up"
     )
+    recompute_activations: bool = Field(
+        default=False,
+        description="compute the adapted blocks' activations again in the backward pass: less memory",
+    )
 
 
 class CacheSettings(Section):
     """Storage of the frozen prefix's hidden states."""
 
-    enabled: Literal[False] = Field(
-        default=False, description="not available yet: the prefix is computed every epoch"
+    enabled: bool | Literal["auto"] = Field(
+        default="auto",
+        description="store them once and read them every epoch; auto: where reading beats computing",
     )
-    dir: str = Field(default="runs/cache", description="where the cache will live")
+    dir: str = Field(
+        default="runs/cache", description="where; shared by runs and searches, and by all nodes of a cluster"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "int8"] = Field(
+        default="auto",
+        description="how they are stored; auto: as backbone.dtype, which changes no bit of a float32 run",
+    )
+    max_gb: float = Field(
+        default=100.0,
+        gt=0,
+        description="size at which the least recently used entries are thrown out, in 1e9 bytes",
+    )
 
 
 class ZeroSettings(Section):

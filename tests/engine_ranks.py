@@ -134,7 +134,7 @@ class _Run:
         lr = learning_rate(self.settings.train, number, STEPS)
         share = torch.zeros(())
         for batch in batches:
-            inputs = step.Inputs.of(batch, self.spec.tokens.pad_id, CPU)
+            inputs = step.Inputs.of(batch, CPU)
             share = share + step.train(
                 self.engine, inputs, batch, self.settings.loss, lr, self.settings.train.seed
             )

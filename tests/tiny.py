@@ -1,5 +1,6 @@
 """Small real parts for the tests of training: backbones of random weights, ingested data sets, settings."""
 
+import copy
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from liftray import config
 from liftray.adapt import tagger as taggers
 from liftray.adapt.tagger import Tagger, TaggerSettings
+from liftray.backbone.attention import Layout
 from liftray.backbone.model import Backbone, from_config
 from liftray.backbone.sources import resolve
 from liftray.config import Settings
@@ -108,12 +110,25 @@ def move(model: Tagger, seed: int = 3) -> Tagger:
     return model
 
 
-def batch(model: Backbone, sequences: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """tokens_BL and mask_BL of sequences, padded at the end."""
+def batch(model: Backbone, sequences: Sequence[str]) -> tuple[torch.Tensor, Layout]:
+    """Sequences packed: tokens_T and their layout."""
     rows = [torch.from_numpy(model.tokens.encode(sequence)) for sequence in sequences]
-    pad = torch.nn.utils.rnn.pad_sequence
-    tokens_BL = pad(rows, batch_first=True, padding_value=model.tokens.pad_id)
-    return tokens_BL, pad([torch.ones(len(row), dtype=torch.bool) for row in rows], batch_first=True)
+    return torch.cat(rows), Layout.of(tuple(len(row) for row in rows))
+
+
+def rows(model: Backbone, sequences: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same padded, as transformers' own encoders take it: tokens_BL and mask_BL."""
+    tokens_T, layout = batch(model, sequences)
+    mask_BL = layout.mask_BL
+    return torch.where(mask_BL, layout.pad(tokens_T), model.tokens.pad_id), mask_BL.long()
+
+
+def plain(hf: torch.nn.Module) -> Any:
+    """A copy of a transformers encoder with its own attention back in place."""
+    own = copy.deepcopy(hf)
+    for module in own.modules():
+        module.__dict__.pop("forward", None)
+    return own.eval()
 
 
 def feed_spec(

@@ -7,6 +7,7 @@ that is wider than one. Flow: suffix -> [this] -> loss or prediction.
 import torch
 from torch import Tensor, nn
 
+from liftray.backbone.attention import Layout
 from liftray.config import HeadSettings
 
 
@@ -24,9 +25,9 @@ class LinearHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(width, classes)
 
-    def forward(self, hidden_BLD: Tensor, residues_BL: Tensor) -> Tensor:
-        """Give logits_BLC; `residues_BL` is not needed, a linear layer sees one position."""
-        return self.classify(self.dropout(hidden_BLD))
+    def forward(self, hidden_TD: Tensor, residues_T: Tensor, layout: Layout) -> Tensor:
+        """Give logits_TC; the borders are not needed, a linear layer sees one position."""
+        return self.classify(self.dropout(hidden_TD))
 
 
 class ConvHead(nn.Module):
@@ -48,22 +49,23 @@ class ConvHead(nn.Module):
         self.embed = nn.Linear(96, 32)
         self.classify = nn.Linear(32, classes)
 
-    def forward(self, hidden_BLD: Tensor, residues_BL: Tensor) -> Tensor:
+    def forward(self, hidden_TD: Tensor, residues_T: Tensor, layout: Layout) -> Tensor:
         """Give logits.
 
         Args:
-            hidden_BLD: Last hidden states.
-            residues_BL: True where a residue stands; special tokens and padding are False.
+            hidden_TD: Last hidden states.
+            residues_T: True where a residue stands, False at special tokens.
+            layout: Borders of the windows, which become rows here: a convolution would reach across them.
 
         Returns:
-            logits_BLC.
+            logits_TC.
         """
-        mask_B1L = residues_BL.unsqueeze(1).to(hidden_BLD.dtype)
-        x_BDL = self.dropout(hidden_BLD).transpose(1, 2)
+        mask_B1L = layout.pad(residues_T).unsqueeze(1).to(hidden_TD.dtype)
+        x_BDL = layout.pad(self.dropout(hidden_TD)).transpose(1, 2)
         for unit in self.units:
             x_BDL = unit(x_BDL, mask_B1L)
         x_BDL = torch.relu(self.wide(x_BDL * mask_B1L))
-        return self.classify(self.embed(x_BDL.transpose(1, 2)))
+        return self.classify(self.embed(layout.unpad(x_BDL.transpose(1, 2))))
 
 
 class InceptionUnit(nn.Module):
@@ -105,6 +107,6 @@ def build(settings: HeadSettings, width: int, classes: int) -> nn.Module:
         classes: Number of classes.
 
     Returns:
-        A module: (hidden_BLD, residues_BL) -> logits_BLC.
+        A module: (hidden_TD, residues_T, layout) -> logits_TC.
     """
     return _KINDS[settings.kind](width, classes, settings.dropout)

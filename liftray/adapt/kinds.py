@@ -7,7 +7,7 @@ imports `adapters`.
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from liftray.backbone.families import ADAPTER_INTERFACE
 from liftray.config import AdapterSettings
@@ -33,6 +33,16 @@ def check(settings: AdapterSettings, num_blocks: int, where: str) -> None:
             where=where,
             remedy=f"choose 0 to {num_blocks - 1}, or method=features for a frozen backbone",
         )
+
+
+def entry(settings: AdapterSettings, family: str) -> int:
+    """The block whose input is the last constant state: where training enters, and what a cache holds.
+
+    A bottleneck reads the output of its block, so block k itself is constant too and training enters behind it, at the
+    adapter; LoRA sits inside block k. BERT's blocks end in a norm that follows the adapter.
+    """
+    behind = settings.kind == "bottleneck" and family != "bert"
+    return settings.skip_layers + behind
 
 
 def attach(backbone: "Backbone", settings: AdapterSettings) -> None:
@@ -87,12 +97,19 @@ def library_config(settings: AdapterSettings, width: int) -> Any:
     return LoRAConfig(r=rank, alpha=rank, leave_out=skipped)
 
 
-@contextlib.contextmanager
-def forward_context(backbone: "Backbone", hidden_BLD: "Tensor") -> Iterator[None]:
-    """The state that the library's layers look up while the blocks above the cut run."""
+def forward_context(backbone: "Backbone", hidden_1TD: "Tensor") -> contextlib.AbstractContextManager[None]:
+    """The state that the library's layers look up while the blocks above the cut run; may be entered again."""
     from adapters.context import ForwardContext
 
-    with ForwardContext(backbone.hf, hidden_BLD):
+    return cast(contextlib.AbstractContextManager[None], ForwardContext(backbone.hf, hidden_1TD))
+
+
+@contextlib.contextmanager
+def inactive() -> Iterator[None]:
+    """Blocks that run meanwhile run without their adapters: the last constant state is that of the frozen model."""
+    from adapters.context import AdapterSetup
+
+    with AdapterSetup(None):
         yield
 
 

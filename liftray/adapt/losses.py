@@ -10,20 +10,20 @@ from liftray.config import LossSettings
 from liftray.data.labels import IGNORE_INDEX
 
 
-def loss_sum(settings: LossSettings, logits_BLC: Tensor, labels_BL: Tensor) -> Tensor:
+def loss_sum(settings: LossSettings, logits_TC: Tensor, labels_T: Tensor) -> Tensor:
     """Cross-entropy summed over labelled residues, in float32.
 
     Args:
         settings: Kind and label smoothing.
-        logits_BLC: Class logits.
-        labels_BL: Class codes; IGNORE_INDEX where there is no label.
+        logits_TC: Class logits.
+        labels_T: Class codes; IGNORE_INDEX where there is no label.
 
     Returns:
         A scalar; 0 with a graph where no residue is labelled.
     """
     return nn.functional.cross_entropy(
-        logits_BLC.flatten(0, 1).float(),
-        labels_BL.flatten(),
+        logits_TC.float(),
+        labels_T,
         ignore_index=IGNORE_INDEX,
         reduction="sum",
         label_smoothing=settings.label_smoothing,

@@ -1,7 +1,7 @@
-"""The model: frozen prefix below the cut, adapted suffix above it, final norm, head.
+"""The model: frozen prefix, adapted suffix, final norm, head.
 
-Invariant: the hidden state at the cut carries no gradient, and nothing of the backbone itself ever gets one or changes
-a bit. Flow: packed batch -> [this] -> logits.
+Invariant: the hidden state where the suffix begins carries no gradient, and nothing of the backbone itself ever gets
+one or changes a bit. Flow: packed batch -> [this] -> logits.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from liftray.adapt import heads, kinds
+from liftray.backbone.attention import Layout
 from liftray.backbone.model import Backbone
 from liftray.backbone.tokens import TokenTable
 from liftray.config import AdapterSettings, HeadSettings, Settings
@@ -58,7 +59,7 @@ class Tagger(nn.Module):
         settings: Shape and meaning.
 
     Attributes:
-        cut: Blocks below it are constant; equals the number of blocks for `features`.
+        entry: Block whose input is the last constant state; equals the number of blocks for `features`.
     """
 
     def __init__(self, backbone: Backbone, settings: TaggerSettings) -> None:
@@ -66,7 +67,7 @@ class Tagger(nn.Module):
         self.backbone = backbone
         self.settings = settings
         self.head = heads.build(settings.head, backbone.width, len(STATES[settings.task]))
-        self.cut = settings.adapter.skip_layers if settings.method == "adapter" else backbone.num_blocks
+        self.entry = entry(settings.method, settings.adapter, backbone.family, backbone.num_blocks)
 
     @property
     def alphabet(self) -> str:
@@ -88,42 +89,54 @@ class Tagger(nn.Module):
         """The backbone's token table."""
         return self.backbone.tokens
 
-    def forward(self, tokens_BL: Tensor, mask_BL: Tensor) -> Tensor:
+    def forward(self, tokens_T: Tensor, layout: Layout, hidden_TD: Tensor | None = None) -> Tensor:
         """Give class logits at every token.
 
         Args:
-            tokens_BL: Token ids, special tokens included.
-            mask_BL: True on tokens, False on padding.
+            tokens_T: Token ids of packed windows, special tokens included; not read where `hidden_TD` is given.
+            layout: Borders of the windows.
+            hidden_TD: Hidden states at `entry`, as `prefix` gives them, where they are known already.
 
         Returns:
-            logits_BLC in float32; only those on residues mean anything.
+            logits_TC in float32; only those on residues mean anything.
         """
-        with torch.autocast(tokens_BL.device.type, torch.bfloat16, enabled=self._half):
-            hidden_BLD = self.suffix(self.prefix(tokens_BL, mask_BL), mask_BL)
-            logits_BLC: Tensor = self.head(hidden_BLD, self.residues(mask_BL))
-        return logits_BLC.float()
+        with self.backbone.autocast(tokens_T.device.type):
+            if hidden_TD is None:
+                hidden_TD = self.prefix(tokens_T, layout)
+            else:
+                hidden_TD = hidden_TD.to(torch.bfloat16 if self.backbone.is_bfloat16 else torch.float32)
+            residues_T = layout.residues(self.tokens.num_prefix, self.tokens.num_suffix)
+            logits_TC: Tensor = self.head(self.suffix(hidden_TD, layout), residues_T, layout)
+        return logits_TC.float()
 
-    logits = forward
+    def logits(self, tokens_T: Tensor, layout: Layout) -> Tensor:
+        """What `forward` gives, for prediction.
 
-    @torch.no_grad()
-    def prefix(self, tokens_BL: Tensor, mask_BL: Tensor) -> Tensor:
-        """Hidden states at the cut: constant for a backbone and a sequence."""
-        return self.backbone.run_blocks(self.backbone.embed(tokens_BL, mask_BL), mask_BL, 0, self.cut)
+        On a CPU window by window: so the bits of a prediction do not depend on what is predicted beside it, and it
+        costs nothing, since nothing is padded.
+        """
+        if tokens_T.is_cuda:
+            return self(tokens_T, layout)
+        windows = tokens_T.split(layout.lengths)
+        return torch.cat([self(window_L, Layout.of((len(window_L),))) for window_L in windows])
 
-    def suffix(self, hidden_BLD: Tensor, mask_BL: Tensor) -> Tensor:
-        """Adapted blocks and final norm over the hidden states at the cut."""
-        assert not hidden_BLD.requires_grad, "a gradient reached the frozen prefix"
+    def prefix(self, tokens_T: Tensor, layout: Layout) -> Tensor:
+        """Hidden states at `entry`: constant for a backbone and a window."""
+        with kinds.inactive():
+            return self.backbone.run_frozen(tokens_T, layout, self.entry)
+
+    def suffix(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
+        """Adapters, adapted blocks and final norm over the hidden states at `entry`."""
+        assert not hidden_TD.requires_grad, "a gradient reached the frozen prefix"
         if self.settings.method == "features":
-            return self.backbone.finish(hidden_BLD)
-        with kinds.forward_context(self.backbone, hidden_BLD):
-            hidden_BLD = self.backbone.run_blocks(hidden_BLD, mask_BL, self.cut, self.backbone.num_blocks)
-        return self.backbone.finish(hidden_BLD)
-
-    def residues(self, mask_BL: Tensor) -> Tensor:
-        """True where a residue stands: tokens less the special ones at both ends."""
-        place_BL = torch.arange(mask_BL.shape[1], device=mask_BL.device).expand_as(mask_BL)
-        last_B1 = mask_BL.sum(dim=1, keepdim=True) - self.tokens.num_suffix
-        return (place_BL >= self.tokens.num_prefix) & (place_BL < last_B1)
+            return self.backbone.finish(hidden_TD)
+        with (adapted := kinds.forward_context(self.backbone, hidden_TD[None])):
+            if self.entry > self.settings.adapter.skip_layers:
+                hidden_TD = self.backbone.run_output_adapter(self.entry - 1, hidden_TD)
+            hidden_TD = self.backbone.run_blocks(
+                hidden_TD, layout, self.entry, self.backbone.num_blocks, around=adapted
+            )
+        return self.backbone.finish(hidden_TD)
 
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that train, by name: adapters and head, nothing else."""
@@ -140,16 +153,17 @@ class Tagger(nn.Module):
         backbone = sum(parameter.numel() for parameter in self.frozen().values())
         return {"trained": trained, "adapter": trained - head, "head": head, "backbone": backbone}
 
-    @property
-    def _half(self) -> bool:
-        return next(self.backbone.parameters()).dtype == torch.bfloat16
+
+def entry(method: str, adapter: AdapterSettings, family: str, num_blocks: int) -> int:
+    """The block whose input is the last constant state of a method; see `kinds.entry`."""
+    return kinds.entry(adapter, family) if method == "adapter" else num_blocks
 
 
 def build(backbone: Backbone, settings: TaggerSettings, seed: int) -> Tagger:
     """Put adapters and a fresh head on a backbone.
 
     Args:
-        backbone: A loaded backbone without adapters.
+        backbone: A loaded backbone without adapters, whole or above the cut.
         settings: Shape and meaning.
         seed: Of the initial weights.
 
@@ -164,6 +178,8 @@ def build(backbone: Backbone, settings: TaggerSettings, seed: int) -> Tagger:
         parameter.requires_grad_(False)
     if settings.method == "adapter":
         kinds.attach(backbone, settings.adapter)
+    if backbone.first_block > 0:
+        backbone.drop_below(backbone.first_block)
     tagger = Tagger(backbone, settings)
     for parameter in tagger.trained().values():
         parameter.data = parameter.data.float()

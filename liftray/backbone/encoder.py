@@ -1,19 +1,23 @@
 """A frozen protein language model that can be run in parts: embedding, any run of blocks, final norm.
 
-Invariant: for every k, finish(run_blocks(run_blocks(embed(x), 0, k), k, n)) has the very bits of the family's
-own forward. Blocks are called as modules with the arguments their own encoder would give, so adapters that
-change the modules in place, and ZeRO-3, which gathers a module's parameters when it is called, both keep
-working. Flow: `model.load` -> [this] -> the cache (blocks below the cut) and the tagger (blocks above it).
+Invariant: for every k, finish(run_blocks(run_blocks(embed(x), 0, k), k, n)) is the family's own forward over each
+window alone, to rounding, and the same bits whatever k. Blocks are called as modules, so adapters that change the
+modules in place, and ZeRO-3, which gathers a module's parameters when it is called, both keep working; only the
+attention is ours, so that batches can be packed. Flow: `model.load` -> [this] -> the cache (blocks below the cut) and
+the tagger (blocks above it).
 """
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
-from transformers.modeling_attn_mask_utils import _prepare_4d_attention_mask_for_sdpa
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers.models.esm.modeling_esm import RotaryEmbedding
 
+from liftray.backbone import attention
+from liftray.backbone.attention import Layout
 from liftray.backbone.sources import ResolvedBackbone
 from liftray.backbone.tokens import TokenTable
 from liftray.errors import BackboneError
@@ -32,7 +36,9 @@ class Backbone(nn.Module, ABC):
         num_blocks: Transformer blocks n.
         width: Width D of the hidden states.
         tokens: How it writes a sequence.
-        max_tokens: The longest token row it has positions for; None where positions are relative.
+        max_tokens: The longest window, in tokens, that it has positions for; None where positions are relative.
+        first_block: Blocks below it, and the embedding, are not in memory.
+        recompute: Whether a backward pass computes each block's activations again instead of keeping them.
     """
 
     hf: Any
@@ -46,6 +52,10 @@ class Backbone(nn.Module, ABC):
         self.width: int = resolved.width
         self.tokens: TokenTable = resolved.tokens
         self.max_tokens: int | None = self._max_tokens()
+        self.first_block = 0
+        self.recompute = False
+        self._was_bfloat16 = False
+        self._use_packed_attention()
         self.requires_grad_(False)
         self.eval()
 
@@ -54,51 +64,127 @@ class Backbone(nn.Module, ABC):
     def blocks(self) -> nn.ModuleList:
         """The transformer blocks, from the embedding up."""
 
-    def embed(self, tokens_BL: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
+    def embed(self, tokens_T: Tensor, layout: Layout) -> Tensor:
         """Do everything before block 0.
 
         Args:
-            tokens_BL: Token ids, padded.
-            mask_BL: 1 at tokens, 0 at padding, which stands at the end of a row.
+            tokens_T: Token ids of packed windows.
+            layout: Their borders.
 
         Returns:
-            hidden_BLD.
+            hidden_TD.
 
         Raises:
-            BackboneError: The rows are longer than the model has positions for.
+            BackboneError: A window is longer than the model has positions for.
         """
-        if self.max_tokens is not None and tokens_BL.shape[1] > self.max_tokens:
+        if self.max_tokens is not None and layout.longest > self.max_tokens:
             raise BackboneError(
-                f"{tokens_BL.shape[1]} tokens in a row, and positions for {self.max_tokens} only",
+                f"{layout.longest} tokens in a row, and positions for {self.max_tokens} only",
                 where=self.resolved.source,
                 remedy=f"set data.max_length to {self.max_residues} or less",
             )
-        hidden_BLD: torch.Tensor = self._embed(tokens_BL, mask_BL)
-        return hidden_BLD
+        hidden_TD: Tensor = self._embed(tokens_T[None], layout)[0]
+        return hidden_TD
 
-    @abstractmethod
     def run_blocks(
-        self, hidden_BLD: torch.Tensor, mask_BL: torch.Tensor, start: int, stop: int
-    ) -> torch.Tensor:
+        self,
+        hidden_TD: Tensor,
+        layout: Layout,
+        start: int,
+        stop: int,
+        around: AbstractContextManager[None] | None = None,
+    ) -> Tensor:
         """Run blocks start..stop-1.
 
         Args:
-            hidden_BLD: What `embed` or the blocks below `start` gave.
-            mask_BL: 1 at tokens, 0 at padding.
+            hidden_TD: What `embed` or the blocks below `start` gave.
+            layout: Borders of the packed windows.
             start: The first block to run.
             stop: The block to stop before.
+            around: What the caller has entered for these blocks, to be entered again where they are recomputed.
 
         Returns:
-            hidden_BLD, the input of block `stop`.
+            hidden_TD, the input of block `stop`.
         """
+        assert start >= self.first_block or start == stop, "a block that is not in memory"
+        hidden_1TD, shared = hidden_TD[None], self._shared(hidden_TD, layout)
+        blocks: Any = self.blocks
+        for number in range(start, stop):
+            if self.recompute and torch.is_grad_enabled():
+                hidden_1TD = checkpoint(
+                    self._run_block,
+                    *(blocks[number], hidden_1TD, layout, shared),
+                    use_reentrant=False,
+                    context_fn=lambda: (nullcontext(), around or nullcontext()),
+                )
+            else:
+                hidden_1TD = self._run_block(blocks[number], hidden_1TD, layout, shared)
+        return hidden_1TD[0]
+
+    def run_output_adapter(self, number: int, hidden_TD: Tensor) -> Tensor:
+        """Apply the bottleneck adapter behind a block to the block's frozen output.
+
+        Such an adapter adds to its block's output a function of that output, `h + up(relu(down(h)))`, so nothing inside
+        the block depends on what trains. Holds where no norm follows inside the block: not for BERT.
+
+        Args:
+            number: The block.
+            hidden_TD: Its output with no adapter: the input of block `number + 1`.
+
+        Returns:
+            hidden_TD, its output with the adapter.
+        """
+        raise NotImplementedError(f"{self.family} has a norm behind its adapters")
+
+    def autocast(self, device_type: str) -> torch.autocast:
+        """The context that a forward belongs into: bfloat16 products where the weights are bfloat16."""
+        return torch.autocast(device_type, torch.bfloat16, enabled=self.is_bfloat16)
+
+    @property
+    def is_bfloat16(self) -> bool:
+        """Whether the frozen weights are bfloat16; of a backbone without any left, whether they were."""
+        left = next((weight for weight in self.parameters() if not weight.requires_grad), None)
+        return self._was_bfloat16 if left is None else left.dtype == torch.bfloat16
+
+    @torch.no_grad()
+    def run_frozen(
+        self, tokens_T: Tensor, layout: Layout, stop: int, start: int = 0, hidden_TD: Tensor | None = None
+    ) -> Tensor:
+        """Hidden states at block `stop` without a gradient; constant for a backbone and a window.
+
+        On a CPU each window is run by itself: a matrix product's last bits depend on its number of rows, and what is
+        stored once must have the bits that any later batch would give. It costs nothing, since nothing is padded. Not
+        so under ZeRO-3: there each call of a module is a collective, and ranks have different numbers of windows.
+
+        Args:
+            tokens_T: Token ids of packed windows; not read where `hidden_TD` is given.
+            layout: Their borders.
+            stop: Block whose input is wanted.
+            start: Block whose input is given.
+            hidden_TD: Hidden states at block `start`; None to begin with the tokens.
+
+        Returns:
+            hidden_TD at block `stop`.
+        """
+        given_TX = tokens_T if hidden_TD is None else hidden_TD
+        partitioned = any(hasattr(weight, "ds_id") for weight in self.parameters())
+        if given_TX.is_cuda or partitioned or len(layout.lengths) == 1:
+            entry_TD = self.embed(given_TX, layout) if hidden_TD is None else given_TX
+            return self.run_blocks(entry_TD, layout, start, stop)
+        outs = []
+        for window_LX in given_TX.split(layout.lengths):
+            alone = Layout.of((len(window_LX),))
+            entry_LD = self.embed(window_LX, alone) if hidden_TD is None else window_LX
+            outs.append(self.run_blocks(entry_LD, alone, start, stop))
+        return torch.cat(outs)
 
     @abstractmethod
-    def finish(self, hidden_BLD: torch.Tensor) -> torch.Tensor:
+    def finish(self, hidden_TD: Tensor) -> Tensor:
         """Do everything after the last block: the final norm, where the family has one."""
 
-    def forward(self, tokens_BL: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
-        """Run the whole encoder; arguments as `embed`, result the last hidden_BLD."""
-        return self.finish(self.run_blocks(self.embed(tokens_BL, mask_BL), mask_BL, 0, self.num_blocks))
+    def forward(self, tokens_T: Tensor, layout: Layout) -> Tensor:
+        """Run the whole encoder; arguments as `embed`, result the last hidden_TD."""
+        return self.finish(self.run_blocks(self.embed(tokens_T, layout), layout, 0, self.num_blocks))
 
     @property
     def max_residues(self) -> int | None:
@@ -107,8 +193,38 @@ class Backbone(nn.Module, ABC):
             return None
         return self.max_tokens - self.tokens.num_prefix - self.tokens.num_suffix
 
+    def drop_below(self, cut: int) -> None:
+        """Let go of the embedding and of the blocks below a cut, but not of adapters behind them.
+
+        What trains above a cache needs only the rest.
+        """
+        self._was_bfloat16 = self.is_bfloat16
+        self.first_block = cut
+        self._drop_embedding()
+        for number in range(cut):
+            self._drop_block(number)
+
     @abstractmethod
-    def _embed(self, tokens_BL: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor: ...
+    def _use_packed_attention(self) -> None: ...
+
+    @abstractmethod
+    def _embed(self, tokens_1T: Tensor, layout: Layout) -> Tensor: ...
+
+    @abstractmethod
+    def _drop_embedding(self) -> None: ...
+
+    @abstractmethod
+    def _drop_block(self, number: int) -> None: ...
+
+    def _shared(self, hidden_TD: Tensor, layout: Layout) -> Tensor | None:
+        """What all blocks of a run share."""
+        return None
+
+    def _run_block(self, block: Any, hidden_1TD: Tensor, layout: Layout, shared: Tensor | None) -> Tensor:
+        # The layout travels where a mask would: the family's blocks hand it on unread to their self-attention.
+        out: Any = block(hidden_1TD, attention_mask=layout)
+        hidden: Tensor = out[0] if isinstance(out, tuple) else out
+        return hidden
 
     def _max_tokens(self) -> int | None:
         return None
@@ -122,26 +238,35 @@ class EsmBackbone(Backbone):
         """The transformer blocks."""
         return self.hf.encoder.layer
 
-    def run_blocks(
-        self, hidden_BLD: torch.Tensor, mask_BL: torch.Tensor, start: int, stop: int
-    ) -> torch.Tensor:
-        """Run blocks start..stop-1; see `Backbone.run_blocks`."""
-        blocks = self.blocks
-        self._fill_rotary_tables(hidden_BLD, start, stop)
-        mask_B11L = self.hf.get_extended_attention_mask(mask_BL, tuple(mask_BL.shape), dtype=hidden_BLD.dtype)
-        for number in range(start, stop):
-            hidden_BLD = blocks[number](hidden_BLD, attention_mask=mask_B11L)
-        return hidden_BLD
-
-    def finish(self, hidden_BLD: torch.Tensor) -> torch.Tensor:
+    def finish(self, hidden_TD: Tensor) -> Tensor:
         """Apply the final norm."""
-        return self.hf.encoder.emb_layer_norm_after(hidden_BLD)
+        return self.hf.encoder.emb_layer_norm_after(hidden_TD)
 
-    def _embed(self, tokens_BL: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
-        # As EsmModel calls it: without the mask, which would only zero the padding's rows. Token dropout
-        # scales by the share of <mask> tokens, and these rows have none, so the residues' bits are the same
-        # either way.
-        return self.hf.embeddings(input_ids=tokens_BL)
+    def _use_packed_attention(self) -> None:
+        blocks: Any = self.blocks
+        attention.use_in([block.attention.self for block in blocks], attention.esm_forward)
+        attention.use_in([block.intermediate for block in blocks], attention.esm_intermediate_forward)
+
+    def _embed(self, tokens_1T: Tensor, layout: Layout) -> Tensor:
+        # Positions are numbered from pad_token_id + 1. Token dropout scales by the share of <mask> tokens, and there
+        # are none, so it makes no difference that the windows stand in one row.
+        first = int(self.resolved.config["pad_token_id"]) + 1
+        return self.hf.embeddings(input_ids=tokens_1T, position_ids=layout.position_T[None] + first)
+
+    def run_output_adapter(self, number: int, hidden_TD: Tensor) -> Tensor:
+        """Apply a block's bottleneck adapter; see `Backbone.run_output_adapter`."""
+        hidden_1TD = hidden_TD[None]
+        blocks: Any = self.blocks
+        # The library's layer takes what the feed-forward part gives and what is added to it: their sum is what counts.
+        added_1TD = blocks[number].output_adapters(torch.zeros_like(hidden_1TD), hidden_1TD, None)
+        return (hidden_1TD + added_1TD)[0]
+
+    def _drop_embedding(self) -> None:
+        self.hf.embeddings = nn.Identity()
+
+    def _drop_block(self, number: int) -> None:
+        block: Any = self.blocks[number]
+        block.attention = block.intermediate = block.output = block.LayerNorm = nn.Identity()
 
     def _max_tokens(self) -> int | None:
         config = self.resolved.config
@@ -149,22 +274,6 @@ class EsmBackbone(Backbone):
             return None
         # Positions are numbered from pad_token_id + 1.
         return int(config["max_position_embeddings"]) - int(config["pad_token_id"]) - 1
-
-    def _fill_rotary_tables(self, hidden_BLD: torch.Tensor, start: int, stop: int) -> None:
-        """Make the cosine tables that each block caches outside of inference mode.
-
-        A table made in inference mode would be met again by a training step on rows of the same length, whose
-        backward must not use such tensors.
-        """
-        # A compiled graph keeps no such tables, and cannot ask for the mode.
-        if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():
-            return
-        blocks: Any = self.blocks
-        with torch.inference_mode(False):
-            for number in range(start, stop):
-                rotary = blocks[number].attention.self.rotary_embeddings
-                if rotary is not None:
-                    rotary._update_cos_sin_tables(hidden_BLD, seq_dimension=1)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "EsmBackbone":
         """Keep the rotary frequencies in float32 whatever dtype the model is cast to.
@@ -175,7 +284,6 @@ class EsmBackbone(Backbone):
         exact = [module.inv_freq for module in rotaries]
         super()._apply(fn, recurse)
         for module, inv_freq in zip(rotaries, exact, strict=True):
-            module._seq_len_cached = None
             module.inv_freq = inv_freq.to(module.inv_freq.device)
         return self
 
@@ -188,36 +296,53 @@ class T5Backbone(Backbone):
         """The transformer blocks."""
         return self.hf.encoder.block
 
-    def run_blocks(
-        self, hidden_BLD: torch.Tensor, mask_BL: torch.Tensor, start: int, stop: int
-    ) -> torch.Tensor:
-        """Run blocks start..stop-1; see `Backbone.run_blocks`.
+    def finish(self, hidden_TD: Tensor) -> Tensor:
+        """Apply the final norm."""
+        return self.hf.encoder.dropout(self.hf.encoder.final_layer_norm(hidden_TD))
 
-        Only block 0 holds the relative position bias that all blocks add: it is made here whatever `start`
-        is, since a suffix run without it would be silently wrong.
-        """
-        length = hidden_BLD.shape[1]
-        position_L = torch.arange(length, device=hidden_BLD.device)
-        mask_B11L = (1.0 - mask_BL[:, None, None, :].to(hidden_BLD.dtype)) * torch.finfo(hidden_BLD.dtype).min
+    def _use_packed_attention(self) -> None:
         blocks: Any = self.blocks
-        bias_1HLL = (
+        attention.use_in([block.layer[0].SelfAttention for block in blocks], attention.t5_forward)
+
+    def _shared(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
+        """The relative position bias, as wide as the longest window.
+
+        Only block 0 holds it and all blocks add it: it is made here whatever block a run starts with, since a suffix
+        run without it would be silently wrong.
+        """
+        blocks: Any = self.blocks
+        bias_1HLL: Tensor = (
             blocks[0]
             .layer[0]
-            .SelfAttention.compute_bias(length, length, device=hidden_BLD.device, cache_position=position_L)
+            .SelfAttention.compute_bias(layout.longest, layout.longest, device=hidden_TD.device)
         )
-        bias_BHLL = bias_1HLL + mask_B11L
-        for number in range(start, stop):
-            hidden_BLD, bias_BHLL = blocks[number](
-                hidden_BLD, mask_B11L, bias_BHLL, None, None, None, cache_position=position_L
-            )[:2]
-        return hidden_BLD
+        return bias_1HLL[0].contiguous()
 
-    def finish(self, hidden_BLD: torch.Tensor) -> torch.Tensor:
-        """Apply the final norm."""
-        return self.hf.encoder.dropout(self.hf.encoder.final_layer_norm(hidden_BLD))
+    def _run_block(self, block: Any, hidden_1TD: Tensor, layout: Layout, shared: Tensor | None) -> Tensor:
+        hidden: Tensor = block(hidden_1TD, attention_mask=layout, position_bias=shared)[0]
+        return hidden
 
-    def _embed(self, tokens_BL: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
-        return self.hf.encoder.dropout(self.hf.encoder.embed_tokens(tokens_BL))
+    def run_output_adapter(self, number: int, hidden_TD: Tensor) -> Tensor:
+        """Apply a block's bottleneck adapter; see `Backbone.run_output_adapter`."""
+        hidden_1TD = hidden_TD[None]
+        blocks: Any = self.blocks
+        adapted_1TD: Tensor = (
+            blocks[number].layer[-1].bottleneck_layer_forward(torch.zeros_like(hidden_1TD), hidden_1TD, None)
+        )
+        return adapted_1TD[0]
+
+    def _embed(self, tokens_1T: Tensor, layout: Layout) -> Tensor:
+        return self.hf.encoder.dropout(self.hf.encoder.embed_tokens(tokens_1T))
+
+    def _drop_embedding(self) -> None:
+        self.hf.shared = self.hf.encoder.embed_tokens = nn.Identity()
+
+    def _drop_block(self, number: int) -> None:
+        attention, feed_forward = self.blocks[number].layer  # type: ignore[union-attr, misc]
+        attention.layer_norm = feed_forward.layer_norm = feed_forward.DenseReluDense = nn.Identity()
+        # Of the attention the position bias stays, which only block 0 has.
+        for name in ("q", "k", "v", "o"):
+            setattr(attention.SelfAttention, name, nn.Identity())
 
 
 class BertBackbone(Backbone):
@@ -228,25 +353,31 @@ class BertBackbone(Backbone):
         """The transformer blocks."""
         return self.hf.encoder.layer
 
-    def run_blocks(
-        self, hidden_BLD: torch.Tensor, mask_BL: torch.Tensor, start: int, stop: int
-    ) -> torch.Tensor:
-        """Run blocks start..stop-1; see `Backbone.run_blocks`."""
-        if self.hf.attn_implementation == "sdpa":
-            mask = _prepare_4d_attention_mask_for_sdpa(mask_BL, hidden_BLD.dtype, tgt_len=hidden_BLD.shape[1])
-        else:
-            mask = self.hf.get_extended_attention_mask(mask_BL, tuple(mask_BL.shape), dtype=hidden_BLD.dtype)
-        blocks = self.blocks
-        for number in range(start, stop):
-            hidden_BLD = blocks[number](hidden_BLD, mask, None, None)[0]
-        return hidden_BLD
-
-    def finish(self, hidden_BLD: torch.Tensor) -> torch.Tensor:
+    def finish(self, hidden_TD: Tensor) -> Tensor:
         """Give the hidden state back: BERT's blocks end in a norm of their own."""
-        return hidden_BLD
+        return hidden_TD
 
-    def _embed(self, tokens_BL: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
-        return self.hf.embeddings(input_ids=tokens_BL)
+    def _use_packed_attention(self) -> None:
+        blocks: Any = self.blocks
+        attention.use_in([block.attention.self for block in blocks], attention.bert_forward)
+
+    def _embed(self, tokens_1T: Tensor, layout: Layout) -> Tensor:
+        return self.hf.embeddings(
+            input_ids=tokens_1T,
+            token_type_ids=torch.zeros_like(tokens_1T),
+            position_ids=layout.position_T[None],
+        )
+
+    def _run_block(self, block: Any, hidden_1TD: Tensor, layout: Layout, shared: Tensor | None) -> Tensor:
+        # In the place of the mask of heads: the adapters' library looks at the shape of the other one.
+        hidden: Tensor = block(hidden_1TD, None, layout)[0]
+        return hidden
+
+    def _drop_embedding(self) -> None:
+        self.hf.embeddings = nn.Identity()
+
+    def _drop_block(self, number: int) -> None:
+        self.blocks[number] = nn.Identity()
 
     def _max_tokens(self) -> int | None:
         return int(self.resolved.config["max_position_embeddings"])

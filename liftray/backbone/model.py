@@ -25,10 +25,9 @@ from liftray.backbone.tokens import token_table
 from liftray.backbone.weights import read_state
 from liftray.errors import BackboneError
 
-__all__ = ["Attention", "Backbone", "Dtype", "from_config", "load"]
+__all__ = ["Backbone", "Dtype", "from_config", "load"]
 
 Dtype = Literal["float32", "bfloat16"]
-Attention = Literal["sdpa", "eager"]
 
 _DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _BACKBONES: dict[str, type[Backbone]] = {"esm": EsmBackbone, "t5": T5Backbone, "bert": BertBackbone}
@@ -39,15 +38,16 @@ def load(
     *,
     dtype: Dtype = "float32",
     device: str | torch.device = "cpu",
-    attention: Attention = "sdpa",
+    first_block: int = 0,
 ) -> Backbone:
-    """Load a backbone.
+    """Load a backbone, or what of it lies above a cut.
 
     Args:
         resolved: What `sources.resolve` found.
         dtype: Of its weights and hidden states.
         device: Where to put it.
-        attention: Which attention to run; T5 has only `eager`.
+        first_block: Weights of the embedding and of the blocks below are not read; `drop_below` must follow when
+            adapters are in place, which the library can only put into whole models.
 
     Returns:
         The backbone, frozen and in eval mode.
@@ -56,24 +56,30 @@ def load(
         BackboneError: The weight files are damaged, unsafe or not this architecture's.
     """
     with torch.device("meta"):
-        empty = _encoder(resolved.family, resolved.config, attention)
+        empty = _encoder(resolved.family, resolved.config)
     parameters = {name for name, _ in empty.named_parameters(remove_duplicate=False)}
     shapes = {name: tensor.shape for name, tensor in empty.state_dict().items()}
     state = read_state(
         resolved.weight_files, family(resolved.family), shapes, optional=shapes.keys() - parameters
     )
+    if first_block > 0:
+        _BACKBONES[resolved.family](empty, resolved).drop_below(first_block)
+    needed = empty.state_dict().keys()
+    # Memory that nothing is written to is never taken, so the part that is not needed costs none.
     with _default_dtype(_DTYPES[dtype]), torch.device(device), no_init_weights():
-        hf = _encoder(resolved.family, resolved.config, attention)
+        hf = _encoder(resolved.family, resolved.config)
     own = hf.state_dict()
-    for name, tensor in state.items():
-        own[name].copy_(tensor)
+    for name in state.keys() & needed:
+        own[name].copy_(state[name])
         if not torch.isfinite(own[name]).all():
             raise BackboneError(
                 f"tensor {name} holds NaN or infinity",
                 where=str(resolved.directory),
                 remedy="download the weights again",
             )
-    return _BACKBONES[resolved.family](hf, resolved)
+    backbone = _BACKBONES[resolved.family](hf, resolved)
+    backbone.first_block = first_block
+    return backbone
 
 
 def from_config(
@@ -83,7 +89,6 @@ def from_config(
     *,
     dtype: Dtype = "float32",
     device: str | torch.device = "cpu",
-    attention: Attention = "sdpa",
 ) -> Backbone:
     """Make a backbone with random weights, for tests and benchmarks.
 
@@ -93,7 +98,6 @@ def from_config(
         seed: What the weights are drawn from.
         dtype: Of its weights and hidden states.
         device: Where to put it.
-        attention: Which attention to run; T5 has only `eager`.
 
     Returns:
         The backbone, frozen and in eval mode; its digest follows from config and seed.
@@ -106,7 +110,7 @@ def from_config(
     tokens = token_table(family(name), None, checked["vocab_size"], source)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        hf = _encoder(name, checked, attention)
+        hf = _encoder(name, checked)
     weights = hashlib.sha256(json.dumps([source, checked], sort_keys=True).encode()).hexdigest()
     resolved = ResolvedBackbone(
         source=source,
@@ -123,11 +127,11 @@ def from_config(
     return _BACKBONES[name](hf, resolved).to(device=device, dtype=_DTYPES[dtype])
 
 
-def _encoder(name: str, config: dict[str, Any], attention: Attention) -> nn.Module:
+def _encoder(name: str, config: dict[str, Any]) -> nn.Module:
     """Build the family's own encoder, without what follows the last hidden state, all dropout off."""
     if name == "t5":
         return T5EncoderModel(T5Config(**config, dropout_rate=0.0, is_encoder_decoder=False, use_cache=False))
-    off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "attn_implementation": attention}
+    off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     if name == "bert":
         return BertModel(BertConfig(**config, **off), add_pooling_layer=False)
     encoder = EsmModel(EsmConfig(**config, **off), add_pooling_layer=False)

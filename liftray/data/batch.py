@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from liftray.data.labels import IGNORE_INDEX
-
 TRAIN, VALID = "train", "valid"
 
 ROW_SCHEMA = pa.schema(
@@ -26,6 +24,7 @@ ROW_SCHEMA = pa.schema(
         ("labels", pa.large_list(pa.int16())),
         ("cu_lens", pa.large_list(pa.int32())),
         ("items", pa.large_list(pa.int64())),
+        ("hidden", pa.large_binary()),
     ]
 )
 
@@ -44,6 +43,7 @@ class PackedBatch:
         labels_T: Class codes or IGNORE_INDEX.
         cu_lens: (B + 1,) where each window begins.
         items: (B,) window numbers within the split.
+        hidden_TR: Stored hidden states at the cut, R bytes a token, where the run has a cache.
     """
 
     split: str
@@ -55,22 +55,12 @@ class PackedBatch:
     labels_T: npt.NDArray[np.int64]
     cu_lens: npt.NDArray[np.int64]
     items: npt.NDArray[np.int64]
+    hidden_TR: npt.NDArray[np.uint8] | None = None
 
-    def padded(
-        self, pad_id: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-        """Lay the windows out as rows.
-
-        Returns:
-            tokens_BL, mask_BL (True on tokens) and labels_BL (IGNORE_INDEX on padding).
-        """
-        lengths = np.diff(self.cu_lens)
-        mask_BL = np.arange(int(lengths.max())) < lengths[:, None]
-        tokens_BL = np.full(mask_BL.shape, pad_id, dtype=np.int64)
-        labels_BL = np.full(mask_BL.shape, IGNORE_INDEX, dtype=np.int64)
-        tokens_BL[mask_BL] = self.tokens_T
-        labels_BL[mask_BL] = self.labels_T
-        return tokens_BL, mask_BL, labels_BL
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of each window."""
+        return tuple(np.diff(self.cu_lens).tolist())
 
     def row(self) -> dict[str, Any]:
         """The batch as a row of ROW_SCHEMA."""
@@ -84,6 +74,7 @@ class PackedBatch:
             "labels": self.labels_T.astype(np.int16),
             "cu_lens": self.cu_lens.astype(np.int32),
             "items": self.items,
+            "hidden": None if self.hidden_TR is None else self.hidden_TR.tobytes(),
         }
 
 
@@ -107,6 +98,14 @@ def from_arrow(table: pa.Table) -> list[PackedBatch]:
                     labels_T=lists["labels"],
                     cu_lens=lists["cu_lens"],
                     items=lists["items"],
+                    hidden_TR=_bytes(columns["hidden"][row], len(lists["tokens"])),
                 )
             )
     return batches
+
+
+def _bytes(stored: pa.Scalar, tokens: int) -> npt.NDArray[np.uint8] | None:
+    if not stored.is_valid:
+        return None
+    # Arrow's memory as it lies: hidden states are by far the largest part of a batch.
+    return np.frombuffer(stored.as_buffer(), dtype=np.uint8).reshape(tokens, -1)

@@ -6,9 +6,9 @@ many epochs - after each epoch's training batches come the validation batches - 
 Flow: SplitIndex -> packing -> [this: Ray Data] -> worker.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,23 @@ from liftray.data.index import Reader, SplitIndex
 # Items of one Ray Data execution at most: bounds the plan a worker holds, however many epochs are to come.
 _SEGMENT_ITEMS = 1_000_000
 _ROWS_PER_CALL = 16
+# What an empty turn runs.
+NOTHING = "A"
+
+
+class StoredStates(Protocol):
+    """Hidden states at the cut, computed before the run; goes to other processes by pickling."""
+
+    @property
+    def cut(self) -> int:
+        """Block whose input they are."""
+
+    @property
+    def stored(self) -> str:
+        """How a number is stored: `float32`, `bfloat16` or `int8`."""
+
+    def read(self, split: str, item: int | None) -> npt.NDArray[np.uint8]:
+        """(tokens, bytes a token) of one window of a split; None: of NOTHING."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +54,7 @@ class FeedSpec:
         seed: The run's seed.
         budget: Most padded tokens of a micro-batch.
         per_step: Micro-batches of a global step.
+        prefix: Where the windows' hidden states at the cut are stored; None: the model computes them.
     """
 
     train: SplitIndex
@@ -47,6 +65,7 @@ class FeedSpec:
     seed: int
     budget: int
     per_step: int
+    prefix: StoredStates | None = None
 
     def token_lengths(self, split: SplitIndex) -> npt.NDArray[np.int64]:
         """Tokens of each window, special tokens included."""
@@ -95,7 +114,7 @@ class Feed:
             rows.append(_row(VALID, epoch, step, number, 1, self._valid_plan.micro(number)))
         return rows
 
-    def batches(self, epochs: int, start_epoch: int = 0, start_step: int = 0) -> Iterator[PackedBatch]:
+    def batches(self, epochs: int, start_epoch: int = 0, start_step: int = 0) -> Generator[PackedBatch]:
         """Stream packed batches from a place in the run to its last epoch.
 
         Args:
@@ -112,6 +131,13 @@ class Feed:
             if sum(len(row["items"]) for row in rows) >= _SEGMENT_ITEMS or epoch == epochs - 1:
                 yield from self._run(rows)
                 rows = []
+
+    def local_batches(self, epochs: int, start_epoch: int = 0, start_step: int = 0) -> Iterator[PackedBatch]:
+        """What `batches` streams, gathered in this process, without Ray."""
+        gather = Gather(self._spec)
+        for epoch in range(start_epoch, epochs):
+            for row in self.plan_rows(epoch, start_step if epoch == start_epoch else 0):
+                yield gather.gather(row)
 
     def _run(self, rows: list[dict[str, Any]]) -> Iterator[PackedBatch]:
         import ray.data
@@ -162,19 +188,21 @@ class Gather:
     def gather(self, row: dict[str, Any]) -> PackedBatch:
         """Pack the windows that one plan row names."""
         windows = [self._window(row["split"], item) for item in row["items"]] or [self._nothing()]
+        tokens, codes, hidden = zip(*windows, strict=True)
         return PackedBatch(
             split=row["split"],
             epoch=row["epoch"],
             step=row["step"],
             micro=row["micro"],
             scored=row["scored"],
-            tokens_T=np.concatenate([tokens for tokens, _ in windows]),
-            labels_T=np.concatenate([codes for _, codes in windows]),
-            cu_lens=np.cumsum([0, *(len(tokens) for tokens, _ in windows)]),
+            tokens_T=np.concatenate(tokens),
+            labels_T=np.concatenate(codes),
+            cu_lens=np.cumsum([0, *(len(each) for each in tokens)]),
             items=np.array(row["items"], dtype=np.int64),
+            hidden_TR=None if self._spec.prefix is None else np.concatenate(hidden),
         )
 
-    def _window(self, split: str, item: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _window(self, split: str, item: int) -> "_Window":
         windows = self._splits[split].windows
         sequence, ss, alphabet = self._readers[split].chain(int(windows.row[item]))
         start, stop = int(windows.start[item]), int(windows.stop[item])
@@ -186,12 +214,18 @@ class Gather:
         )
         first = self._spec.tokens.num_prefix + left - start
         codes[first : first + len(scored)] = scored
-        return tokens, codes
+        return tokens, codes, self._stored(split, item)
 
-    def _nothing(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _nothing(self) -> "_Window":
         # A rank with nothing to do still runs one residue that no label stands on: collectives must meet.
-        tokens = self._spec.tokens.encode("A")
-        return tokens, np.full(len(tokens), labels.IGNORE_INDEX, dtype=np.int64)
+        tokens = self._spec.tokens.encode(NOTHING)
+        return tokens, np.full(len(tokens), labels.IGNORE_INDEX, dtype=np.int64), self._stored(TRAIN, None)
+
+    def _stored(self, split: str, item: int | None) -> npt.NDArray[np.uint8] | None:
+        return None if self._spec.prefix is None else self._spec.prefix.read(split, item)
+
+
+_Window = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint8] | None]
 
 
 def _row(

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from liftray.backbone.attention import Layout
 from liftray.data.labels import STATES, check_alphabet, decode
 from liftray.data.windows import Windows, cut
 from liftray.errors import BundleError
@@ -62,8 +63,8 @@ class Tagger(Protocol):
     def tokens(self) -> Tokens:
         """How its backbone reads residues."""
 
-    def logits(self, tokens_BL: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
-        """(B, L, C) float32 logits over all token positions; `mask_BL` is True where there is a token."""
+    def logits(self, tokens_T: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """(T, C) float32 logits over all tokens of windows laid end to end."""
 
 
 class Predictor:
@@ -173,16 +174,14 @@ class Predictor:
     def _run(self, batch: list[str]) -> list[Probabilities]:
         tokens = self.tagger.tokens
         encoded = [torch.as_tensor(tokens.encode(letters), dtype=torch.int64) for letters in batch]
-        longest = max(len(ids) for ids in encoded)
-        tokens_BL = torch.full((len(batch), longest), tokens.pad_id, dtype=torch.int64)
-        mask_BL = torch.zeros((len(batch), longest), dtype=torch.bool)
-        for place, ids in enumerate(encoded):
-            tokens_BL[place, : len(ids)] = ids
-            mask_BL[place, : len(ids)] = True
-        logits_BLC = self.tagger.logits(tokens_BL.to(self._device), mask_BL.to(self._device)).float()
-        probabilities_BLC = torch.softmax(logits_BLC / self._temperature, dim=-1).cpu().numpy()
+        layout = Layout.of(tuple(len(ids) for ids in encoded), self._device)
+        logits_TC = self.tagger.logits(torch.cat(encoded).to(self._device), layout).float()
+        probabilities_TC = torch.softmax(logits_TC / self._temperature, dim=-1).cpu()
         first = tokens.num_prefix
-        return [probabilities_BLC[place, first : first + len(letters)] for place, letters in enumerate(batch)]
+        return [
+            window_LC[first : first + len(letters)].numpy()
+            for window_LC, letters in zip(probabilities_TC.split(layout.lengths), batch, strict=True)
+        ]
 
 
 class _Piece(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from liftray.errors import DataError
 
@@ -41,8 +42,8 @@ class LiftrayModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow's
 
         Args:
             context: MLflow's; not used.
-            model_input: A sequence, a list, Series or array of them, a table with the column `sequence` and
-                optionally `id`, a dict of such columns, or a list of dicts. Ids default to 1, 2, ...
+            model_input: A sequence, a list, Series or array of them, a table (pandas or Arrow) with the column
+                `sequence` and optionally `id`, a dict of such columns, or a list of dicts. Ids default to 1, 2, ...
             params: `probabilities` (False) adds a column of that name with L x C lists, states in the
                 alphabet's order; `batch_tokens` (4096) is the budget of a batch.
 
@@ -73,8 +74,8 @@ class LiftrayModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow's
                 confidence = float(np.mean(found.probabilities_LC.max(axis=1)))
                 rows.append([name, sequence, found.states, confidence, None])
                 probabilities.append(found.probabilities_LC.tolist())
-        table = pd.DataFrame(rows, columns=COLUMNS)
-        table["confidence"] = table["confidence"].astype("float64")
+        # Objects keep None, which JSON can say; pandas' own NaN would reach HTTP clients as invalid JSON.
+        table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)
         if chosen["probabilities"]:
             table["probabilities"] = probabilities
         return table
@@ -82,6 +83,10 @@ class LiftrayModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow's
 
 def _chains(given: Any) -> list[tuple[str, str]]:
     """(id, sequence) pairs from any of the forms that `predict` takes."""
+    if isinstance(given, pa.Array | pa.ChunkedArray):
+        given = given.to_pylist()
+    if isinstance(given, pa.Table | pa.RecordBatch):
+        given = given.to_pydict()
     if isinstance(given, str):
         given = [given]
     if isinstance(given, Mapping) and isinstance(given.get("sequence"), str):

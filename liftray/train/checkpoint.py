@@ -1,13 +1,17 @@
 """Checkpoints of the trained parameters: safetensors and JSON, nothing of the backbone, no pickle.
 
-Invariant: a checkpoint is whole or refused: `state.json` is written last and holds the sha256 of every other file.
-Flow: worker -> [this] -> Ray Train's storage -> a resumed worker, or the bundle.
+Invariant: a checkpoint is whole or refused: it appears under its name in one move, and `state.json` holds the sha256
+of every other file. Flow: worker -> [this] -> a store that all nodes share -> a resumed worker, or the bundle.
 
 It holds the current weights with Adam's moments (to go on from) and the best weights so far (to end with), so the
 newest checkpoint alone is enough to finish a run. Any number of workers and any ZeRO stage reads it.
+
+2026-11-23: the store is ours, not Ray Train's. Ray books a checkpoint in a file of its own some moments after the
+checkpoint is there; a driver killed between the two went back to an older one, or began anew.
 """
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,8 @@ from liftray import files
 from liftray.errors import DataError
 
 _TENSORS = ("weights", "moments", "best")
+_NAME = "step-{:08d}"
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -96,6 +102,54 @@ def load(directory: Path) -> Checkpoint:
             raise _damaged(directory, f"{name} has changed since it was written")
     tensors = {name: load_file(directory / f"{name}.safetensors") for name in _TENSORS}
     return Checkpoint(progress=progress, **tensors)
+
+
+def commit(checkpoint: Checkpoint, store: Path, keep: int) -> None:
+    """Add a checkpoint to a store and remove all but the newest ones; one process at a time may do this.
+
+    Args:
+        checkpoint: What to add; it takes the place of one of the same global step.
+        store: The run's directory of checkpoints.
+        keep: Checkpoints to keep.
+    """
+    files.make_directories(store)
+    files.sweep(store)
+    with files.new_directory(store / _NAME.format(checkpoint.progress.global_step)) as fresh:
+        save(checkpoint, fresh)
+    for old in _stored(store)[keep:]:
+        files.remove_directory(old)
+
+
+def newest(store: Path) -> Checkpoint | None:
+    """The newest whole checkpoint of a store; damaged ones are passed over with a warning.
+
+    Raises:
+        DataError: There are checkpoints, and all are damaged.
+    """
+    failure = None
+    for directory in _stored(store):
+        try:
+            return load(directory)
+        except DataError as error:
+            _log.warning("%s; going back to an older one", error)
+            failure = error
+    if failure is not None:
+        raise failure
+    return None
+
+
+def at_step(store: Path, global_step: int) -> Checkpoint:
+    """The checkpoint of one global step.
+
+    Raises:
+        DataError: It is missing or damaged.
+    """
+    return load(store / _NAME.format(global_step))
+
+
+def _stored(store: Path) -> list[Path]:
+    """Newest first: names sort as their steps do."""
+    return sorted(store.glob("step-*"), reverse=True)
 
 
 def _damaged(directory: Path, why: str) -> DataError:

@@ -11,24 +11,28 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from liftray.adapt import kinds
+from liftray.adapt import kinds, tagger
 from liftray.backbone.sources import ResolvedBackbone, resolve
+from liftray.cache import decide, fill
+from liftray.cache.prefix import StoredPrefix
 from liftray.config import Settings
 from liftray.data import index
 from liftray.data.feed import FeedSpec
 from liftray.errors import ConfigError, DataError
+from liftray.progress import say
 from liftray.train import checkpoint
 from liftray.train.checkpoint import Checkpoint
-from liftray.train.worker import Job, train
+from liftray.train.job import Job
+from liftray.train.worker import train
 
-_STORE = "checkpoints"
+_STORE, _RAY = "checkpoints", "ray"
 _SPECIALS = 8  # No backbone family adds more special tokens to a sequence.
 # Settings of `train` that say how a run is kept, not what it computes: a resumed run may change them.
-_KEEPING = {"resume", "checkpoint_steps", "keep_checkpoints", "max_failures"}
+_KEEPING = {"resume", "checkpoint_steps", "keep_checkpoints", "max_failures", "recompute_activations"}
 
 
 @dataclass(frozen=True)
@@ -97,18 +101,29 @@ def fit(prepared: Prepared, run_dir: Path, callbacks: list[Any]) -> Checkpoint:
 
     Raises:
         ConfigError: The run directory holds a run with other settings.
+        CacheError: The cache of the frozen prefix cannot be read or written.
+        DataError: All its checkpoints are damaged, or the workers' checkpoints do not reach this node.
         ray.train.WorkerGroupError: Workers failed more often than `train.max_failures`; it holds what they raised.
     """
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     settings = prepared.settings
     if not settings.train.resume:
         shutil.rmtree(run_dir / _STORE, ignore_errors=True)
-    job = _job(prepared)
-    ended = _ended(run_dir, job.config_digest)
-    if ended is not None:
-        return ended
+    job = job_of(prepared, run_dir)
+    saved = checkpoint.newest(job.store)
+    if saved is not None and saved.progress.config_digest != job.config_digest:
+        raise ConfigError(
+            "the run directory holds a run with other settings",
+            where=str(run_dir),
+            remedy="use another run.dir, or start anew with train.resume=false",
+        )
+    if saved is not None and saved.progress.finished:
+        return saved
+    job = replace(job, feed=_with_stored_prefix(prepared))
+    # Ray's own books of an earlier attempt: where to go on stands in our store alone.
+    shutil.rmtree(run_dir / _RAY, ignore_errors=True)
     scaling = settings.scaling
     trainer = TorchTrainer(
         train,
@@ -120,17 +135,47 @@ def fit(prepared: Prepared, run_dir: Path, callbacks: list[Any]) -> Checkpoint:
             resources_per_worker={"CPU": scaling.cpus_per_worker, **({"GPU": 1} if scaling.use_gpu else {})},
         ),
         run_config=RunConfig(
-            name=_STORE,
+            name=_RAY,
             storage_path=str(run_dir.resolve()),
             callbacks=callbacks,
-            checkpoint_config=CheckpointConfig(num_to_keep=settings.train.keep_checkpoints),
             failure_config=FailureConfig(max_failures=settings.train.max_failures),
         ),
     )
     with _interruptible():
-        result = trainer.fit()
-    with result.checkpoint.as_directory() as directory:
-        return checkpoint.load(Path(directory))
+        trainer.fit()
+    ended = checkpoint.newest(job.store)
+    if ended is None or not ended.progress.finished:
+        raise DataError(
+            "the workers' last checkpoint is not there",
+            where=str(job.store),
+            remedy="put run.dir on storage that all nodes share",
+        )
+    return ended
+
+
+def prefix_of(prepared: Prepared) -> StoredPrefix | None:
+    """Where the constant part's states of a run are, or will be when they are filled; None: no block is constant."""
+    settings, backbone = prepared.settings, prepared.backbone
+    cut = tagger.entry(settings.method, settings.adapter, backbone.family, backbone.num_blocks)
+    if cut == 0:
+        return None
+    key = fill.key_of(backbone, cut, settings.backbone.dtype, settings.cache, settings.scaling.use_gpu)
+    return fill.place(prepared.feed, key, settings.cache)
+
+
+def _with_stored_prefix(prepared: Prepared) -> FeedSpec:
+    """Let the run read its frozen prefix instead of computing it, where that pays or was asked for."""
+    settings, feed, backbone = prepared.settings, prepared.feed, prepared.backbone
+    prefix = prefix_of(prepared)
+    if prefix is None:
+        say("cache: off: no block is constant")
+        return feed
+    choice = decide.choose(prefix, feed, backbone, settings.cache, settings.scaling, settings.train.epochs)
+    say(f"cache: {choice.why}")
+    if not choice.use:
+        return feed
+    fill.fill(prefix, feed, backbone, settings.cache, settings.scaling)
+    return replace(feed, prefix=prefix)
 
 
 @contextmanager
@@ -150,7 +195,8 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _job(prepared: Prepared) -> Job:
+def job_of(prepared: Prepared, run_dir: Path) -> Job:
+    """What every rank of a run is told."""
     settings, feed = prepared.settings, prepared.feed
     return Job(
         settings=settings,
@@ -159,7 +205,18 @@ def _job(prepared: Prepared) -> Job:
         feed=feed,
         total_steps=sum(feed.plan(epoch).num_steps for epoch in range(settings.train.epochs)),
         config_digest=_what_is_computed(prepared),
+        store=run_dir.resolve() / _STORE,
     )
+
+
+def _rounded(settings: Settings) -> str | None:
+    """How the hidden states at the cut are rounded by storing them; None where a cache changes nothing."""
+    kept = settings.cache.enabled is False or settings.cache.dtype in (
+        "auto",
+        "float32",
+        settings.backbone.dtype,
+    )
+    return None if kept else settings.cache.dtype
 
 
 def _what_is_computed(prepared: Prepared) -> str:
@@ -171,27 +228,6 @@ def _what_is_computed(prepared: Prepared) -> str:
         "max_length": settings.data.max_length,
         "data": [[dataset.digest for dataset in split.datasets] for split in (feed.train, feed.valid)],
         "backbone": [prepared.backbone.digest, settings.backbone.dtype],
+        "hidden": _rounded(settings),
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-
-
-def _ended(run_dir: Path, config_digest: str) -> Checkpoint | None:
-    """The last checkpoint, if the run in this directory has ended; a run with other settings is refused.
-
-    A driver that is killed while it stores a checkpoint leaves a part of one: such are passed over here, and Ray goes
-    on from the last that it knows to be whole.
-    """
-    for state in sorted((run_dir / _STORE).glob("checkpoint_*/state.json")):
-        try:
-            saved = checkpoint.load(state.parent)
-        except DataError:
-            continue
-        if saved.progress.config_digest != config_digest:
-            raise ConfigError(
-                "the run directory holds a run with other settings",
-                where=str(run_dir),
-                remedy="use another run.dir, or start anew with train.resume=false",
-            )
-        if saved.progress.finished:
-            return saved
-    return None

@@ -5,12 +5,17 @@ the gradient does not depend on how the step was cut into micro-batches and rank
 not by the rank. Nothing here waits for the device.
 """
 
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from liftray.adapt.losses import loss_sum
+from liftray.backbone.attention import Layout
+from liftray.cache import codec
 from liftray.config import LossSettings
 from liftray.data.batch import PackedBatch
 from liftray.data.labels import IGNORE_INDEX, class_map
@@ -22,19 +27,50 @@ class Inputs:
     """A micro-batch on its device.
 
     Attributes:
-        tokens_BL: Token ids.
-        mask_BL: True on tokens.
-        labels_BL: Class codes or IGNORE_INDEX.
+        tokens_T: Token ids.
+        labels_T: Class codes or IGNORE_INDEX.
+        layout: Borders of the windows.
+        hidden_TD: Hidden states at the cut, where they come from a cache.
     """
 
-    tokens_BL: Tensor
-    mask_BL: Tensor
-    labels_BL: Tensor
+    tokens_T: Tensor
+    labels_T: Tensor
+    layout: Layout
+    hidden_TD: Tensor | None
 
     @classmethod
-    def of(cls, batch: PackedBatch, pad_id: int, device: torch.device) -> "Inputs":
-        """Pad a packed batch and send it to the device."""
-        return cls(*(torch.from_numpy(array).to(device, non_blocking=True) for array in batch.padded(pad_id)))
+    def of(cls, batch: PackedBatch, device: torch.device, stored: str | None = None) -> "Inputs":
+        """Send a packed batch to the device.
+
+        Args:
+            batch: The batch.
+            device: Where to.
+            stored: How its hidden states are stored, if it has any.
+        """
+        hidden_TD = None
+        if batch.hidden_TR is not None:
+            assert stored is not None, "hidden states of an unknown kind"
+            hidden_TD = codec.decode(_send(batch.hidden_TR, device), stored)
+        return cls(
+            tokens_T=_send(batch.tokens_T, device),
+            labels_T=_send(batch.labels_T, device),
+            layout=Layout.of(batch.lengths, device),
+            hidden_TD=hidden_TD,
+        )
+
+    @property
+    def model(self) -> tuple[Tensor, Layout, Tensor | None]:
+        """What the model takes."""
+        return self.tokens_T, self.layout, self.hidden_TD
+
+
+def _send(array: npt.NDArray[Any], device: torch.device) -> Tensor:
+    with warnings.catch_warnings():
+        # Arrow's memory is read-only, which torch warns of; nothing here writes to it.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        tensor = torch.from_numpy(array)
+    # Only from pinned memory does a copy to a GPU run beside the computation.
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def train(
@@ -54,8 +90,8 @@ def train(
         This micro-batch's share of the global step's mean loss, a detached scalar on the device.
     """
     torch.manual_seed(hash((seed, batch.epoch, batch.step, batch.micro)) % (1 << 63))
-    logits_BLC = engine.module(inputs.tokens_BL, inputs.mask_BL)
-    share = loss_sum(loss, logits_BLC, inputs.labels_BL) / max(batch.scored, 1)
+    logits_TC = engine.module(*inputs.model)
+    share = loss_sum(loss, logits_TC, inputs.labels_T) / max(batch.scored, 1)
     engine.backward(share)
     engine.step(lr)
     return share.detach()
@@ -78,18 +114,17 @@ class Confusion:
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
 
     @torch.no_grad()
-    def add(self, logits_BLC: Tensor, labels_BL: Tensor, loss: LossSettings) -> None:
+    def add(self, logits_TC: Tensor, labels_T: Tensor, loss: LossSettings) -> None:
         """Count one batch."""
-        labelled_BL = labels_BL != IGNORE_INDEX
-        true_BL = labels_BL.masked_fill(~labelled_BL, 0)
-        flat_BL = true_BL * self._classes + logits_BLC.argmax(-1)
-        weights = labelled_BL.flatten().double()
-        self.counts_CC += torch.bincount(flat_BL.flatten(), weights, minlength=len(self.counts_CC))
-        probabilities_BL3 = torch.zeros(*labels_BL.shape, 3, device=labels_BL.device)
-        probabilities_BL3.index_add_(-1, self._to3, logits_BLC.softmax(-1))
-        right_BL = (probabilities_BL3.argmax(-1) == self._to3[true_BL]) & labelled_BL
-        self.right3 += right_BL.sum()
-        self.loss += loss_sum(loss, logits_BLC, labels_BL).double()
+        labelled_T = labels_T != IGNORE_INDEX
+        true_T = labels_T.masked_fill(~labelled_T, 0)
+        cell_T = true_T * self._classes + logits_TC.argmax(-1)
+        self.counts_CC += torch.bincount(cell_T, labelled_T.double(), minlength=len(self.counts_CC))
+        probabilities_T3 = torch.zeros(len(labels_T), 3, device=labels_T.device)
+        probabilities_T3.index_add_(-1, self._to3, logits_TC.softmax(-1))
+        right_T = (probabilities_T3.argmax(-1) == self._to3[true_T]) & labelled_T
+        self.right3 += right_T.sum()
+        self.loss += loss_sum(loss, logits_TC, labels_T).double()
 
     def packed(self) -> Tensor:
         """All counts in one vector, to be summed over ranks."""

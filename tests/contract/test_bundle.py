@@ -43,8 +43,7 @@ def _trained(source: str, dtype: Any = "float32", **overrides: Any) -> Tagger:
 
 @torch.no_grad()
 def _logits(model: Tagger) -> torch.Tensor:
-    tokens_BL, mask_BL = tiny.batch(model.backbone, _SEQUENCES)
-    return model(tokens_BL, mask_BL)[mask_BL]
+    return model(*tiny.batch(model.backbone, _SEQUENCES))
 
 
 @pytest.fixture
@@ -257,9 +256,10 @@ def test_it_loads_and_predicts_where_pickle_raises_and_without_ray_or_deepspeed(
         cwd=Path(bundle.__file__).parents[2],
     )
     assert found.returncode == 0, found.stderr
-    tokens_BL, mask_BL = tiny.batch(made[0].backbone, _SEQUENCES[:1])
+    tokens_T, layout = tiny.batch(made[0].backbone, _SEQUENCES[:1])
+    residues_T = layout.residues(made[0].tokens.num_prefix, made[0].tokens.num_suffix)
     with torch.no_grad():
-        codes = made[0](tokens_BL, mask_BL)[made[0].residues(mask_BL)].argmax(-1)
+        codes = made[0](tokens_T, layout)[residues_T].argmax(-1)
     assert found.stdout.strip() == "".join("LBEGIHSTP"[code] for code in codes)
 
 

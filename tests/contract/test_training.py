@@ -21,6 +21,7 @@ import tiny
 from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
 from liftray.data.labels import encode, map_codes
+from liftray.track.store import scoped
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed]
 
@@ -179,14 +180,8 @@ def test_the_pyfunc_gives_the_same_states(whole: Whole, monkeypatch: pytest.Monk
     expected = list(
         Predictor.load(whole.run_dir / "bundle").predict((one.id, one.sequence) for one in records)
     )
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    mlflow.set_tracking_uri(whole.uri)
-    mlflow.set_registry_uri(whole.uri)
-    try:
+    with scoped(whole.uri):
         loaded = mlflow.pyfunc.load_model(f"models:/{_NAME}@candidate")
-    finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
     table = loaded.predict([record.sequence for record in records])
     assert table["states"].tolist() == [prediction.states for prediction in expected]
     confidence = [float(np.mean(prediction.probabilities_LC.max(axis=1))) for prediction in expected]
@@ -218,7 +213,7 @@ def test_checkpoint_and_bundle_load_where_pickle_raises(whole: Whole) -> None:
         from liftray.predict.predictor import Predictor
         from liftray.train import checkpoint
 
-        stored = sorted(Path(sys.argv[1]).glob("checkpoints/checkpoint_*/"))
+        stored = sorted(Path(sys.argv[1]).glob("checkpoints/step-*/"))
         assert checkpoint.load(stored[-1]).progress.finished
         print(next(Predictor.load(Path(sys.argv[1]) / "bundle").predict([("one", sys.argv[2])])).states)
     """

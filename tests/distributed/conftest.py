@@ -39,6 +39,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "data__train": {"t": tiny.dataset(root / "t", tiny.chains(range(30, 150, 4), seed=6))},
         "data__valid": {"v": tiny.dataset(root / "v", tiny.chains([40, 90, 130, 25], seed=7))},
         "data__max_length": 120,
+        "cache__enabled": False,
         "backbone__source": [tiny.write_backbone(root / "esm")],
         "adapter__skip_layers": 1,
         "adapter__reduction_factor": 8,

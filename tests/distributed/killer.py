@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class KillOnce(UserCallback):
         ]
         for worker in workers:
             os.kill(worker, signal.SIGKILL)
-        self._tell({"killed": len(workers), "at": metrics[0]})
+        self._tell({"killed": len(workers), "at": metrics[0], "when_ns": time.time_ns()})
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         self._tell({"met": [type(error).__name__ for error in worker_exceptions.values()]})

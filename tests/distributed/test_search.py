@@ -19,7 +19,7 @@ pytestmark = [
 
 
 def _checkpoints(out: Path) -> set[str]:
-    return {str(path) for path in out.glob("trials/*/checkpoints/checkpoint_*")}
+    return {str(path) for path in out.glob("trials/*/checkpoints/step-*")}
 
 
 def test_the_best_trial_is_registered_and_a_second_search_repeats_none(

@@ -1,10 +1,12 @@
 """A reader sees the old state or the new one, never a half."""
 
+import errno
 import json
 import os
 import stat
 from pathlib import Path
 
+import crash
 import pytest
 
 from liftray import files
@@ -95,3 +97,128 @@ def test_sha256_of_known_content(tmp_path: Path) -> None:
         files.sha256_file(tmp_path / "x")
         == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     )
+
+
+def tree(directory: Path) -> dict[str, bytes] | None:
+    """Content of a directory by name, or None where there is none."""
+    if not directory.is_dir():
+        return None
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+    }
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> crash.RecordingDisk:
+    """A recording disk over `live`, which holds a file and a directory."""
+    live = tmp_path / "live"
+    (live / "set" / "deep").mkdir(parents=True)
+    (live / "x").write_bytes(b"old")
+    (live / "set" / "one").write_bytes(b"1")
+    (live / "set" / "deep" / "two").write_bytes(b"22")
+    disk = crash.RecordingDisk(live)
+    monkeypatch.setattr(files, "DISK", disk)
+    return disk
+
+
+def test_at_any_crash_a_file_is_the_old_or_the_new_one(disk: crash.RecordingDisk, tmp_path: Path) -> None:
+    files.write_bytes(disk.root / "x", b"new content")
+    files.write_bytes(disk.root / "a" / "b" / "y", b"first")
+    found = [
+        (tree(place)["x"], (tree(place / "a" / "b") or {}).get("y"))  # type: ignore[index]
+        for _, place in crash.states(disk.log, tmp_path / "states")
+    ]
+    assert len(found) > 12
+    assert set(found) == {(b"old", None), (b"new content", None), (b"new content", b"first")}
+    assert found[-1] == (b"new content", b"first")
+
+
+def test_what_was_written_outlasts_a_loss_of_power(disk: crash.RecordingDisk, tmp_path: Path) -> None:
+    files.write_bytes(disk.root / "x", b"new content")
+    with files.new_directory(disk.root / "more" / "set") as fresh:
+        (fresh / "three").write_bytes(b"333")
+    done = len(disk.log)
+    ends = [
+        place for label, place in crash.states(disk.log, tmp_path / "s") if label.startswith(f"after {done} ")
+    ]
+    assert ends
+    assert all((place / "x").read_bytes() == b"new content" for place in ends)
+    assert all(tree(place / "more" / "set") == {"three": b"333"} for place in ends)
+
+
+def test_the_replay_finds_a_write_whose_bytes_or_name_were_not_synced(
+    disk: crash.RecordingDisk, tmp_path: Path
+) -> None:
+    path, fresh = disk.root / "x", disk.root / "fresh"
+    file = disk.create(fresh)
+    disk.append(file, fresh, b"new")
+    os.close(file)
+    disk.replace(fresh, path)
+    found = {(place / "x").read_bytes() for _, place in crash.states(disk.log, tmp_path / "a")}
+    assert found == {b"old", b"new", b""}
+    disk.fsync(path)
+    end = f"after {len(disk.log)} "
+    last = [place for label, place in crash.states(disk.log, tmp_path / "b") if label.startswith(end)]
+    assert {(place / "x").read_bytes() for place in last} == {b"old", b"new"}
+
+
+OLD, NEW = {"one": b"1", "deep/two": b"22"}, {"three": b"3" * 100, "under/four": b"4"}
+
+
+def fill(path: Path) -> None:
+    with files.new_directory(path) as fresh:
+        (fresh / "three").write_bytes(b"3" * 100)
+        files.write_bytes(fresh / "under" / "four", b"4")
+
+
+@pytest.mark.parametrize("swaps", [True, False])
+def test_at_any_crash_a_directory_is_the_old_or_the_new_one(
+    disk: crash.RecordingDisk, tmp_path: Path, swaps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(one: Path, other: Path) -> None:
+        raise OSError(errno.EINVAL, "not on this file system")
+
+    if not swaps:
+        monkeypatch.setattr(disk, "exchange", refuse)
+    fill(disk.root / "set")
+    found = []
+    for label, place in crash.states(disk.log, tmp_path / "states"):
+        if swaps:  # readers need no sweep
+            assert tree(place / "set") in (OLD, NEW), label
+        files.sweep(place)
+        found.append(tree(place / "set"))
+        assert found[-1] in (OLD, NEW), label
+        assert {entry.name for entry in place.iterdir()} == {"set", "x"}, label
+    assert OLD in found
+    assert found[-1] == NEW
+
+
+def test_at_any_crash_a_directory_to_be_removed_is_whole_or_gone(
+    disk: crash.RecordingDisk, tmp_path: Path
+) -> None:
+    files.remove_directory(disk.root / "set")
+    assert [entry.name for entry in disk.root.iterdir()] == ["x"]
+    found = [tree(place / "set") for _, place in crash.states(disk.log, tmp_path / "states")]
+    assert all(each in (OLD, None) for each in found)
+    assert None in found
+    with pytest.raises(FileNotFoundError):
+        files.remove_directory(disk.root / "set")
+    assert [entry.name for entry in disk.root.iterdir()] == ["x"]
+
+
+def test_directories_are_swapped_or_replaced_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: files.Disk, one: Path, other: Path) -> None:
+        raise OSError(errno.ENOSYS, "an old kernel")
+
+    fill(tmp_path / "set")
+    monkeypatch.setattr(files.Disk, "exchange", refuse)
+    with files.new_directory(tmp_path / "set") as fresh:
+        (fresh / "one").write_bytes(b"1")
+    assert tree(tmp_path / "set") == {"one": b"1"}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["set"]
+
+
+def test_names_that_cannot_be_swapped_are_told(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    with pytest.raises(FileNotFoundError):
+        files.DISK.exchange(tmp_path / "here", tmp_path / "absent")

@@ -50,5 +50,5 @@ def test_the_last_block_alone_may_be_adapted() -> None:
 
 def test_features_train_the_head_alone() -> None:
     model = tiny.tagger(method="features", adapter__skip_layers=tiny.BLOCKS + 7)
-    assert model.cut == tiny.BLOCKS
+    assert model.entry == tiny.BLOCKS
     assert set(model.trained()) == {"head.classify.weight", "head.classify.bias"}

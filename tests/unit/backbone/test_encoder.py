@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 
+from liftray.backbone.attention import Layout
 from liftray.backbone.families import FAMILIES
 from liftray.backbone.model import Backbone, from_config
 from liftray.errors import BackboneError
@@ -15,9 +16,9 @@ def backbone(configs: Configs, request: pytest.FixtureRequest) -> Backbone:
     return from_config(request.param, configs[request.param], seed=1)
 
 
-def _batch(backbone: Backbone, length: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
-    tokens_BL = torch.from_numpy(backbone.tokens.encode(("MKTAYIAKQRQISFVKSHFS" * 50)[:length]))[None]
-    return tokens_BL, torch.ones_like(tokens_BL)
+def _batch(backbone: Backbone, length: int = 20) -> tuple[torch.Tensor, Layout]:
+    tokens_T = torch.from_numpy(backbone.tokens.encode(("MKTAYIAKQRQISFVKSHFS" * 50)[:length]))
+    return tokens_T, Layout.of((len(tokens_T),))
 
 
 def test_it_starts_frozen_and_in_eval_mode(backbone: Backbone) -> None:
@@ -29,11 +30,11 @@ def test_it_starts_frozen_and_in_eval_mode(backbone: Backbone) -> None:
 
 def test_train_mode_gives_the_bits_of_eval_mode(backbone: Backbone) -> None:
     parent = torch.nn.Sequential(backbone)
-    tokens_BL, mask_BL = _batch(backbone)
-    still_BLD = backbone(tokens_BL, mask_BL)
+    tokens_T, layout = _batch(backbone)
+    still_TD = backbone(tokens_T, layout)
     parent.train()
     assert backbone.training
-    assert torch.equal(backbone(tokens_BL, mask_BL), still_BLD)
+    assert torch.equal(backbone(tokens_T, layout), still_TD)
 
 
 def test_no_pooler_or_head_is_left(backbone: Backbone) -> None:
@@ -42,10 +43,10 @@ def test_no_pooler_or_head_is_left(backbone: Backbone) -> None:
 
 
 def test_hidden_states_have_the_width(backbone: Backbone) -> None:
-    tokens_BL, mask_BL = _batch(backbone)
-    hidden_BLD = backbone.embed(tokens_BL, mask_BL)
-    assert hidden_BLD.shape == (*tokens_BL.shape, backbone.width)
-    assert torch.equal(backbone.run_blocks(hidden_BLD, mask_BL, 1, 1), hidden_BLD)
+    tokens_T, layout = _batch(backbone)
+    hidden_TD = backbone.embed(tokens_T, layout)
+    assert hidden_TD.shape == (*tokens_T.shape, backbone.width)
+    assert torch.equal(backbone.run_blocks(hidden_TD, layout, 1, 1), hidden_TD)
 
 
 @pytest.mark.parametrize(
@@ -70,45 +71,56 @@ def test_rows_longer_than_its_positions_are_refused(
 
 
 def test_inference_mode_does_not_spoil_a_later_training_step(backbone: Backbone) -> None:
-    """ESM caches rotary tables by length; those made in inference mode cannot serve a backward pass."""
-    tokens_BL, mask_BL = _batch(backbone)
+    tokens_T, layout = _batch(backbone)
     with torch.inference_mode():
-        expected_BLD = backbone(tokens_BL, mask_BL)
-    hidden_BLD = backbone.embed(tokens_BL, mask_BL).requires_grad_()
-    whole_BLD = backbone.finish(backbone.run_blocks(hidden_BLD, mask_BL, 0, 2))
-    whole_BLD.square().sum().backward()
-    assert hidden_BLD.grad is not None
-    assert torch.equal(whole_BLD, expected_BLD)
+        expected_TD = backbone(tokens_T, layout)
+    hidden_TD = backbone.embed(tokens_T, layout).requires_grad_()
+    whole_TD = backbone.finish(backbone.run_blocks(hidden_TD, layout, 0, 2))
+    whole_TD.square().sum().backward()
+    assert hidden_TD.grad is not None
+    assert torch.equal(whole_TD, expected_TD)
+
+
+@torch.no_grad()
+def test_what_lies_above_a_cut_works_alone(backbone: Backbone) -> None:
+    tokens_T, layout = _batch(backbone)
+    whole_TD = backbone(tokens_T, layout)
+    hidden_TD = backbone.run_frozen(tokens_T, layout, 1)
+    before = sum(parameter.numel() for parameter in backbone.parameters())
+    backbone.drop_below(1)
+    assert sum(parameter.numel() for parameter in backbone.parameters()) < 0.7 * before
+    assert torch.equal(backbone.finish(backbone.run_blocks(hidden_TD, layout, 1, 2)), whole_TD)
+
+
+def test_recomputed_activations_give_the_same_gradient(backbone: Backbone) -> None:
+    tokens_T, layout = _batch(backbone)
+    gradients = []
+    for recompute in (False, True):
+        backbone.recompute = recompute
+        hidden_TD = backbone.run_frozen(tokens_T, layout, 1).requires_grad_()
+        backbone.run_blocks(hidden_TD, layout, 1, 2).square().sum().backward()
+        gradients.append(hidden_TD.grad)
+    assert torch.equal(*gradients)
 
 
 @pytest.mark.parametrize("cast", [lambda module: module.bfloat16(), lambda module: module.to(torch.bfloat16)])
 def test_casting_a_parent_keeps_rotary_positions_apart(configs: Configs, cast) -> None:
     backbone = from_config("esm", configs["esm"], seed=1)
     exact = [block.attention.self.rotary_embeddings.inv_freq.clone() for block in backbone.blocks]
-    tokens_BL, mask_BL = _batch(backbone, 600)
-    reference_BLD = backbone(tokens_BL, mask_BL)
+    tokens_T, layout = _batch(backbone, 600)
+    reference_TD = backbone(tokens_T, layout)
     cast(torch.nn.Sequential(backbone))
     assert {parameter.dtype for parameter in backbone.parameters()} == {torch.bfloat16}
     kept = [block.attention.self.rotary_embeddings.inv_freq for block in backbone.blocks]
     assert all(torch.equal(before, after) for before, after in zip(exact, kept, strict=True))
-    torch.testing.assert_close(backbone(tokens_BL, mask_BL).float(), reference_BLD, atol=0.1, rtol=0.05)
-
-
-def test_casting_back_and_forth_forgets_cached_tables(configs: Configs) -> None:
-    backbone = from_config("esm", configs["esm"], seed=1)
-    tokens_BL, mask_BL = _batch(backbone)
-    backbone(tokens_BL, mask_BL)
-    rotary = backbone.blocks[0].attention.self.rotary_embeddings
-    backbone.double()
-    assert rotary._seq_len_cached is None
-    assert backbone(tokens_BL, mask_BL).dtype == torch.float64
+    torch.testing.assert_close(backbone(tokens_T, layout).float(), reference_TD, atol=0.1, rtol=0.05)
 
 
 def test_blocks_compile_to_one_graph(backbone: Backbone) -> None:
     """Traced whole, without a break; run by torch's own operators, so the bits stay."""
-    tokens_BL, mask_BL = _batch(backbone)
-    hidden_BLD = backbone.embed(tokens_BL, mask_BL)
+    tokens_T, layout = _batch(backbone)
+    hidden_TD = backbone.embed(tokens_T, layout)
     compiled = torch.compile(
-        lambda hidden, mask: backbone.run_blocks(hidden, mask, 1, 2), backend="eager", fullgraph=True
+        lambda hidden: backbone.run_blocks(hidden, layout, 1, 2), backend="eager", fullgraph=True
     )
-    assert torch.equal(compiled(hidden_BLD, mask_BL), backbone.run_blocks(hidden_BLD, mask_BL, 1, 2))
+    assert torch.equal(compiled(hidden_TD), backbone.run_blocks(hidden_TD, layout, 1, 2))

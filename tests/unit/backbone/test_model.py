@@ -12,6 +12,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from liftray.backbone.attention import Layout
 from liftray.backbone.families import FAMILIES
 from liftray.backbone.model import Backbone, from_config, load
 from liftray.backbone.sources import resolve
@@ -25,9 +26,9 @@ SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
 
 
 def _hidden(backbone: torch.nn.Module) -> torch.Tensor:
-    tokens_BL = torch.from_numpy(backbone.tokens.encode(SEQUENCE))[None]
+    tokens_T = torch.from_numpy(backbone.tokens.encode(SEQUENCE))
     with torch.no_grad():
-        return backbone(tokens_BL, torch.ones_like(tokens_BL))
+        return backbone(tokens_T, Layout.of((len(tokens_T),)))
 
 
 @pytest.mark.parametrize("form", ["safetensors", "bin", "shards"])
@@ -76,7 +77,24 @@ def test_checkpoints_with_task_heads_load(
     tokens_BL = torch.from_numpy(loaded.tokens.encode(SEQUENCE))[None]
     with torch.no_grad():
         theirs = encoder(input_ids=tokens_BL, attention_mask=torch.ones_like(tokens_BL)).last_hidden_state
-    assert torch.equal(_hidden(loaded), theirs)
+    torch.testing.assert_close(_hidden(loaded), theirs[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_what_lies_above_a_cut_loads_alone(
+    tmp_path: Path, write_checkpoint: Writer, family: str, form: str
+) -> None:
+    made = write_checkpoint(tmp_path, family, form=form)
+    tokens_T = torch.from_numpy(made.tokens.encode(SEQUENCE))
+    layout = Layout.of((len(tokens_T),))
+    above = load(resolve([str(tmp_path)]), first_block=1)
+    above.drop_below(1)
+    hidden_TD = above.run_blocks(made.run_frozen(tokens_T, layout, 1), layout, 1, 2)
+    assert torch.equal(above.finish(hidden_TD), _hidden(made))
+    with pytest.raises(AssertionError, match="not in memory"):
+        above.run_blocks(hidden_TD, layout, 0, 1)
 
 
 def test_tensorflow_era_norm_names_load(tmp_path: Path, write_checkpoint: Writer) -> None:
@@ -109,10 +127,10 @@ def test_bfloat16_loads_and_runs(tmp_path: Path, write_checkpoint: Writer, famil
     made = write_checkpoint(tmp_path, family)
     loaded = load(resolve([str(tmp_path)]), dtype="bfloat16")
     assert {parameter.dtype for parameter in loaded.parameters()} == {torch.bfloat16}
-    hidden_BLD = _hidden(loaded)
-    assert hidden_BLD.dtype == torch.bfloat16
+    hidden_TD = _hidden(loaded)
+    assert hidden_TD.dtype == torch.bfloat16
     # bfloat16 keeps 8 bits: states of size one after two blocks differ by a few hundredths.
-    torch.testing.assert_close(hidden_BLD.float(), _hidden(made), atol=0.1, rtol=0.05)
+    torch.testing.assert_close(hidden_TD.float(), _hidden(made), atol=0.1, rtol=0.05)
 
 
 class _Payload:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from liftray.backbone.attention import Layout
 from liftray.data.labels import decode
 from liftray.errors import BundleError
 from liftray.predict.fasta import BadChain
@@ -59,9 +60,9 @@ def test_results_do_not_depend_on_the_batch() -> None:
 def test_matches_the_model_run_by_hand() -> None:
     tagger = TinyTagger().eval()
     sequence = "MKTAYIAKQR"
-    tokens_BL = torch.as_tensor(tagger.tokens.encode(sequence))[None]
+    tokens_T = torch.as_tensor(tagger.tokens.encode(sequence))
     with torch.no_grad():
-        logits_LC = tagger.logits(tokens_BL, torch.ones_like(tokens_BL, dtype=torch.bool))[0, 1:-1]
+        logits_LC = tagger.logits(tokens_T, Layout.of((len(tokens_T),)))[1:-1]
 
     [result] = predictions(Predictor(tagger, {"calibration": {"temperature": 2.0}}), [("a", sequence)])
 

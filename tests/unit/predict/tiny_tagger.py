@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from liftray.backbone.attention import Layout
 from liftray.data.labels import STATES
 
 
@@ -35,10 +36,10 @@ class TinyTagger(nn.Module):
         self.convolution = nn.Conv1d(16, len(STATES[alphabet]), width, padding=width // 2)
         self.seen: list[tuple[int, int]] = []
 
-    def logits(self, tokens_BL: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
-        self.seen.append(tuple(tokens_BL.shape))
-        hidden_BLD = self.dropout(self.embedding(tokens_BL)) * mask_BL[..., None]
-        return 3 * self.convolution(hidden_BLD.transpose(1, 2)).transpose(1, 2)
+    def logits(self, tokens_T: torch.Tensor, layout: Layout) -> torch.Tensor:
+        self.seen.append((len(layout.lengths), layout.longest))
+        hidden_BLD = layout.pad(self.dropout(self.embedding(tokens_T)))
+        return 3 * layout.unpad(self.convolution(hidden_BLD.transpose(1, 2)).transpose(1, 2))
 
 
 class FailingTagger(TinyTagger):
@@ -46,9 +47,10 @@ class FailingTagger(TinyTagger):
 
     error: Exception = RuntimeError("shape mismatch")
 
-    def logits(self, tokens_BL: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
-        if (tokens_BL == ord("W") - ord("A") + 3).any():
+    def logits(self, tokens_T: torch.Tensor, layout: Layout) -> torch.Tensor:
+        if (tokens_T == ord("W") - ord("A") + 3).any():
             raise self.error
-        logits_BLC: Any = super().logits(tokens_BL, mask_BL)
-        cysteine_B = ((tokens_BL <= 2) | (tokens_BL == ord("C") - ord("A") + 3)).all(dim=1)
-        return torch.where(cysteine_B[:, None, None], torch.nan, logits_BLC)
+        logits_TC: Any = super().logits(tokens_T, layout)
+        other_T = (tokens_T > 2) & (tokens_T != ord("C") - ord("A") + 3)
+        cysteine_B = ~layout.pad(other_T).any(dim=1)
+        return torch.where(cysteine_B[layout.window_T, None], torch.nan, logits_TC)

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,41 @@ def test_a_state_that_vouches_for_less_than_all_files_is_refused(saved: tuple[Ch
 def test_a_missing_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="damaged checkpoint"):
         checkpoint.load(tmp_path / "absent")
+
+
+def test_a_store_keeps_the_newest_and_sweeps_what_a_killed_writer_left(
+    saved: tuple[Checkpoint, Path], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    assert checkpoint.newest(store) is None
+    (store / ".step-00000001.new.abc").mkdir(parents=True)
+    for step in (2, 9, 10):
+        checkpoint.commit(_at(saved[0], step), store, keep=2)
+    assert sorted(path.name for path in store.iterdir()) == ["step-00000009", "step-00000010"]
+    assert _newest_step(store) == 10
+    assert checkpoint.at_step(store, 9).progress.global_step == 9
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_nothing_but_damage_is_refused(
+    saved: tuple[Checkpoint, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = tmp_path / "store"
+    for step in (1, 2):
+        checkpoint.commit(_at(saved[0], step), store, keep=2)
+    (store / "step-00000002" / "best.safetensors").unlink()
+    assert _newest_step(store) == 1
+    assert "step-00000002" in caplog.text
+    state = store / "step-00000001" / "state.json"
+    state.write_text(state.read_text()[:20])
+    with pytest.raises(DataError, match="damaged checkpoint"):
+        checkpoint.newest(store)
+
+
+def _at(made: Checkpoint, step: int) -> Checkpoint:
+    return replace(made, progress=replace(made.progress, global_step=step))
+
+
+def _newest_step(store: Path) -> int:
+    found = checkpoint.newest(store)
+    assert found is not None
+    return found.progress.global_step

@@ -106,33 +106,24 @@ def test_other_data_or_another_backbone_is_another_run(parts: dict[str, Any], tm
 def test_a_directory_of_another_run_is_refused_before_ray_is_asked(
     parts: dict[str, Any], tmp_path: Path
 ) -> None:
-    _store(tmp_path, "checkpoint_1", Progress(config_digest="other"))
+    _store(tmp_path, Progress(config_digest="other"))
     with pytest.raises(ConfigError, match=r"other settings.*train\.resume=false") as caught:
         launch.fit(launch.prepare(_settings(parts)), tmp_path, [])
     assert "\n" not in str(caught.value)
 
 
-def test_an_ended_run_gives_its_last_checkpoint_and_parts_of_one_are_passed_over(
-    parts: dict[str, Any], tmp_path: Path
-) -> None:
+def test_an_ended_run_gives_its_last_checkpoint(parts: dict[str, Any], tmp_path: Path) -> None:
     digest = _digest(_settings(parts))
-    _store(tmp_path, "checkpoint_1", Progress(config_digest=digest, global_step=1))
-    part = _store(tmp_path, "checkpoint_2", Progress(config_digest=digest, global_step=2))
-    (part / "best.safetensors").unlink()
-    torn = _store(tmp_path, "checkpoint_3", Progress(config_digest=digest, global_step=3))
-    (torn / "state.json").write_text((torn / "state.json").read_text()[:20])
-    _store(tmp_path, "checkpoint_4", Progress(config_digest=digest, global_step=4, finished=True))
+    _store(tmp_path, Progress(config_digest=digest, global_step=3))
+    _store(tmp_path, Progress(config_digest=digest, global_step=4, finished=True))
     ended = launch.fit(launch.prepare(_settings(parts)), tmp_path, [])
     assert ended.progress.global_step == 4
 
 
-def _store(run_dir: Path, name: str, progress: Progress) -> Path:
-    directory = run_dir / "checkpoints" / name
-    directory.mkdir(parents=True)
+def _store(run_dir: Path, progress: Progress) -> None:
     one = {"a": torch.zeros(1)}
-    checkpoint.save(Checkpoint(progress, one, one, one), directory)
-    return directory
+    checkpoint.commit(Checkpoint(progress, one, one, one), run_dir / "checkpoints", keep=9)
 
 
 def _digest(settings: Settings) -> str:
-    return launch._job(launch.prepare(settings)).config_digest
+    return launch.job_of(launch.prepare(settings), Path()).config_digest

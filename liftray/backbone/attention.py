@@ -1,0 +1,214 @@
+"""Attention over packed batches: several windows laid end to end, none of which sees another.
+
+Invariant: what a token attends to is its own window, whatever stands beside it; positions count from the start of the
+window. One function, `attend`, chooses the kernel; the families differ only in how they make queries, keys and values.
+Called by `encoder`.
+
+2026-11-23: on a CPU the windows are attended one after the other. A block-diagonal mask costs the square of the batch;
+rows padded to a common length cost as much as the loop where lengths agree, and more where they do not.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from types import MethodType
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where the windows of a packed batch begin and end (T tokens in B windows).
+
+    Attributes:
+        lengths: Tokens of each window, special tokens included.
+        cu_lens: (B + 1,) int32 on the device, where each window begins.
+    """
+
+    lengths: tuple[int, ...]
+    cu_lens: Tensor
+
+    @classmethod
+    def of(cls, lengths: tuple[int, ...], device: torch.device | str = "cpu") -> "Layout":
+        """Lay out windows of these lengths."""
+        starts = torch.tensor((0, *lengths)).cumsum(0).to(torch.int32)
+        return cls(lengths, starts.to(device, non_blocking=True))
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest window."""
+        return max(self.lengths)
+
+    @cached_property
+    def window_T(self) -> Tensor:
+        """(T,) number of the window that each token stands in."""
+        device, total = self.cu_lens.device, sum(self.lengths)
+        counts = self.cu_lens.diff()
+        # The size is told: to find it, the device would have to be waited for.
+        return torch.repeat_interleave(
+            torch.arange(len(self.lengths), device=device), counts, output_size=total
+        )
+
+    @cached_property
+    def position_T(self) -> Tensor:
+        """(T,) position of each token in its window, from 0."""
+        count = torch.arange(sum(self.lengths), device=self.cu_lens.device)
+        return count - self.cu_lens[self.window_T]
+
+    @cached_property
+    def mask_BL(self) -> Tensor:
+        """True where `pad` puts a token."""
+        place_L = torch.arange(self.longest, device=self.cu_lens.device)
+        return place_L < self.cu_lens.diff()[:, None]
+
+    def pad(self, packed: Tensor) -> Tensor:
+        """Lay windows out as rows of equal length: (T, ...) -> (B, L, ...), zero where there is no token."""
+        rows = packed.new_zeros(len(self.lengths), self.longest, *packed.shape[1:])
+        return rows.index_put((self.window_T, self.position_T), packed)
+
+    def unpad(self, rows: Tensor) -> Tensor:
+        """Undo `pad`: (B, L, ...) -> (T, ...)."""
+        return rows[self.window_T, self.position_T]
+
+    def residues(self, num_prefix: int, num_suffix: int) -> Tensor:
+        """(T,) True where a residue stands: tokens less the special ones at both ends of each window."""
+        left_T = self.cu_lens.diff()[self.window_T] - self.position_T
+        return (self.position_T >= num_prefix) & (left_T > num_suffix)
+
+
+def attend(
+    query_THE: Tensor,
+    key_THE: Tensor,
+    value_THE: Tensor,
+    layout: Layout,
+    scale: float,
+    bias_HLL: Tensor | None = None,
+) -> Tensor:
+    """Softmax attention within each window.
+
+    Args:
+        query_THE: Queries of H heads of E dimensions.
+        key_THE: Keys.
+        value_THE: Values.
+        layout: The windows.
+        scale: What the products are multiplied by.
+        bias_HLL: Added to the products by position, as wide as the longest window; T5's relative position bias.
+
+    Returns:
+        out_TD with D = H * E.
+    """
+    if not query_THE.is_cuda:
+        out_THE = _window_by_window(query_THE, key_THE, value_THE, layout, scale, bias_HLL)
+    elif bias_HLL is None and query_THE.dtype in (torch.bfloat16, torch.float16):
+        from torch.nn.attention.varlen import varlen_attn
+
+        borders = (layout.cu_lens, layout.cu_lens, layout.longest, layout.longest)
+        out_THE = cast(Tensor, varlen_attn(query_THE, key_THE, value_THE, *borders, scale=scale))
+    else:
+        out_THE = _in_rows(query_THE, key_THE, value_THE, layout, scale, bias_HLL)
+    return out_THE.flatten(1)
+
+
+def _window_by_window(
+    query_THE: Tensor, key_THE: Tensor, value_THE: Tensor, layout: Layout, scale: float, bias: Tensor | None
+) -> Tensor:
+    outs = []
+    dtype = query_THE.dtype
+    # In float32 whatever the model's precision: torch's kernel for bfloat16 takes three times as long backward.
+    query_THE, key_THE, value_THE = (tensor.float() for tensor in (query_THE, key_THE, value_THE))
+    # `split`, whose backward joins the parts' gradients once; slices would each make a gradient of the whole.
+    parts = zip(*(tensor.split(layout.lengths) for tensor in (query_THE, key_THE, value_THE)), strict=True)
+    for window in parts:
+        query, key, value = (part.transpose(0, 1)[None] for part in window)
+        length = query.shape[2]
+        mask = None if bias is None else bias[None, :, :length, :length].float()
+        # Out of autocast, which would make it bfloat16 again.
+        with torch.autocast("cpu", enabled=False):
+            out = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+        outs.append(out[0].transpose(0, 1))
+    return torch.cat(outs).to(dtype)
+
+
+def _in_rows(
+    query_THE: Tensor, key_THE: Tensor, value_THE: Tensor, layout: Layout, scale: float, bias: Tensor | None
+) -> Tensor:
+    query, key, value = (layout.pad(tensor).transpose(1, 2) for tensor in (query_THE, key_THE, value_THE))
+    mask = layout.mask_BL[:, None, None, :]
+    if bias is not None:
+        mask = torch.where(mask, bias[None], torch.finfo(query.dtype).min)
+    out = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+    return layout.unpad(out.transpose(1, 2))
+
+
+def use_in(modules: list[nn.Module], forward: Callable[..., Any]) -> None:
+    """Give modules of a family another forward; adapters that wrap or replace their linear layers keep working.
+
+    Args:
+        modules: The family's own self-attention modules, for a forward that runs packed: their blocks hand them the
+            layout in the place of a mask, which they pass on unread. Or the intermediate modules of ESM.
+        forward: One of the forwards below.
+    """
+    for module in modules:
+        module.forward = MethodType(forward, module)
+
+
+def esm_forward(self: Any, hidden_1TD: Tensor, attention_mask: Layout, **_: Any) -> tuple[Tensor, None]:
+    """ESM: the query is scaled before the rotation, as in training; ESM-1b has no rotation."""
+    layout = attention_mask
+    query_THE, key_THE, value_THE = (
+        project(hidden_1TD)[0].unflatten(-1, (-1, self.attention_head_size))
+        for project in (self.query, self.key, self.value)
+    )
+    query_THE = query_THE * self.attention_head_size**-0.5
+    if self.rotary_embeddings is not None:
+        cos_T1E, sin_T1E = _rotation(self.rotary_embeddings.inv_freq, layout)
+        query_THE = _rotate(query_THE, cos_T1E, sin_T1E)
+        key_THE = _rotate(key_THE, cos_T1E, sin_T1E)
+    return attend(query_THE, key_THE, value_THE, layout, 1.0)[None], None
+
+
+def esm_intermediate_forward(self: Any, hidden_1TD: Tensor) -> Tensor:
+    """ESM's feed-forward part, first half; its own module writes GELU out as five operations over T x 4 D numbers."""
+    return functional.gelu(self.dense(hidden_1TD))
+
+
+def bert_forward(
+    self: Any, hidden_1TD: Tensor, attention_mask: None, head_mask: Layout, **_: Any
+) -> tuple[Tensor, None]:
+    """BERT: positions are in the embedding."""
+    query_THE, key_THE, value_THE = (
+        project(hidden_1TD)[0].unflatten(-1, (-1, self.attention_head_size))
+        for project in (self.query, self.key, self.value)
+    )
+    out_TD = attend(query_THE, key_THE, value_THE, head_mask, self.attention_head_size**-0.5)
+    return out_TD[None], None
+
+
+def t5_forward(
+    self: Any, hidden_1TD: Tensor, mask: Layout, position_bias: Tensor, **_: Any
+) -> tuple[Tensor, Tensor]:
+    """T5: products are not scaled, and the relative position bias of block 0 is added in every block."""
+    query_THE, key_THE, value_THE = (
+        project(hidden_1TD)[0].unflatten(-1, (self.n_heads, self.key_value_proj_dim))
+        for project in (self.q, self.k, self.v)
+    )
+    out_TD = attend(query_THE, key_THE, value_THE, mask, 1.0, position_bias)
+    return self.o(out_TD[None]), position_bias
+
+
+def _rotation(inv_freq: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+    """Cosines and sines in float32 whatever the model's precision: bfloat16 cannot count beyond 256."""
+    angle_LF = torch.arange(layout.longest, device=inv_freq.device).float()[:, None] * inv_freq.float()
+    angle_LE = torch.cat((angle_LF, angle_LF), dim=-1)
+    position_T = layout.position_T
+    return angle_LE.cos()[position_T, None], angle_LE.sin()[position_T, None]
+
+
+def _rotate(x_THE: Tensor, cos_T1E: Tensor, sin_T1E: Tensor) -> Tensor:
+    """Rotate pairs of dimensions half a head apart (Su et al. 2021)."""
+    low, high = x_THE.chunk(2, dim=-1)
+    turned_THE = torch.cat((-high, low), dim=-1)
+    return (x_THE * cos_T1E + turned_THE * sin_T1E).to(x_THE.dtype)

@@ -1,0 +1,75 @@
+"""Locks between the processes that share a store: leases on shards, and the lock on a directory's names.
+
+Invariant: a shard's file is removed only by who holds its exclusive lease, and files appear or vanish only under the
+directory's lock. Both are `flock` locks: the kernel drops them with the process, however it dies.
+Used by shard, writer, reader and evict.
+
+A lease belongs to the open file, not to the process: it lives until the last descriptor and the last memory map made
+of it are gone, also in forked children. So it is never unlocked, only closed.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_LOCK = ".lock"
+
+
+@contextmanager
+def names(directory: Path) -> Iterator[None]:
+    """Hold the lock under which files of a store's directory appear and vanish; held for moments only."""
+    file = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def hold(file: int) -> None:
+    """Take the exclusive lease on a file just made, under the directory's lock: nobody else can have one."""
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def ease(file: int) -> None:
+    """Turn the exclusive lease into a shared one, under the directory's lock: readers may come in from now on."""
+    fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def share(path: Path) -> int | None:
+    """Take a shared lease, to read; waits for who is just removing the file.
+
+    Returns:
+        The open file that bears the lease, or None when the file is gone or about to go.
+    """
+    return _take(path, os.O_RDONLY, fcntl.LOCK_SH)
+
+
+def claim(path: Path) -> int | None:
+    """Take the exclusive lease, to remove the file.
+
+    Returns:
+        The open file that bears the lease, or None when the file is gone or in use.
+    """
+    return _take(path, os.O_RDWR, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _take(path: Path, flags: int, kind: int) -> int | None:
+    try:
+        file = os.open(path, flags | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, kind)
+        # Between opening and locking, the name may have gone.
+        if os.fstat(file).st_nlink:
+            return file
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(file)
+        raise
+    os.close(file)
+    return None

@@ -1,0 +1,144 @@
+"""Reading entries of a store as views of memory-mapped shards.
+
+Invariant: no byte is given out that was not held against its sha256 in this reader, and no shard vanishes while a
+reader, or a view that it gave, is alive. NumPy only. Flow: store -> [this] -> codec -> feed.
+
+A reader goes to other processes as (root, key, ids) and opens itself there on its first read; a fork keeps what is
+open, the lease with it.
+"""
+
+import hashlib
+import mmap
+import os
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from liftray.cache import lease, shard
+from liftray.cache.index import Index, as_array, as_bytes
+from liftray.cache.shard import Bytes
+from liftray.errors import CacheError
+
+if TYPE_CHECKING:
+    from liftray.cache.store import Store
+
+REMEDY = "run `liftray cache` again: it computes what is missing or damaged"
+
+
+class Reader:
+    """Reads some of a store's entries; made by `Store.reader`.
+
+    Args:
+        store: The store; it need not be opened.
+        ids: The entries that will be read.
+    """
+
+    def __init__(self, store: "Store", ids: Sequence[bytes]) -> None:
+        self._store = store
+        self._ids = np.unique(as_array(ids))
+        self._entries: Index | None = None
+        self._maps: dict[int, Bytes] = {}
+        self._checked = np.zeros(len(self._ids), dtype=bool)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """What another process needs; nothing that is open."""
+        return (Reader, (self._store, as_bytes(self._ids)))
+
+    def __enter__(self) -> "Reader":
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open(self) -> "Reader":
+        """Take leases on all shards needed and map them; nothing to do where that is done.
+
+        Raises:
+            CacheError: An entry is not in the store, or a file cannot be opened.
+        """
+        while self._entries is None:
+            index = self._store.index()
+            at = index.find(self._ids)
+            if (at < 0).any():
+                raise CacheError(
+                    f"{int((at < 0).sum())} of {len(at)} sequences are not in the cache",
+                    where=str(self._store.directory),
+                    remedy=REMEDY,
+                )
+            entries = index.take(at)
+            if self._map(entries):
+                self._entries = entries
+        return self
+
+    def close(self) -> None:
+        """Give the leases back; that of a shard of which a view is still held goes with the view."""
+        self._entries = None
+        self._maps = {}
+        self._checked[:] = False
+
+    def read(self, entry: bytes) -> Bytes:
+        """Give one entry.
+
+        Args:
+            entry: Its id, one of the reader's.
+
+        Returns:
+            rows_LR, (L tokens, R bytes) uint8: a read-only view of the file.
+
+        Raises:
+            CacheError: The entry's bytes are not those that were written (it is struck from the store), or the
+                reader opens itself now and an entry is not in the store.
+            KeyError: The reader was not made for this entry.
+        """
+        self.open()
+        assert self._entries is not None
+        wanted = as_array([entry])
+        at = int(self._entries.find(wanted)[0])
+        if at < 0:
+            raise KeyError(entry.hex())
+        width = self._store.key.row_bytes
+        start, length = int(self._entries.starts[at]) * width, int(self._entries.lengths[at])
+        rows = self._maps[int(self._entries.shards[at])][start : start + length * width]
+        if not self._checked[at]:
+            if hashlib.sha256(rows.data).digest() != self._entries.digests[at].tobytes():
+                raise self._damaged(at)
+            self._checked[at] = True
+        return rows.reshape(length, width)
+
+    def _map(self, entries: Index) -> bool:
+        """Map the shards of some entries; False when one is gone by now."""
+        maps = {}
+        try:
+            for number in np.unique(entries.shards).tolist():
+                path = shard.rows_path(self._store.directory, entries.names[number])
+                file = lease.share(path)
+                if file is None:
+                    return False
+                try:
+                    shard.touch(file)
+                    # The map has a descriptor of its own of the same open file, so the lease lives as long as it.
+                    content = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
+                finally:
+                    os.close(file)
+                maps[number] = np.frombuffer(content, dtype=np.uint8)
+        except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
+            raise CacheError(
+                f"cannot open the cache ({error})", where=str(self._store.directory), remedy=REMEDY
+            ) from error
+        self._maps = maps
+        return True
+
+    def _damaged(self, at: int) -> CacheError:
+        assert self._entries is not None
+        name = self._entries.names[int(self._entries.shards[at])]
+        self._store.strike(name, self._entries.ids[at : at + 1])
+        return CacheError(
+            f"damaged cache entry {self._entries.ids[at : at + 1].tobytes().hex()}",
+            where=str(shard.rows_path(self._store.directory, name)),
+            remedy=REMEDY,
+        )

@@ -1,0 +1,33 @@
+"""What the driver sends to every rank.
+
+Invariant: everything a rank does follows from this and its number. Flow: launch -> [this] -> worker.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from liftray.config import Settings
+from liftray.data.feed import FeedSpec
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run as a worker needs it.
+
+    Attributes:
+        settings: The run's settings.
+        source: The backbone source that the driver found.
+        backbone_digest: Digest that this node's copy of it must have.
+        feed: What to train and validate on.
+        total_steps: Global steps of all epochs.
+        config_digest: Digest of the settings that a resumed run must share.
+        store: Directory of the run's checkpoints, on storage that all nodes share.
+    """
+
+    settings: Settings
+    source: str
+    backbone_digest: str
+    feed: FeedSpec
+    total_steps: int
+    config_digest: str
+    store: Path

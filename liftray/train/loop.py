@@ -1,0 +1,162 @@
+"""The training loop of one rank: epochs of global steps, validation, the best weights, checkpoints.
+
+Invariant: the state after global step s is a function of the config and s: not of the number of ranks (to rounding),
+nor of how often the run was killed. Nothing here knows of Ray: where batches come from and where checkpoints go is
+given. Flow: worker -> [this] -> step.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from liftray.adapt.tagger import Tagger
+from liftray.data.batch import TRAIN, PackedBatch
+from liftray.train import step
+from liftray.train.checkpoint import Checkpoint, Progress
+from liftray.train.engine import Engine
+from liftray.train.job import Job
+from liftray.train.schedule import learning_rate
+
+Keep = Callable[[dict[str, Any], Checkpoint], None]
+
+
+class Loop:
+    """The loop over epochs of one rank.
+
+    Args:
+        job: What is run.
+        model: The tagger, as it was before DeepSpeed took it.
+        engine: The tagger under DeepSpeed.
+        saved: The checkpoint to go on from.
+        keep: Called on every rank with metrics and a checkpoint after each epoch, and in mid-epoch as the settings say.
+    """
+
+    def __init__(self, job: Job, model: Tagger, engine: Engine, saved: Checkpoint | None, keep: Keep) -> None:
+        self.job, self.model, self.engine, self.keep = job, model, engine, keep
+        self.progress = saved.progress if saved else Progress(config_digest=job.config_digest)
+        self.best = saved.best if saved else engine.weights()
+        self.settings = job.settings.train
+        if saved is not None:
+            engine.load_moments(saved.moments, saved.progress.global_step)
+
+    def run(self, stream: Iterator[PackedBatch]) -> None:
+        """Train to the end.
+
+        Args:
+            stream: This rank's batches from `progress` on; each epoch's training batches, then validation's.
+        """
+        for epoch, batches in groupby(stream, key=lambda batch: batch.epoch):
+            batches_of = _Split(batches)
+            seconds = self._train(epoch, batches_of)
+            waited = batches_of.waited
+            scores = self._validate(batches_of)
+            self._end_epoch(epoch, seconds, waited, scores)
+            if self.progress.finished:
+                return
+
+    def _train(self, epoch: int, batches: "_Split") -> float:
+        self.model.train()
+        start = time.perf_counter() - self.progress.epoch_seconds
+        shares: list[Tensor] = []
+        for number, turns in groupby(batches.train(), key=lambda batch: batch.step):
+            lr = learning_rate(self.settings, self.progress.global_step, self.job.total_steps)
+            share = torch.zeros((), device=self.engine.device)
+            for batch in turns:
+                inputs = self._inputs(batch)
+                share = share + step.train(
+                    self.engine, inputs, batch, self.job.settings.loss, lr, self.settings.seed
+                )
+            shares.append(share)
+            self.progress.global_step += 1
+            self.progress.step = number + 1
+            if (
+                self.settings.checkpoint_steps
+                and self.progress.global_step % self.settings.checkpoint_steps == 0
+            ):
+                self._keep_losses(shares)
+                self.progress.epoch_seconds = time.perf_counter() - start
+                self._save({"epoch": epoch, "step": self.progress.global_step})
+        self._keep_losses(shares)
+        return time.perf_counter() - start
+
+    def _validate(self, batches: "_Split") -> dict[str, float]:
+        self.model.eval()
+        counts = step.Confusion(self.job.settings.task, self.job.settings.ss3_map, self.engine.device)
+        for batch in batches.valid():
+            inputs = self._inputs(batch)
+            with torch.no_grad():
+                logits_TC = self.engine.module(*inputs.model)
+            counts.add(logits_TC, inputs.labels_T, self.job.settings.loss)
+        summed = counts.packed()
+        dist.all_reduce(summed)
+        return counts.scores(summed)
+
+    def _inputs(self, batch: PackedBatch) -> step.Inputs:
+        prefix = self.job.feed.prefix
+        return step.Inputs.of(batch, self.engine.device, prefix.stored if prefix else None)
+
+    def _end_epoch(self, epoch: int, seconds: float, waited: float, scores: dict[str, float]) -> None:
+        steps = self.progress.step
+        residues = int(self.job.feed.train.scored.sum())
+        seen = int(self.job.feed.train.windows.lengths.sum())
+        record: dict[str, Any] = {
+            "epoch": epoch,
+            "global_step": self.progress.global_step,
+            "train/loss": sum(self.progress.step_losses[-steps:]) / max(steps, 1),
+            "train/residues": residues,
+            "train/parameters": sum(tensor.numel() for tensor in self.best.values()),
+            "train/seconds": seconds,
+            "train/residues_per_s": seen / seconds,
+            "train/data_wait_share": waited / seconds,
+            **{f"valid/{name}": value for name, value in scores.items()},
+        }
+        self.progress.history.append(record)
+        if scores["q3"] > self.progress.best_score:
+            self.progress.best_score, self.progress.best_epoch = scores["q3"], epoch
+            self.best = self.engine.weights()
+        self.progress.epoch, self.progress.step, self.progress.epoch_seconds = epoch + 1, 0, 0.0
+        waited = epoch - self.progress.best_epoch
+        self.progress.finished = epoch + 1 >= self.settings.epochs or waited >= self.settings.patience
+        self._save(record)
+
+    def _keep_losses(self, shares: list[Tensor]) -> None:
+        """Sum the steps' losses over ranks, once for many steps, and keep them."""
+        if shares:
+            losses = torch.stack(shares)
+            dist.all_reduce(losses)
+            self.progress.step_losses.extend(losses.tolist())
+            shares.clear()
+
+    def _save(self, metrics: dict[str, Any]) -> None:
+        state = Checkpoint(self.progress, self.engine.weights(), self.engine.moments(), self.best)
+        self.keep(metrics, state)
+
+
+class _Split:
+    """One epoch's stream, training batches first, then validation batches."""
+
+    def __init__(self, batches: Iterator[PackedBatch]) -> None:
+        self._batches = batches
+        self._held: list[PackedBatch] = []
+        self.waited = 0.0  # seconds that training waited for its next batch
+
+    def train(self) -> Iterator[PackedBatch]:
+        while True:
+            asked = time.perf_counter()
+            batch = next(self._batches, None)
+            self.waited += time.perf_counter() - asked
+            if batch is None:
+                return
+            if batch.split != TRAIN:
+                self._held = [batch]
+                return
+            yield batch
+
+    def valid(self) -> Iterator[PackedBatch]:
+        yield from self._held
+        yield from self._batches

@@ -1,0 +1,56 @@
+"""The job that fills the frozen-prefix cache ahead of training.
+
+Invariant: it leaves what `launch.fit` of the same settings would have filled, and nothing else. Flow: jobs/cache.py ->
+[this] -> fill -> store.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from liftray import files
+from liftray.cache import fill
+from liftray.cache.store import Store
+from liftray.config import Settings
+from liftray.errors import ConfigError
+from liftray.progress import say
+from liftray.train import cluster, launch
+
+SUMMARY = "summary.json"
+
+
+def prefill(settings: Settings) -> dict[str, Any]:
+    """Fill the cache that a run with these settings would read.
+
+    Args:
+        settings: A run's settings; `cache.enabled` is not asked.
+
+    Returns:
+        What `summary.json` in the store's directory holds.
+
+    Raises:
+        InputError: Something the user gave is at fault; nothing was written.
+        CacheError: The disk is full or not writable; what was committed stays.
+    """
+    prepared = launch.prepare(settings)
+    say(prepared.backbone.describe())
+    prefix = launch.prefix_of(prepared)
+    if prefix is None:
+        raise ConfigError(
+            "no block is constant, so there is nothing to store",
+            remedy="set adapter.skip_layers to 1 or more, or method=features",
+        )
+    cluster.check(settings)
+    with cluster.connected(settings):
+        fill.fill(prefix, prepared.feed, prepared.backbone, settings.cache, settings.scaling)
+    store = Store.open(prefix.root, prefix.key)
+    held = store.report()
+    summary = {
+        "directory": str(Path(store.directory).resolve()),
+        "block": prefix.cut,
+        "dtype": prefix.stored,
+        "entries": held.entries,
+        "shards": held.shards,
+        "gigabytes": round(held.bytes / 1e9, 3),
+    }
+    files.write_json(store.directory / SUMMARY, summary)
+    return summary

@@ -1,0 +1,129 @@
+"""cached == uncached: a run that reads its frozen prefix has the losses and gradients of one that computes it.
+
+Tolerances. On a CPU, stored in the backbone's own precision: none, whatever the batch. Stored as bfloat16 under a
+float32 backbone: 2 % of the gradient's norm (8 bits); as int8: 5 % (8 bits for the largest of a token's numbers).
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from liftray.adapt import tagger as taggers
+from liftray.adapt.losses import loss_sum
+from liftray.adapt.tagger import Tagger, TaggerSettings
+from liftray.backbone import model as backbones
+from liftray.backbone.sources import resolve
+from liftray.cache import fill
+from liftray.cache.fill import FillJob, PrefixActor
+from liftray.cache.prefix import StoredPrefix
+from liftray.config import Settings
+from liftray.data.batch import TRAIN, VALID
+from liftray.data.feed import Feed, FeedSpec
+from liftray.train.step import Inputs
+
+_CPU = torch.device("cpu")
+_Case = tuple[Tagger, FeedSpec, StoredPrefix, Settings]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("cached")
+    made = {"train": tiny.dataset(root / "t", tiny.chains([20, 70, 33, 150, 1, 48], seed=1))}
+    made["valid"] = tiny.dataset(root / "v", tiny.chains([40, 25], seed=2))
+    return made | {family: tiny.write_backbone(root / family, family) for family in tiny.FAMILIES}
+
+
+def _case(
+    data: dict[str, str], root: Path, family: str, cut: int, stored: str = "auto", **more: Any
+) -> _Case:
+    options = {"adapter__skip_layers": cut, "adapter__reduction_factor": 8, "data__max_length": 120}
+    chosen = tiny.settings(
+        **{**options, "train__tokens_per_batch": 256, "cache__dir": str(root), "cache__dtype": stored, **more}
+    )
+    resolved = resolve([data[family]])
+    spec = tiny.feed_spec({"t": data["train"]}, {"v": data["valid"]}, chosen, data[family])
+    model = taggers.build(
+        backbones.load(resolved, dtype=chosen.backbone.dtype), TaggerSettings.of(chosen), seed=0
+    )
+    key = fill.key_of(resolved, model.entry, chosen.backbone.dtype, chosen.cache, use_gpu=False)
+    return tiny.move(model), spec, fill.place(spec, key, chosen.cache), chosen
+
+
+def _fill(prefix: StoredPrefix, spec: FeedSpec, source: str) -> None:
+    """What the Ray Data job does, in this process."""
+    splits = {TRAIN: spec.train, VALID: spec.valid}
+    job = FillJob(source, resolve([source]).digest, prefix.key, prefix.root, splits)
+    actor = PrefixActor(job)
+    for row in fill.chunks(job, prefix, set(prefix.all_ids()), actors=1):
+        actor({name: [value] for name, value in row.items()})
+
+
+def _passes(model: Tagger, spec: FeedSpec, stored: str | None) -> Iterator[tuple[float, torch.Tensor]]:
+    """Loss and gradient of each batch of an epoch on three ranks, empty turns included; dropout as seeded."""
+    model.train()
+    for rank in range(3):
+        for number, batch in enumerate(Feed(spec, rank, 3).local_batches(1)):
+            torch.manual_seed(number)
+            inputs = Inputs.of(batch, _CPU, stored)
+            loss = loss_sum(tiny.settings().loss, model(*inputs.model), inputs.labels_T)
+            model.zero_grad()
+            loss.backward()
+            parts = [parameter.grad.flatten() for parameter in model.trained().values()]
+            yield loss.item(), torch.cat(parts)
+
+
+def _with(spec: FeedSpec, prefix: StoredPrefix) -> FeedSpec:
+    return replace(spec, prefix=prefix)
+
+
+@pytest.mark.parametrize("method", ["adapter", "features"])
+@pytest.mark.parametrize("head", ["linear", "conv"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_to_the_bit(
+    data: dict[str, str], tmp_path: Path, family: str, dtype: str, head: str, method: str
+) -> None:
+    options = {"head__kind": head, "method": method, "backbone__dtype": dtype}
+    model, spec, prefix, _ = _case(data, tmp_path, family, 1, **options)
+    _fill(prefix, spec, data[family])
+    uncached = list(_passes(model, spec, None))
+    above = backbones.load(resolve([data[family]]), dtype=dtype, first_block=model.entry)
+    suffix = taggers.build(above, model.settings, seed=5)
+    suffix.load_state_dict(model.trained(), strict=False)
+    cached = list(_passes(suffix, _with(spec, prefix), prefix.stored))
+    assert len(cached) == len(uncached) > 3
+    for (loss, gradient), (other_loss, other_gradient) in zip(cached, uncached, strict=True):
+        assert loss == other_loss
+        assert torch.equal(gradient, other_gradient)
+
+
+@pytest.mark.parametrize(("stored", "share"), [("bfloat16", 0.02), ("int8", 0.05)])
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_rounded_within_the_tolerance(
+    data: dict[str, str], tmp_path: Path, family: str, stored: str, share: float
+) -> None:
+    model, spec, prefix, _ = _case(data, tmp_path, family, 2, stored)
+    _fill(prefix, spec, data[family])
+    uncached = list(_passes(model, spec, None))
+    cached = list(_passes(model, _with(spec, prefix), prefix.stored))
+    gradients = [torch.cat([gradient for _, gradient in passes]) for passes in (cached, uncached)]
+    assert (gradients[0] - gradients[1]).norm() < share * gradients[1].norm()
+    assert not torch.equal(*gradients), "nothing was rounded: the cache was not read"
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_a_deeper_cut_filled_from_a_shallower_one_has_the_same_bytes(
+    data: dict[str, str], tmp_path: Path, family: str
+) -> None:
+    stored = {}
+    for root, cuts in (("direct", [2]), ("stepwise", [1, 2])):
+        for cut in cuts:
+            _, spec, prefix, _ = _case(data, tmp_path / root, family, cut)
+            _fill(prefix, spec, data[family])
+        stored[root] = [prefix.read(TRAIN, item).tobytes() for item in range(len(spec.train.windows.row))]
+    assert stored["direct"] == stored["stepwise"]
