@@ -18,7 +18,7 @@ from liftray.cli import job, model_option, tracking_option
 )
 @click.option("--out", required=True, metavar="DIR", help="Where the results go.")
 @click.option("--against", metavar="URI", help="A second model for a paired comparison.")
-@click.option("--train", multiple=True, metavar="PATH...", help="Training sets, for the leakage share.")
+@click.option("--train", multiple=True, metavar="PATH...", help="Training sets, for baselines and leakage.")
 @tracking_option
 def main(
     model: str,
@@ -28,18 +28,26 @@ def main(
     train: tuple[str, ...],
     tracking_uri: str,
 ) -> None:
+    from liftray.evaluate.evaluation import called, evaluate
     from liftray.evaluate.report import paired_lines, render_table, show
-    from liftray.evaluate.run import evaluate, named_sets
+    from liftray.evaluate.run import named_sets
     from liftray.predict.predictor import Predictor
     from liftray.track.registry import resolve
 
-    other = Predictor.load(resolve(against, tracking_uri)) if against else None
+    sets = named_sets(data)
     ours = Predictor.load(resolve(model, tracking_uri))
-    result = evaluate(ours, named_sets(data), Path(out), against=other, train=train)
-    show(render_table(result["metrics"], None, result.get("leakage")))
-    for line in paired_lines(result.get("paired", {}), against or ""):
+    other = Predictor.load(resolve(against, tracking_uri)) if against else None
+    name, other_name = called(model, against or "")
+    result = evaluate(ours, sets, Path(out), against=other, train=train, model=name, other=other_name)
+    beside = {other_name: result["against"]} if against else {}
+    show(
+        render_table(
+            result["metrics"], beside | result.get("baselines", {}), result.get("leakage"), model=name
+        )
+    )
+    for line in paired_lines(result.get("paired", {}), other_name):
         click.echo(line)
-    click.echo(f"results in {out}")
+    click.echo(f"results in {out}, for people in {Path(out) / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,12 @@ that is degenerate for scores which hang on one chain (macro-F1 with a rare stat
 range of the resamples, and the percentile rule also serves the paired difference unchanged. On sets of about
 20 chains percentile intervals are slightly too narrow. One chain tells nothing about spread: its interval is
 None (null in JSON).
+
+Where a score is compared on several sets, one small p-value among many is expected by chance: `holm` corrects for
+the number of sets (Holm, Scandinavian Journal of Statistics 6:65, 1979).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,57 +27,11 @@ from liftray.evaluate.metrics import Scores, SetStatistics, collect
 RESAMPLES = 2000
 _LEVELS = (0.025, 0.975)
 _BLOCK = 4_000_000  # draws held at once, so that memory does not grow with chains x resamples
+_UNPAIRED = frozenset({"ece"})
 _TIE = 1e-12  # a swap that changes nothing must count as "as extreme" in spite of rounding
 
 FloatArray = npt.NDArray[np.float64]
 Interval = tuple[float, float] | None
-
-
-def score_set(predicted: PredictedSet, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
-    """Score one set, each score with its interval.
-
-    Args:
-        predicted: All chains of the set with labels and predictions.
-        seed: Of the bootstrap.
-        resamples: Number of bootstrap resamples.
-
-    Returns:
-        JSON-ready: `task`, `ss3_map`, `num_chains` (all), `num_scored_chains` (with a label), `num_residues`
-        (labelled, hence scored); every score of `metrics` as a fraction and its `..._ci95` [low, high] (null
-        for a single chain); `confusion` {`states`, `counts` (rows true, columns predicted)}; `per_state`
-        {state: precision, recall, f1, each with interval, `true`, `predicted` residue counts};
-        `sov99_per_state`; `absent_states`.
-
-    Raises:
-        DataError: No labelled residue.
-    """
-    statistics = collect(predicted)
-    values = point_scores(statistics)
-    spread = intervals(statistics, seed=seed, resamples=resamples)
-    confusion_CC = (
-        statistics.columns["confusion"].sum(axis=0).astype(int).reshape(2 * [len(STATES[predicted.task])])
-    )
-    result: dict[str, Any] = {
-        "task": predicted.task,
-        "ss3_map": predicted.ss3_map,
-        "num_chains": len(predicted.chains),
-        "num_scored_chains": int(statistics.scored_N.sum()),
-        "num_residues": int(confusion_CC.sum()),
-    }
-    per_state: dict[str, dict[str, Any]] = {state: {} for state in STATES[predicted.task]}
-    sov_per_state: dict[str, dict[str, Any]] = {state: {} for state in STATES["ss3"]}
-    for name, value in values.items():
-        score, _, state = name.partition(":")
-        place = result if not state else sov_per_state[state] if score == "sov99" else per_state[state]
-        place[score] = None if np.isnan(value) else value
-        place[f"{score}_ci95"] = _as_json(spread[name])
-    for column, state in enumerate(STATES[predicted.task]):
-        per_state[state]["true"] = int(confusion_CC[column].sum())
-        per_state[state]["predicted"] = int(confusion_CC[:, column].sum())
-    result["per_state"], result["sov99_per_state"] = per_state, sov_per_state
-    result["absent_states"] = [s for s, row in per_state.items() if not row["true"] and not row["predicted"]]
-    result["confusion"] = {"states": STATES[predicted.task], "counts": confusion_CC.tolist()}
-    return result
 
 
 def point_scores(statistics: SetStatistics) -> dict[str, float]:
@@ -115,7 +73,8 @@ def compare(
 
     The interval is a paired bootstrap (both sides see the same drawn chains). The p-value is that of a
     two-sided permutation test that swaps the two predictions of whole chains at random:
-    (1 + as extreme) / (1 + permutations).
+    (1 + as extreme) / (1 + permutations). `ece` is left out: the two predictions have bins of their own, so that
+    swapped chains would be counted in bins that are not theirs; `nll` and `brier` tell calibration as well.
 
     Args:
         a: One prediction.
@@ -142,7 +101,7 @@ def compare(
     swapped = _differences(one, matrix_a_NK.sum(axis=0) + moved_RK, matrix_b_NK.sum(axis=0) - moved_RK)
     found: dict[str, dict[str, Any]] = {}
     for name, (difference,) in observed.items():
-        if np.isnan(difference):
+        if np.isnan(difference) or name in _UNPAIRED:
             continue
         extreme = int((np.abs(swapped[name]) >= abs(difference) - _TIE).sum())
         found[name] = {
@@ -151,6 +110,26 @@ def compare(
             "p": (1 + extreme) / (1 + resamples),
         }
     return found
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust the p-values of one question asked of several sets (Holm's step-down method).
+
+    The i-th smallest of m is multiplied by m - i + 1, never falls below the one before it, and is at most 1. Below
+    0.05, the difference on that set is significant while the chance of any false claim among the sets is 5 %,
+    however the sets depend on each other.
+
+    Args:
+        p_values: One for each set.
+
+    Returns:
+        The adjusted ones, in the order given.
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, at in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[at]))
+        adjusted[at] = largest
+    return adjusted
 
 
 def _aligned(a: PredictedSet, b: PredictedSet) -> tuple[PredictedSet, PredictedSet]:

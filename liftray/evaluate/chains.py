@@ -66,17 +66,17 @@ class PredictedSet:
             _check_chain(chain, len(STATES[self.task]))
 
     @cached_property
-    def true_T(self) -> npt.NDArray[np.int64]:  # noqa: N802 - shape suffix
+    def true_T(self) -> npt.NDArray[np.int64]:
         """(T,) labels of all chains, one after the other."""
         return np.concatenate([chain.true_L for chain in self.chains])
 
     @cached_property
-    def probabilities_TC(self) -> npt.NDArray[np.float32]:  # noqa: N802 - shape suffix
+    def probabilities_TC(self) -> npt.NDArray[np.float32]:
         """(T, C) probabilities of all chains, one after the other."""
         return np.concatenate([chain.probabilities_LC for chain in self.chains])
 
     @cached_property
-    def chain_T(self) -> npt.NDArray[np.int64]:  # noqa: N802 - shape suffix
+    def chain_T(self) -> npt.NDArray[np.int64]:
         """(T,) which chain each residue is from, ascending from 0."""
         return np.repeat(np.arange(len(self.chains)), [len(chain.sequence) for chain in self.chains])
 

@@ -1,4 +1,4 @@
-"""Scores of a set as functions of per-chain counts: Q9, Q8, Q3, F1, MCC, SOV'99.
+"""Scores of a set as functions of per-chain counts: Q9, Q8, Q3, F1, MCC, SOV'99, SOV_refine, NLL, Brier, ECE.
 
 Invariant: every score is a function of columns summed over chains. Summed as they are, they give the score of
 the set; one row alone gives a chain's; weighted, a bootstrap resample's. So one formula serves all three.
@@ -13,17 +13,22 @@ What a score means here (fractions, 0-1):
   0, as in scikit-learn's f1_score(labels=all states, average="macro", zero_division=0). So the divisor never
   depends on the data, and sets that lack a rare state cannot reach 1; `absent_states` of a scored set names
   these.
-- `mcc`: the multi-class Matthews coefficient R_K (Gorodkin, 2004); 0 where undefined.
-- `sov99`: on the three-state strings by the configured map, for every task, pooled.
+- `mcc`: the multi-class Matthews coefficient R_K (Gorodkin, 2004); `mcc:H` that of one state against the rest
+  (Matthews, 1975); 0 where undefined.
+- `sov99`, `sov_refine`: on the three-state strings by the configured map, for every task, pooled; `sov99:H` that of
+  one of the three states. In the task's own alphabet: `sov99_ss9` and, by state, `state_sov99:G`.
+- `nll` (nats a residue), `brier` and `ece` of the task's own states, as `calibration` defines them; the lower, the
+  better. The bins of `ece` are those of the whole set, in every resample.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from liftray.data.labels import IGNORE_INDEX, STATES, map_codes, map_probabilities
 from liftray.errors import DataError
+from liftray.evaluate.calibration import NUM_BINS, confidence_bins, residue_brier, residue_nll
 from liftray.evaluate.chains import PredictedSet
 from liftray.evaluate.sov import sov_counts
 
@@ -35,6 +40,8 @@ _VIEWS = {
     "ss8": {"q8": "ss8", "q3": "ss3"},
     "ss3": {"q3": "ss3"},
 }
+_SOVS = ("sov99", "sov_refine")
+LOWER_IS_BETTER = frozenset({"nll", "brier", "ece"})
 
 
 def accuracy_names(task: str) -> tuple[str, ...]:
@@ -52,8 +59,10 @@ class SetStatistics:
         ids: (N,) chain names.
         lengths_N: (N,) residues of each chain, labelled or not.
         columns: Name -> (N, K) columns: `confusion` (true x predicted, flattened), `labelled`, `scored` (1
-            where the chain has a label), `sov` and `sov_norm` per three-state class, `sov_chain`, and for
-            each accuracy Q `Q` (correct residues) and `Q_chain` (fraction of the chain).
+            where the chain has a label); for each accuracy Q `Q` (correct residues) and `Q_chain` (fraction of
+            the chain); `ss3_sov99`, `ss3_sov_refine`, `ss3_sov_norm` per three-state class, the same per state
+            of a richer task, `sov99_chain`, `sov_refine_chain`; `nll`, `brier` (sums over residues); and
+            `bin_residues`, `bin_confidence`, `bin_correct` (sums) by bin of confidence.
     """
 
     task: str
@@ -63,14 +72,24 @@ class SetStatistics:
     columns: dict[str, FloatArray]
 
     @property
-    def matrix_NK(self) -> FloatArray:  # noqa: N802 - shape suffix
+    def matrix_NK(self) -> FloatArray:
         """(N, K) all columns side by side."""
         return np.concatenate(list(self.columns.values()), axis=1)
 
     @property
-    def scored_N(self) -> npt.NDArray[np.bool_]:  # noqa: N802 - shape suffix
+    def scored_N(self) -> npt.NDArray[np.bool_]:
         """(N,) whether the chain has a labelled residue."""
         return self.columns["scored"][:, 0] > 0
+
+    def subset(self, chosen_N: npt.NDArray[np.bool_]) -> "SetStatistics":
+        """The chosen chains alone.
+
+        Args:
+            chosen_N: (N,) which to keep.
+        """
+        ids = tuple(name for name, kept in zip(self.ids, chosen_N, strict=True) if kept)
+        columns = {name: column[chosen_N] for name, column in self.columns.items()}
+        return replace(self, ids=ids, lengths_N=self.lengths_N[chosen_N], columns=columns)
 
     def scores(self, sums_RK: FloatArray) -> Scores:
         """All scores of R sums of columns.
@@ -89,10 +108,11 @@ class SetStatistics:
             scores[f"{name}_chain_mean"] = _ratio(sums[f"{name}_chain"], sums["scored"])[:, 0]
         states = STATES[self.task]
         scores |= _confusion_scores(sums["confusion"].reshape(-1, len(states), len(states)), states)
-        scores["sov99"] = _ratio(sums["sov"].sum(axis=1), sums["sov_norm"].sum(axis=1))
-        scores["sov99_chain_mean"] = _ratio(sums["sov_chain"], sums["scored"])[:, 0]
-        for column, state in enumerate(STATES["ss3"]):
-            scores[f"sov99:{state}"] = _ratio(sums["sov"][:, column], sums["sov_norm"][:, column])
+        scores |= _sov_scores(sums, self.task)
+        for name in ("nll", "brier"):
+            scores[name] = _ratio(sums[name], sums["labelled"])[:, 0]
+        gap_R = np.abs(sums["bin_correct"] - sums["bin_confidence"]).sum(axis=1)
+        scores["ece"] = _ratio(gap_R, sums["labelled"][:, 0])
         return scores
 
 
@@ -103,36 +123,52 @@ def collect(predicted: PredictedSet) -> SetStatistics:
         DataError: The set has no labelled residue.
     """
     num_chains, task = len(predicted.chains), predicted.task
-    true_T, chain_T, mask_T = predicted.true_T, predicted.chain_T, predicted.true_T != IGNORE_INDEX
+    chain_T, mask_T = predicted.chain_T, predicted.true_T != IGNORE_INDEX
     if not mask_T.any():
         raise DataError("a set without a labelled residue cannot be scored", remedy="give chains with labels")
     labelled_N = np.bincount(chain_T[mask_T], minlength=num_chains).astype(np.float64)
-    num_states = len(STATES[task])
-    cell_M = (chain_T * num_states + true_T)[mask_T] * num_states + predicted.probabilities_TC.argmax(1)[
-        mask_T
-    ]
-    columns = {
-        "confusion": np.bincount(cell_M, minlength=num_chains * num_states**2)
-        .reshape(num_chains, -1)
-        .astype(float),
-        "labelled": labelled_N[:, None],
-        "scored": (labelled_N > 0).astype(float)[:, None],
-    }
+    columns = {"labelled": labelled_N[:, None], "scored": (labelled_N > 0).astype(float)[:, None]}
+    columns |= _residue_columns(predicted, mask_T)
     for name in accuracy_names(task):
-        view_true_T, view_predicted_T = _view(predicted, name)
-        correct_T = mask_T & (view_true_T == view_predicted_T)
+        true_T, predicted_T = _view(predicted, name)
+        correct_T = mask_T & (true_T == predicted_T)
         correct_N = np.bincount(chain_T[correct_T], minlength=num_chains).astype(np.float64)
         columns[name] = correct_N[:, None]
         columns[f"{name}_chain"] = np.nan_to_num(_ratio(correct_N, labelled_N))[:, None]
-        if name == "q3":
-            columns["sov"], columns["sov_norm"] = sov_counts(
-                view_true_T, view_predicted_T, chain_T, num_chains, len(STATES["ss3"])
-            )
-            chain_sov_N = _ratio(columns["sov"].sum(axis=1), columns["sov_norm"].sum(axis=1))
-            columns["sov_chain"] = np.nan_to_num(chain_sov_N)[:, None]
+        alphabet = _VIEWS[task][name]
+        if name in ("q3", accuracy_names(task)[0]):
+            counts = sov_counts(true_T, predicted_T, chain_T, num_chains, len(STATES[alphabet]))
+            sov = {"sov99": counts.sov99_NS, "sov_refine": counts.refine_NS, "sov_norm": counts.norm_NS}
+            columns |= {f"{alphabet}_{key}": column for key, column in sov.items()}
+    norm_N = columns["ss3_sov_norm"].sum(axis=1)
+    for key in _SOVS:
+        columns[f"{key}_chain"] = np.nan_to_num(_ratio(columns[f"ss3_{key}"].sum(axis=1), norm_N))[:, None]
     lengths_N = np.bincount(chain_T, minlength=num_chains)
     ids = tuple(chain.id for chain in predicted.chains)
     return SetStatistics(task, predicted.ss3_map, ids, lengths_N, columns)
+
+
+def _residue_columns(predicted: PredictedSet, mask_T: npt.NDArray[np.bool_]) -> dict[str, FloatArray]:
+    """What is a sum over single residues: the confusion matrix and what calibration needs."""
+    num_chains, num_states = len(predicted.chains), len(STATES[predicted.task])
+    true_M, chain_M = predicted.true_T[mask_T], predicted.chain_T[mask_T]
+    probabilities_MC = predicted.probabilities_TC[mask_T]
+    state_M, confidence_M = probabilities_MC.argmax(axis=1), probabilities_MC.max(axis=1).astype(np.float64)
+    bin_M = confidence_bins(confidence_M)
+
+    def by_chain(cell_M: npt.NDArray[np.int64], cells: int, weight_M: FloatArray | None = None) -> FloatArray:
+        sums = np.bincount(chain_M * cells + cell_M, weight_M, minlength=num_chains * cells)
+        return sums.reshape(num_chains, cells).astype(np.float64)
+
+    nowhere_M = np.zeros_like(true_M)
+    return {
+        "confusion": by_chain(true_M * num_states + state_M, num_states**2),
+        "nll": by_chain(nowhere_M, 1, residue_nll(probabilities_MC, true_M)),
+        "brier": by_chain(nowhere_M, 1, residue_brier(probabilities_MC, true_M)),
+        "bin_residues": by_chain(bin_M, NUM_BINS),
+        "bin_confidence": by_chain(bin_M, NUM_BINS, confidence_M),
+        "bin_correct": by_chain(bin_M, NUM_BINS, (state_M == true_M).astype(np.float64)),
+    }
 
 
 def _view(predicted: PredictedSet, name: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -150,10 +186,28 @@ def _confusion_scores(confusion_RCC: FloatArray, states: str) -> Scores:
     scores: Scores = {"macro_f1": f1_RC.mean(axis=1), "mcc": _mcc(hits_RC, true_RC, predicted_RC)}
     precision_RC = np.nan_to_num(_ratio(hits_RC, predicted_RC))
     recall_RC = np.nan_to_num(_ratio(hits_RC, true_RC))
+    mcc_RC = _state_mcc(hits_RC, true_RC, predicted_RC)
     for column, state in enumerate(states):
         scores[f"precision:{state}"] = precision_RC[:, column]
         scores[f"recall:{state}"] = recall_RC[:, column]
         scores[f"f1:{state}"] = f1_RC[:, column]
+        scores[f"mcc:{state}"] = mcc_RC[:, column]
+    return scores
+
+
+def _sov_scores(sums: Scores, task: str) -> Scores:
+    scores: Scores = {}
+    norm_RS = sums["ss3_sov_norm"]
+    for key in _SOVS:
+        scores[key] = _ratio(sums[f"ss3_{key}"].sum(axis=1), norm_RS.sum(axis=1))
+        scores[f"{key}_chain_mean"] = _ratio(sums[f"{key}_chain"], sums["scored"])[:, 0]
+        for column, state in enumerate(STATES["ss3"]):
+            scores[f"{key}:{state}"] = _ratio(sums[f"ss3_{key}"][:, column], norm_RS[:, column])
+        own_RC, own_norm_RC = sums[f"{task}_{key}"], sums[f"{task}_sov_norm"]
+        if task != "ss3":
+            scores[f"{key}_{task}"] = _ratio(own_RC.sum(axis=1), own_norm_RC.sum(axis=1))
+        for column, state in enumerate(STATES[task]):
+            scores[f"state_{key}:{state}"] = _ratio(own_RC[:, column], own_norm_RC[:, column])
     return scores
 
 
@@ -163,6 +217,15 @@ def _mcc(hits_RC: FloatArray, true_RC: FloatArray, predicted_RC: FloatArray) -> 
     spread_true_R = total_R**2 - (true_RC**2).sum(axis=1)
     spread_predicted_R = total_R**2 - (predicted_RC**2).sum(axis=1)
     return np.nan_to_num(_ratio(covariance_R, np.sqrt(spread_true_R) * np.sqrt(spread_predicted_R)))
+
+
+def _state_mcc(hits_RC: FloatArray, true_RC: FloatArray, predicted_RC: FloatArray) -> FloatArray:
+    """Matthews' coefficient of each state against all others: (R, C)."""
+    total_R1 = true_RC.sum(axis=1, keepdims=True)
+    spread_true_RC = true_RC * (total_R1 - true_RC)
+    spread_predicted_RC = predicted_RC * (total_R1 - predicted_RC)
+    covariance_RC = hits_RC * total_R1 - true_RC * predicted_RC
+    return np.nan_to_num(_ratio(covariance_RC, np.sqrt(spread_true_RC) * np.sqrt(spread_predicted_RC)))
 
 
 def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

@@ -1,79 +1,178 @@
-"""`report.html`: an evaluation as one self-contained file, to be mailed or put in an archive.
+"""`report.html`: an evaluation as one self-contained file, to be mailed, printed or put in an archive.
 
-Invariant: no script, no address outside the file, and every text from outside is escaped. Flow: evaluate -> [this].
+Invariant: no script, no address outside the file, every text from outside is escaped, and every picture says in words
+what it shows. The same results give the same bytes. Flow: evaluation -> [this].
 """
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from liftray import __version__, files
-from liftray.evaluate.report import rows
+from liftray.evaluate.calibration import NUM_BINS
+from liftray.evaluate.gallery import DrawnChain
+from liftray.evaluate.leakage import LEAKY_SHARE
+from liftray.evaluate.metrics import LOWER_IS_BETTER, accuracy_names
+from liftray.evaluate.report import TITLES, cell, rows
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #e4e4e4; white-space: nowrap; }
-th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
-tr.model td { font-weight: 600; }
-img { max-width: 100%; }
-figure { display: inline-block; margin: 1rem 1rem 1rem 0; max-width: 30rem; }
-.note { color: #666; }
-</style></head><body>
-<h1>{{ title }}</h1>
-<p class="note">LiftRay {{ version }}; model: {{ model }}. Scores in per cent, ± half of the 95 % bootstrap interval
-over chains.{% if leaky %} † more than a few chains of the set stand in the training data.{% endif %}</p>
-<table><thead><tr>{% for name in header %}<th>{{ name }}</th>{% endfor %}</tr></thead><tbody>
-{% for group in groups %}{% for row in group %}<tr{% if loop.first %} class="model"{% endif %}>
-{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}{% endfor %}
-</tbody></table>
-{% for name, scores in paired.items() %}<h2>{{ name }}: difference to the other model, same chains</h2>
-<table><thead><tr><th>score</th><th></th><th>difference</th><th>95 % interval</th><th>p</th></tr></thead><tbody>
-{% for key, row in scores.items() %}<tr><td>{{ key }}</td><td></td><td>{{ "%+.2f"|format(100 * row.difference) }}</td>
-<td>{% if row.ci95 %}{{ "%+.2f"|format(100 * row.ci95[0]) }} to {{ "%+.2f"|format(100 * row.ci95[1]) }}{% endif %}</td>
-<td>{{ "%.3g"|format(row.p) }}</td></tr>{% endfor %}</tbody></table>{% endfor %}
-{% for name, image in pictures %}<figure><img alt="{{ name }}" src="data:image/png;base64,{{ image }}"></figure>
-{% endfor %}
-</body></html>
-"""
+_TEMPLATE = "report.html.jinja"
+_BASELINES = {"majority": "majority class", "windowed_linear": "windowed linear"}
+_PAIRED = ("q9", "q8", "q3", "q3_dssp", "q3_lift", "macro_f1", "mcc", "sov99", "sov_refine", "nll", "brier")
+_SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture with its words.
+
+    Attributes:
+        picture: PNG file.
+        caption: What it is, under it.
+        alt: What it shows, for those who cannot see it.
+    """
+
+    picture: Path
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetPage:
+    """What the page shows of one set.
+
+    Attributes:
+        name: The set's name.
+        scores: What `score_set` returns.
+        figures: Its plots.
+        drawn: Chains drawn.
+        changed: Rows of `per_protein` with `difference`, where two models differ most.
+    """
+
+    name: str
+    scores: Mapping[str, Any]
+    figures: Sequence[Figure]
+    drawn: Sequence[DrawnChain]
+    changed: Sequence[Mapping[str, Any]]
 
 
 def write(
     path: Path,
-    metrics: Mapping[str, Any],
+    pages: Sequence[SetPage],
+    result: Mapping[str, Any],
     *,
-    model: str,
-    pictures: Sequence[Path],
-    paired: Mapping[str, Any] | None = None,
-    leakage: Mapping[str, Any] | None = None,
+    names: tuple[str, str],
+    facts: Mapping[str, str],
 ) -> None:
     """Write the page.
 
     Args:
         path: The HTML file.
-        metrics: Set -> scores.
-        model: What the model is called.
-        pictures: PNG files to put in.
-        paired: Set -> score -> difference, interval and p, where two models were compared.
-        leakage: Set -> leakage.
+        pages: One for each set.
+        result: What `evaluate` returns.
+        names: What the model and the other model are called.
+        facts: What is told of the model, by name.
     """
-    from jinja2 import Environment
+    from jinja2 import Environment, StrictUndefined
 
-    header, groups = rows(metrics, {}, leakage or {}, "model")
-    page = Environment(autoescape=True).from_string(_PAGE)
-    text = page.render(
-        title=f"Secondary structure: {', '.join(metrics)}",
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"embedded": _embedded, "percent": _percent, "signed": _signed, "p": _p_value}
+    template = resources.files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8")
+    leakage = result.get("leakage") or {}
+    rivals = {names[1]: result["against"]} if "against" in result else {}
+    rivals |= {_BASELINES.get(name, name): sets for name, sets in result.get("baselines", {}).items()}
+    header, groups = rows(result["metrics"], rivals, leakage, names[0], wide=True)
+    text = environment.from_string(template).render(
+        title=f"Secondary structure on {', '.join(page.name for page in pages)}",
         version=__version__,
-        model=model,
+        facts=facts,
+        names=names,
         header=header,
         groups=groups,
-        leaky=any(found["leaky"] for found in (leakage or {}).values()),
-        paired=paired or {},
-        pictures=[
-            (picture.stem, base64.b64encode(picture.read_bytes()).decode("ascii")) for picture in pictures
-        ],
+        leakage=leakage,
+        leaky_share=LEAKY_SHARE,
+        paired=_paired(result.get("paired") or {}),
+        pages=[(page, _state_rows(page.scores), _length_table(page.scores)) for page in pages],
+        num_bins=NUM_BINS,
     )
     files.write_text(path, text)
+
+
+def _paired(paired: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Set -> rows of the comparison: texts, and whether ours is better, worse, or neither for sure."""
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for name, scores in paired.items():
+        tables[name] = []
+        for score in _shown(_PAIRED, scores):
+            row, scale = scores[score], 1 if score in LOWER_IS_BETTER else 100
+            better = (row["difference"] < 0) == (score in LOWER_IS_BETTER)
+            sure = row["p_holm"] < _SIGNIFICANT
+            tables[name].append(
+                {
+                    "title": TITLES[score],
+                    "difference": _signed(row["difference"], scale),
+                    "interval": " to ".join(_signed(bound, scale) for bound in row["ci95"] or ()),
+                    "p": _p_value(row["p"]),
+                    "p_holm": _p_value(row["p_holm"]),
+                    "verdict": ("better" if better else "worse") if sure else "no difference shown",
+                }
+            )
+    return tables
+
+
+def _state_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the table by state, cells as text, the F1 also as a number for its bar."""
+    return [
+        {
+            "state": state,
+            "true": f"{row['true']:,}",
+            "predicted": f"{row['predicted']:,}",
+            "bar": f"{100 * (row['f1'] or 0):.1f}",
+            "cells": [
+                cell(row, score) for score in ("precision", "recall", "f1", "mcc", "sov99", "sov_refine")
+            ],
+        }
+        for state, row in scores["per_state"].items()
+    ]
+
+
+def _length_table(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Header and rows of the table by length of chain."""
+    shown = _shown((*accuracy_names(scores["task"]), "macro_f1", "mcc", "sov99", "sov_refine"), scores)
+    titles = [f"Q3 ({scores['ss3_map']})" if score == "q3" else TITLES[score] for score in shown]
+    body = [
+        [
+            f"{row['from']:,} and more" if row["to"] is None else f"{row['from']:,}–{row['to']:,}",
+            f"{row['num_chains']:,}",
+            f"{row['num_residues']:,}",
+            *(cell(row, score) for score in shown),
+        ]
+        for row in scores["per_length"]
+    ]
+    return {"header": ["length", "chains", "residues", *titles], "rows": body}
+
+
+def _shown(wanted: Sequence[str], scores: Mapping[str, Any]) -> list[str]:
+    """Those of the scores that are there; the configured Q3 is one of the two named ones where both are."""
+    return [score for score in wanted if score in scores and (score != "q3" or "q3_dssp" not in scores)]
+
+
+def _embedded(picture: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode('ascii')}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"
+
+
+def _signed(value: float, scale: float = 100) -> str:
+    # A minus sign as wide as the plus sign, so that columns line up.
+    return f"{scale * value:+.{2 if scale > 1 else 4}f}".replace("-", "−")
+
+
+def _p_value(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"

@@ -1,4 +1,4 @@
-"""Pictures of a run: learning curve, confusion matrix, scores of the chains, the cartoon of one chain.
+"""Pictures of a run: learning curve, confusion matrix, reliability, scores of the chains, the cartoon of one chain.
 
 Invariant: nothing global is touched (no pyplot, no rcParams), so plots can be drawn in any thread; the suffix
 of the path (.png, .svg) decides the format; the same data give the same PNG. Names of users are never read as
@@ -19,9 +19,12 @@ from matplotlib.ticker import MaxNLocator
 from liftray.errors import DataError
 from liftray.evaluate.cartoon import HELIX, STRAND, chain_cartoon
 
-__all__ = ["chain_cartoon", "chain_histogram", "confusion_matrix", "learning_curve"]
+__all__ = [
+    "chain_cartoon", "chain_histogram", "chain_scatter", "confusion_matrix", "learning_curve", "reliability_curve",
+]  # fmt: skip
 
 _INK, _PALE, _GRID = "#222222", "#666666", "#E4E4E4"
+_NAME_LETTERS = 26
 _BLUES = LinearSegmentedColormap.from_list("liftray", ["#FFFFFF", "#9CC9E6", STRAND, "#00324F"])
 
 
@@ -136,9 +139,100 @@ def chain_histogram(values_N: npt.ArrayLike, path: str | Path, *, score: str = "
     axes.margins(y=0.2)
     axes.set_xlabel(f"{_title(score)} of a chain (%)", color=_PALE)
     axes.set_ylabel("chains", color=_PALE)
-    text = f"{title}  ({percent_N.size:,} chains, worst {worst:.1f})".strip()
+    text = f"{percent_N.size:,} chains, worst {worst:.1f}"
+    text = f"{title}  ({text})" if title else text
     axes.set_title(text, size=10, loc="left", color=_INK, parse_math=False)
     _save(figure, path)
+
+
+def reliability_curve(scores: Mapping[str, Any], path: str | Path, *, title: str = "") -> None:
+    """How often predictions of like confidence are right, and how many there are of each confidence.
+
+    Args:
+        scores: What `score_set` returns.
+        path: PNG or SVG file.
+        title: Above the plot, such as the set's name.
+    """
+    bins = scores["reliability"]
+    confidence_B = 100 * np.array([row["confidence"] for row in bins])
+    accuracy_B = 100 * np.array([row["accuracy"] for row in bins])
+    low = max(0.0, 10 * np.floor(min(confidence_B.min(), accuracy_B.min()) / 10) - 5)
+    figure = Figure(figsize=(4.3, 4.1), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    _clean(axes)
+    axes.grid(axis="x", color=_GRID, linewidth=0.8)
+    axes.plot([low, 100], [low, 100], color=_PALE, linewidth=1, linestyle=(0, (4, 3)))
+    axes.vlines(confidence_B, confidence_B, accuracy_B, color=HELIX, linewidth=2, alpha=0.55)
+    axes.plot(confidence_B, accuracy_B, color=STRAND, linewidth=1.6, marker="o", markersize=5)
+    axes.set_xlim(low, 102)
+    axes.set_ylim(low, 102)
+    axes.set_aspect("equal")
+    axes.set_xlabel("confidence (%)", color=_PALE)
+    axes.set_ylabel("right (%)", color=_PALE)
+    axes.text(
+        0.03, 0.97, f"ECE {100 * scores['ece']:.2f} %\n{len(bins)} bins of equal mass",
+        transform=axes.transAxes, va="top", size=8, color=_INK, linespacing=1.5,
+    )  # fmt: skip
+    axes.set_title(title, size=10, loc="left", color=_INK, parse_math=False)
+    _save(figure, path)
+
+
+def chain_scatter(
+    x_N: npt.ArrayLike,
+    y_N: npt.ArrayLike,
+    path: str | Path,
+    *,
+    x_name: str,
+    y_name: str = "this model",
+    score: str = "q3",
+    title: str = "",
+) -> None:
+    """One dot a chain: a model's score against another's; above the line, the model on the y axis is better.
+
+    Args:
+        x_N: (N,) fractions of the other model; a chain that is NaN in either is left out.
+        y_N: (N,) fractions of the model.
+        path: PNG or SVG file.
+        x_name: What the other model is called.
+        y_name: What the model is called.
+        score: What the values are.
+        title: Above the plot, such as the set's name.
+
+    Raises:
+        DataError: No chain with both scores.
+    """
+    both_N2 = 100 * np.stack([np.asarray(x_N, dtype=float), np.asarray(y_N, dtype=float)], axis=1)
+    both_N2 = both_N2[~np.isnan(both_N2).any(axis=1)]
+    if not len(both_N2):
+        raise DataError("no chain with two scores to draw a scatter plot of")
+    x, y = both_N2.T
+    low = max(0.0, 10 * np.floor(both_N2.min() / 10))
+    figure = Figure(figsize=(4.3, 4.1), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    _clean(axes)
+    axes.grid(axis="x", color=_GRID, linewidth=0.8)
+    axes.plot([low, 100], [low, 100], color=_PALE, linewidth=1, linestyle=(0, (4, 3)))
+    # Shape and colour both tell the side, for any colour vision and for black and white.
+    for side, color, marker in ((y > x, STRAND, "o"), (y < x, HELIX, "v"), (y == x, _PALE, "s")):
+        axes.scatter(x[side], y[side], s=22, color=color, marker=marker, alpha=0.65, linewidth=0)
+    margin = 0.02 * (100 - low)
+    axes.set_xlim(low - margin, 100 + margin)
+    axes.set_ylim(low - margin, 100 + margin)
+    axes.set_aspect("equal")
+    axes.set_xlabel(f"{_title(score)} of a chain, {_short(x_name)} (%)", color=_PALE, parse_math=False)
+    axes.set_ylabel(f"{_title(score)} of a chain, {_short(y_name)} (%)", color=_PALE, parse_math=False)
+    for at, count, align, color in (
+        ((0.03, 0.97), f"{int((y > x).sum()):,} chains better", "left", STRAND),
+        ((0.97, 0.06), f"{int((y < x).sum()):,} chains worse", "right", HELIX),
+    ):
+        axes.text(*at, count, transform=axes.transAxes, ha=align, va="top", size=8, color=color)
+    axes.set_title(title, size=10, loc="left", color=_INK, parse_math=False)
+    _save(figure, path)
+
+
+def _short(name: str) -> str:
+    """A name that fits beside an axis; of a path, its end tells most."""
+    return name if len(name) <= _NAME_LETTERS else f"…{name[1 - _NAME_LETTERS :]}"
 
 
 def _title(score: str) -> str:

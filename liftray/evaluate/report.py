@@ -16,13 +16,27 @@ from rich.table import Table
 
 from liftray.evaluate.chains import PredictedSet
 from liftray.evaluate.leakage import Leakage
-from liftray.evaluate.metrics import accuracy_names, collect
+from liftray.evaluate.metrics import FloatArray, SetStatistics, accuracy_names, collect
 from liftray.files import write_json
 
 SetScores = Mapping[str, Any]
 """What `score_set` returns for one set."""
 
-_TITLES = {"q9": "Q9", "q8": "Q8", "macro_f1": "macro-F1", "sov99": "SOV'99"}
+TITLES = {
+    "q9": "Q9",
+    "q8": "Q8",
+    "q3": "Q3",
+    "q3_dssp": "Q3 (dssp)",
+    "q3_lift": "Q3 (lift)",
+    "macro_f1": "macro-F1",
+    "mcc": "MCC",
+    "sov99": "SOV'99",
+    "sov_refine": "SOV_refine",
+    "ece": "ECE",
+    "nll": "NLL",
+    "brier": "Brier",
+}
+_NARROW, _WIDE = ("macro_f1", "sov99"), ("macro_f1", "mcc", "sov99", "sov_refine", "ece")
 LEAKY_MARK = "†"
 _UNBOUNDED_WIDTH = 200
 
@@ -58,18 +72,23 @@ def paired_lines(paired: Mapping[str, Mapping[str, Any]], other: str) -> list[st
     """Say in one line a set how the model differs from another on the same chains, in points.
 
     Args:
-        paired: Set -> score -> `difference`, `ci95`, `p`.
+        paired: Set -> score -> `difference`, `ci95`, `p`, and `p_holm` where it was corrected.
         other: What the other model is called.
     """
     lines = []
     for name, scores in paired.items():
         told = [
-            f"{_TITLES.get(key, key.upper())} {100 * scores[key]['difference']:+.2f} (p {scores[key]['p']:.2g})"
+            f"{TITLES[key]} {100 * scores[key]['difference']:+.2f} (p {_p_value(scores[key], len(paired))})"
             for key in ("q9", "q8", "q3", "macro_f1", "sov99")
             if key in scores
         ]
         lines.append(f"{name}, difference to {other} on the same chains: {', '.join(told)}")
     return lines
+
+
+def _p_value(row: Mapping[str, Any], num_sets: int) -> str:
+    corrected = f", {row['p_holm']:.2g} over {num_sets} sets" if num_sets > 1 and "p_holm" in row else ""
+    return f"{row['p']:.2g}{corrected}"
 
 
 def show(table: Table) -> None:
@@ -105,29 +124,52 @@ def write_metrics(
     baselines: Mapping[str, Mapping[str, SetScores]] | None = None,
     leakage: Mapping[str, Leakage] | None = None,
     paired: Mapping[str, Any] | None = None,
+    against: Mapping[str, SetScores] | None = None,
 ) -> None:
     """Write `metrics.json`: fractions, in the shape of `score_set`; parts that were not given are omitted."""
-    parts = {"metrics": metrics, "baselines": baselines, "leakage": leakage, "paired": paired}
+    parts = {
+        "metrics": metrics, "baselines": baselines, "leakage": leakage, "against": against, "paired": paired,
+    }  # fmt: skip
     write_json(path, {name: part for name, part in parts.items() if part is not None})
 
 
-def per_protein(predicted: PredictedSet) -> pa.Table:
+def per_protein(predicted: PredictedSet, against: PredictedSet | None = None) -> pa.Table:
     """One row a chain, for `per_protein.parquet`.
 
+    Args:
+        predicted: The model's predictions.
+        against: Another model's predictions of the same chains, in any order.
+
     Returns:
-        Columns `id`, `length`, `labelled` (residues), the accuracies of the task and `sov99` (fractions; null
-        where the chain has no label).
+        Columns `id`, `length`, `labelled` (residues), the accuracies of the task, `sov99`, `sov_refine` (fractions)
+        and `nll` (nats a residue); null where the chain has no label. With `against`, the other model's score
+        stands beside each that both have, as `SCORE_against`.
     """
     statistics = collect(predicted)
-    scores = statistics.scores(statistics.matrix_NK)
     columns: dict[str, pa.Array] = {
         "id": pa.array(statistics.ids, pa.string()),
         "length": pa.array(statistics.lengths_N, pa.int32()),
         "labelled": pa.array(statistics.columns["labelled"][:, 0].astype(np.int32), pa.int32()),
     }
-    for name in (*accuracy_names(predicted.task), "sov99"):
-        columns[name] = pa.array(scores[name], pa.float64(), from_pandas=True)
+    columns |= {name: _nullable(values_N) for name, values_N in _chain_scores(statistics).items()}
+    if against is not None:
+        theirs = collect(against)
+        place = {name: row for row, name in enumerate(theirs.ids)}
+        order = np.array([place[name] for name in statistics.ids])
+        for name, values_N in _chain_scores(theirs).items():
+            if name in columns:
+                columns[f"{name}_against"] = _nullable(values_N[order])
     return pa.table(columns)
+
+
+def _chain_scores(statistics: SetStatistics) -> dict[str, FloatArray]:
+    """Score -> (N,) of each chain alone, NaN where it has no label."""
+    scores = statistics.scores(statistics.matrix_NK)
+    return {name: scores[name] for name in (*accuracy_names(statistics.task), "sov99", "sov_refine", "nll")}
+
+
+def _nullable(values_N: FloatArray) -> pa.Array:
+    return pa.array(values_N, pa.float64(), from_pandas=True)
 
 
 def rows(
@@ -135,6 +177,8 @@ def rows(
     baselines: Mapping[str, Mapping[str, SetScores]],
     leakage: Mapping[str, Leakage],
     model: str,
+    *,
+    wide: bool = False,
 ) -> tuple[list[str], list[list[list[str]]]]:
     """Give a table's cells as text.
 
@@ -143,21 +187,20 @@ def rows(
         baselines: Baseline -> set -> scores.
         leakage: Set -> leakage; leaky sets are marked.
         model: What to call the model's rows.
+        wide: Also MCC, SOV_refine and ECE, for a page; a terminal has no room for them.
 
     Returns:
         Header, and for each set its rows: the model first, then the baselines.
     """
-    columns = _score_columns(metrics)
+    columns = _score_columns(metrics, _WIDE if wide else _NARROW)
     header = ["set", "predictor", *columns, "chains", "residues"]
     groups = []
     for name, scores in metrics.items():
         mark = f" {LEAKY_MARK}" if name in leakage and leakage[name]["leaky"] else ""
-        predictors = {model: scores} | {
-            label: sets[name] for label, sets in baselines.items() if name in sets
-        }
+        predictors = [(model, scores)]
+        predictors += [(label, sets[name]) for label, sets in baselines.items() if name in sets]
         group = [
-            ["", label, *(_cell(row, keys) for keys in columns.values()), "", ""]
-            for label, row in predictors.items()
+            ["", label, *(cell(row, key) for key in columns.values()), "", ""] for label, row in predictors
         ]
         group[0][0] = f"{name}{mark}"
         group[0][-2:] = [f"{scores['num_chains']:,}", f"{scores['num_residues']:,}"]
@@ -165,25 +208,31 @@ def rows(
     return header, groups
 
 
-def _score_columns(metrics: Mapping[str, SetScores]) -> dict[str, tuple[str, ...]]:
-    """Title -> keys of the score, first found wins; a Q3 is named with its map."""
-    columns: dict[str, tuple[str, ...]] = {}
-    for scores in metrics.values():
-        if "q9" in scores:
-            columns |= {"Q9": ("q9",), "Q8": ("q8",), "Q3 (dssp)": ("q3_dssp",), "Q3 (lift)": ("q3_lift",)}
-        else:
-            columns |= {"Q8": ("q8",)} if "q8" in scores else {}
-            columns |= {f"Q3 ({scores['ss3_map']})": ("q3",)}
-    return columns | {_TITLES[key]: (key,) for key in ("macro_f1", "sov99")}
+def cell(scores: SetScores, score: str) -> str:
+    """A score in per cent with half of its interval, or a dash where there is none.
 
-
-def _cell(scores: SetScores, keys: tuple[str, ...]) -> str:
-    key = next((key for key in keys if scores.get(key) is not None), None)
-    if key is None:
+    Args:
+        scores: Scores of a set, or of a class of its chains.
+        score: Which; `q3_dssp` and `q3_lift` are also found under `q3` where that is the set's map.
+    """
+    if score not in scores and score == f"q3_{scores.get('ss3_map')}":
+        score = "q3"
+    if scores.get(score) is None:
         return "–"
-    interval = scores.get(f"{key}_ci95")
+    interval = scores.get(f"{score}_ci95")
     spread = f" ±{50 * (interval[1] - interval[0]):.2f}" if interval else ""
-    return f"{100 * scores[key]:.2f}{spread}"
+    return f"{100 * scores[score]:.2f}{spread}"
+
+
+def _score_columns(metrics: Mapping[str, SetScores], further: tuple[str, ...]) -> dict[str, str]:
+    """Title -> score; a Q3 is named with its map."""
+    columns: dict[str, str] = {}
+    for scores in metrics.values():
+        own = ("q9", "q8", "q3_dssp", "q3_lift") if "q9" in scores else (f"q3_{scores['ss3_map']}",)
+        if "q8" in scores and "q9" not in scores:
+            own = ("q8", *own)
+        columns |= {TITLES[score]: score for score in own}
+    return columns | {TITLES[score]: score for score in further}
 
 
 def _caption(leakage: Mapping[str, Leakage]) -> str:

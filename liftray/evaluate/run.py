@@ -1,22 +1,22 @@
 """Scoring a model on whole data sets: every chain predicted once, every labelled residue counted once.
 
 Invariant: scores come from the very predictions that `predict` gives for the same bundle; a chain that cannot be
-predicted is an error, never left out. Flow: bundle + Parquet -> [this] -> metrics.json, per_protein.parquet, table.
+predicted is an error, never left out. Flow: bundle + Parquet -> [this] -> train, evaluation.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from liftray import files
 from liftray.data import labels
 from liftray.data.dataset import ProteinDataset
 from liftray.errors import DataError
-from liftray.evaluate.bootstrap import compare, score_set
+from liftray.evaluate import baselines
+from liftray.evaluate.bootstrap import compare, holm
 from liftray.evaluate.chains import PredictedSet, ScoredChain
 from liftray.evaluate.leakage import Leakage, leakage
+from liftray.evaluate.scores import score_set
 from liftray.predict.prediction import Prediction
 from liftray.progress import Advance, progress
 
@@ -52,7 +52,7 @@ def labelled_chains(
 
 def common_alphabet(model: str, dataset: ProteinDataset) -> str:
     """The richest alphabet that both the model and the data set's labels can tell."""
-    return min(model, dataset.alphabet, key=lambda name: len(labels.STATES[name]))
+    return min(model, dataset.alphabet, key=_richness)
 
 
 def predict_set(
@@ -103,11 +103,61 @@ def score_sets(sets: Mapping[str, PredictedSet], *, seed: int, resamples: int) -
 def compare_sets(
     ours: Mapping[str, PredictedSet], theirs: Mapping[str, PredictedSet], *, seed: int, resamples: int
 ) -> dict[str, dict[str, Any]]:
-    """Compare two models set by set on the same chains; the shape of `paired` in `metrics.json`."""
-    return {
+    """Compare two models set by set on the same chains; the shape of `paired` in `metrics.json`.
+
+    Args:
+        ours: Set -> one model's predictions.
+        theirs: Set -> the other's; only sets that both have are compared.
+        seed: Of the resampling.
+        resamples: Number of bootstrap resamples and of permutations.
+
+    Returns:
+        Set -> score -> `difference` (ours minus theirs), `ci95`, `p`, and `p_holm`: p corrected for the number of
+        sets on which that score is compared.
+    """
+    paired = {
         name: compare(ours[name], theirs[name], seed=seed, resamples=resamples)
         for name in ours
         if name in theirs
+    }
+    for score in {score for found in paired.values() for score in found}:
+        rows = [found[score] for found in paired.values() if score in found]
+        for row, corrected in zip(rows, holm([row["p"] for row in rows]), strict=True):
+            row["p_holm"] = corrected
+    return paired
+
+
+def baseline_sets(
+    train: Sequence[str], sets: Mapping[str, PredictedSet], *, seed: int
+) -> dict[str, dict[str, PredictedSet]]:
+    """Predict the chains of several sets with the baselines that need no backbone.
+
+    Args:
+        train: Paths of the training sets.
+        sets: Name -> the chains, with labels, as a model predicted them.
+        seed: Of the windowed linear model's draw of residues.
+
+    Returns:
+        `majority` and `windowed_linear` -> set -> predictions, in the richest alphabet that all training labels and
+        the set share.
+    """
+    alphabets = [ProteinDataset.open(path).alphabet for path in train]
+    richest = max((predicted.task for predicted in sets.values()), key=_richness)
+    task = min([*alphabets, richest], key=_richness)
+    ss3_map = next(iter(sets.values())).ss3_map
+
+    def chains_of_training() -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        for path in train:
+            for _, sequence, codes in labelled_chains(ProteinDataset.open(path), task, ss3_map):
+                yield sequence, codes
+
+    fitted: dict[str, baselines.Baseline] = {
+        "majority": baselines.majority(chains_of_training(), task),
+        "windowed_linear": baselines.windowed_linear(chains_of_training(), task, seed=seed),
+    }
+    return {
+        label: {name: _by_baseline(baseline, predicted) for name, predicted in sets.items()}
+        for label, baseline in fitted.items()
     }
 
 
@@ -128,60 +178,16 @@ def leakage_of(train: Sequence[str], tests: Mapping[str, str]) -> dict[str, Leak
     return found
 
 
-def evaluate(
-    predictor: "Predictor",
-    data: Mapping[str, str],
-    out: Path,
-    *,
-    against: "Predictor | None" = None,
-    train: Sequence[str] = (),
-    resamples: int = 2000,
-) -> dict[str, Any]:
-    """Score a model on data sets and write `metrics.json`, `per_protein.parquet`, `report.html` and plots.
+def _by_baseline(baseline: baselines.Baseline, labelled: PredictedSet) -> PredictedSet:
+    """The chains of a set as a baseline predicts them, in the poorer alphabet of the two."""
+    task, ss3_map = min(labelled.task, baseline.alphabet, key=_richness), labelled.ss3_map
+    chains = []
+    for chain in labelled.mapped(task).chains:
+        probabilities_LC = baseline.probabilities(chain.sequence)
+        mapped_LC = labels.map_probabilities(probabilities_LC, baseline.alphabet, task, ss3_map)
+        chains.append(ScoredChain(chain.id, chain.sequence, chain.true_L, mapped_LC))
+    return PredictedSet(chains, task, ss3_map)
 
-    Args:
-        predictor: The model.
-        data: Name -> Parquet data set.
-        out: Directory for the results.
-        against: A second model for a paired comparison on the same chains.
-        train: Training sets, for the leakage share; without them none is given.
-        resamples: Bootstrap and permutation resamples.
 
-    Returns:
-        `metrics`, and `paired` and `leakage` where asked for.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from liftray.evaluate import page, plots, report
-
-    ss3_map = predictor.info["ss3_map"]
-    sets = predict_sets(predictor, data, ss3_map)
-    result: dict[str, Any] = {"metrics": score_sets(sets, seed=0, resamples=resamples)}
-    if against is not None:
-        theirs = predict_sets(against, data, against.info["ss3_map"])
-        result["paired"] = compare_sets(sets, theirs, seed=0, resamples=resamples)
-    if train:
-        result["leakage"] = leakage_of(train, data)
-    out.mkdir(parents=True, exist_ok=True)
-    report.write_metrics(out / "metrics.json", **result)
-    tables = [
-        report.per_protein(predicted).add_column(0, "set", pa.array([name] * len(predicted.chains)))
-        for name, predicted in sets.items()
-    ]
-    pq.write_table(pa.concat_tables(tables, promote_options="default"), out / "per_protein.parquet")
-    pictures = []
-    for name, scores in result["metrics"].items():
-        pictures.append(out / f"confusion_{name.replace('/', '_')}.png")
-        plots.confusion_matrix(scores, pictures[-1], title=name)
-    stamp = f"{predictor.info.get('backbone', {}).get('name', '')}, {predictor.info.get('method', '')}"
-    page.write(
-        out / "report.html",
-        result["metrics"],
-        model=stamp,
-        pictures=pictures,
-        paired=result.get("paired"),
-        leakage=result.get("leakage"),
-    )
-    files.write_json(out / "summary.json", {**result, "out": str(out), "data": dict(data)})
-    return result
+def _richness(alphabet: str) -> int:
+    return len(labels.STATES[alphabet])

@@ -8,8 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from liftray.data.labels import IGNORE_INDEX, encode
 from liftray.errors import DataError
 from liftray.evaluate.baselines import majority, predict_set, windowed_linear
-from liftray.evaluate.bootstrap import score_set
 from liftray.evaluate.metrics import collect
+from liftray.evaluate.scores import score_set
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 

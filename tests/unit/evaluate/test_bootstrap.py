@@ -1,12 +1,11 @@
-import json
-
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
-from liftray.data.labels import IGNORE_INDEX
 from liftray.errors import DataError
-from liftray.evaluate.bootstrap import compare, intervals, paired, score_set
+from liftray.evaluate.bootstrap import compare, holm, intervals, paired
 from liftray.evaluate.chains import PredictedSet, ScoredChain
 from liftray.evaluate.metrics import collect
 
@@ -100,50 +99,34 @@ def test_unlike_sets_are_refused(random_set):
         paired(a, a, "q4")
 
 
-def test_score_set_has_the_shape_of_the_interface(random_set):
-    predicted = random_set("ss9", num_chains=20)
-    found = json.loads(json.dumps(score_set(predicted), allow_nan=False))
-    for score in ("q9", "q8", "q3", "q3_dssp", "q3_lift", "macro_f1", "mcc", "sov99", "q3_chain_mean"):
-        low, high = found[f"{score}_ci95"]
-        assert -1.0 <= low <= found[score] <= high <= 1.0
-        assert low < high
-    assert found["num_chains"] == 20
-    assert found["num_residues"] == int((predicted.true_T != IGNORE_INDEX).sum())
-    assert np.sum(found["confusion"]["counts"]) == found["num_residues"]
-    assert found["confusion"]["states"] == "LBEGIHSTP"
-    assert {"precision", "recall", "f1", "f1_ci95", "true", "predicted"} <= found["per_state"]["H"].keys()
-    assert found["sov99_per_state"].keys() == set("CEH")
+def test_calibration_is_compared_by_proper_scores_only(random_set):
+    found = compare(random_set("ss3", skill=1.0), random_set("ss3", skill=0.2))
+    assert found["nll"]["difference"] < 0
+    assert found["brier"]["difference"] < 0
+    assert "ece" not in found
 
 
-def test_the_same_seed_gives_the_same_intervals(random_set):
-    predicted = random_set("ss3")
-    assert score_set(predicted, seed=4) == score_set(predicted, seed=4)
-    assert score_set(predicted, seed=4)["q3_ci95"] != score_set(predicted, seed=5)["q3_ci95"]
+def test_one_chain_has_no_interval(random_set):
+    one, other = random_set("ss3", num_chains=1), random_set("ss3", num_chains=1, skill=0.1)
+    assert set(intervals(collect(one)).values()) == {None}
+    assert paired(one, other, "q3")["ci95"] is None
 
 
-def test_one_chain_has_scores_but_no_interval(random_set):
-    one = random_set("ss3", num_chains=1)
-    found = score_set(one)
-    assert found["q3"] > 0
-    assert found["q3_ci95"] is None
-    assert found["per_state"]["H"]["f1_ci95"] is None
-    assert paired(one, random_set("ss3", num_chains=1, skill=0.1), "q3")["ci95"] is None
+def test_holm_of_a_case_computed_by_hand():
+    # 0.01 * 4, 0.02 * 3, max(0.06, 0.025 * 2), 0.4 * 1; in the order given.
+    assert holm([0.4, 0.01, 0.025, 0.02]) == pytest.approx([0.4, 0.04, 0.06, 0.06])
+    assert holm([0.7, 0.6]) == [1.0, 1.0]
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
 
 
-def test_absent_states_are_named_and_have_no_sov(random_set):
-    eye = np.eye(3, dtype=np.float32)
-    codes = np.array([0, 0, 2, 2])
-    chains = [ScoredChain(name, "AAAA", codes, eye[codes]) for name in "ab"]
-    found = score_set(PredictedSet(chains, "ss3"))
-    assert found["absent_states"] == ["E"]
-    assert found["sov99_per_state"]["E"] == {"sov99": None, "sov99_ci95": None}
-    assert found["sov99"] == 1.0
-
-
-def test_unlabelled_chains_widen_nothing(random_set):
-    predicted = random_set("ss3")
-    blank = ScoredChain("blank", "AA", np.full(2, IGNORE_INDEX), np.full((2, 3), 1 / 3, np.float32))
-    with_blank = score_set(PredictedSet([*predicted.chains, blank], "ss3"))
-    alone = score_set(predicted)
-    assert with_blank.pop("num_chains") == alone.pop("num_chains") + 1
-    assert with_blank == alone
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.001, 0.3))
+def test_holm_rejects_what_the_step_down_rule_rejects(p_values, level):
+    rejected = set()
+    for rank, at in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        if p_values[at] * (len(p_values) - rank) > level:
+            break
+        rejected.add(at)
+    adjusted = holm(p_values)
+    assert {at for at, value in enumerate(adjusted) if value <= level} == rejected
+    assert all(p <= q <= 1 for p, q in zip(p_values, adjusted, strict=True))

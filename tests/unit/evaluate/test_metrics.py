@@ -7,7 +7,7 @@ from liftray.errors import DataError
 from liftray.evaluate.bootstrap import point_scores
 from liftray.evaluate.chains import PredictedSet, ScoredChain
 from liftray.evaluate.metrics import accuracy_names, collect
-from liftray.evaluate.sov import sov99
+from liftray.evaluate.sov import chain_sov
 
 
 def labelled(predicted_set):
@@ -31,6 +31,12 @@ def test_scores_agree_with_scikit_learn(random_set, task, skill):
         assert scores[f"precision:{state}"] == pytest.approx(precision[code])
         assert scores[f"recall:{state}"] == pytest.approx(recall[code])
         assert scores[f"f1:{state}"] == pytest.approx(f1[code])
+        assert scores[f"mcc:{state}"] == pytest.approx(
+            oracle.matthews_corrcoef(true == code, classes == code)
+        )
+    assert scores["nll"] == pytest.approx(oracle.log_loss(true, probabilities, labels=list(states)), rel=1e-6)
+    brier = [oracle.brier_score_loss(true == code, probabilities[:, code]) for code in states]
+    assert scores["brier"] == pytest.approx(sum(brier))
     confusion = collect(predicted).columns["confusion"].sum(axis=0).reshape(len(states), -1)
     np.testing.assert_array_equal(confusion, oracle.confusion_matrix(true, classes, labels=list(states)))
 
@@ -85,7 +91,10 @@ def test_rows_alone_are_the_scores_of_chains(random_set):
     rows = statistics.scores(statistics.matrix_NK)
     for number, chain in enumerate(predicted.chains):
         classes = chain.probabilities_LC.argmax(axis=1)
-        assert rows["sov99"][number] == pytest.approx(sov99(chain.true_L, classes, 3)[0])
+        alone = chain_sov(chain.true_L, classes, 3)
+        assert (rows["sov99"][number], rows["sov_refine"][number]) == pytest.approx(
+            (alone.sov99, alone.refine)
+        )
         mask = chain.true_L != IGNORE_INDEX
         assert rows["q3"][number] == pytest.approx(np.mean(classes[mask] == chain.true_L[mask]))
 
@@ -100,3 +109,37 @@ def test_a_state_that_is_nowhere_counts_zero_in_macro_f1():
 def test_a_set_without_labels_is_refused(random_set):
     with pytest.raises(DataError, match="without a labelled residue"):
         collect(random_set(unlabelled=1.1))
+
+
+@pytest.mark.parametrize("task", ["ss8", "ss9"])
+def test_segment_overlap_in_three_states_and_in_the_own_ones(random_set, task):
+    one = random_set(task, num_chains=1, seed=5)
+    scores = point_scores(collect(one))
+    true, classes = one.true_T, one.probabilities_TC.argmax(axis=1)
+    own = chain_sov(true, classes, len(STATES[task]))
+    assert (scores[f"sov99_{task}"], scores[f"sov_refine_{task}"]) == pytest.approx((own.sov99, own.refine))
+    for code, state in enumerate(STATES[task]):
+        assert scores[f"state_sov99:{state}"] == pytest.approx(own.sov99_S[code], nan_ok=True)
+        assert scores[f"state_sov_refine:{state}"] == pytest.approx(own.refine_S[code], nan_ok=True)
+    three = point_scores(collect(one.mapped("ss3")))
+    for name in ("sov99", "sov_refine", "sov99:H", "sov_refine:E"):
+        assert scores[name] == pytest.approx(three[name])
+
+
+def test_a_certain_error_costs_a_finite_nll():
+    sure = np.eye(3, dtype=np.float32)[encode("HH", "ss3")]
+    scores = point_scores(collect(PredictedSet([ScoredChain("a", "AA", encode("HC", "ss3"), sure)], "ss3")))
+    assert scores["nll"] == pytest.approx(-np.log(1e-12) / 2)
+    assert scores["brier"] == pytest.approx(1.0)  # 0 for the right one, 1 + 1 for the wrong one
+
+
+def test_chosen_chains_alone_are_a_set(random_set):
+    predicted = random_set("ss9", num_chains=8)
+    chosen = np.array([True, False] * 4)
+    part = collect(predicted).subset(chosen)
+    alone = collect(PredictedSet(predicted.chains[::2], "ss9"))
+    assert part.ids == alone.ids
+    assert part.lengths_N.tolist() == alone.lengths_N.tolist()
+    ours, theirs = point_scores(part), point_scores(alone)
+    assert ours.pop("ece") != theirs.pop("ece")  # the bins stay those of the whole set
+    assert ours == pytest.approx(theirs, nan_ok=True)

@@ -1,13 +1,22 @@
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
 from liftray.errors import DataError
-from liftray.evaluate.bootstrap import score_set
 from liftray.evaluate.cartoon import COIL, HELIX, STRAND
-from liftray.evaluate.plots import chain_cartoon, chain_histogram, confusion_matrix, learning_curve
+from liftray.evaluate.chains import PredictedSet
+from liftray.evaluate.plots import (
+    chain_cartoon,
+    chain_histogram,
+    chain_scatter,
+    confusion_matrix,
+    learning_curve,
+    reliability_curve,
+)
+from liftray.evaluate.scores import score_set
 
 HISTORY = [{"epoch": n, "loss": 1 / n, "q3": 0.7 + 0.02 * n} for n in (1, 2, 3)]
 
@@ -53,6 +62,40 @@ def test_histogram_leaves_unlabelled_chains_out(draw):
     draw(chain_histogram, [0.7, 0.8, np.nan, 0.05], title=NOT_TEX)
 
 
+def test_reliability_curve(draw, random_set):
+    draw(reliability_curve, score_set(random_set("ss9")), title=NOT_TEX)
+
+
+def test_a_constant_prediction_has_a_reliability_of_one_point(draw, random_set):
+    predicted = random_set("ss3")
+    row = np.array([0.5, 0.3, 0.2], np.float32)
+    constant = [replace(c, probabilities_LC=np.tile(row, (len(c.sequence), 1))) for c in predicted.chains]
+    draw(reliability_curve, score_set(PredictedSet(constant, "ss3")))
+
+
+def test_scatter_leaves_unlabelled_chains_out(draw):
+    draw(
+        lambda *a, **k: chain_scatter([0.5, 0.6, np.nan, 0.7], [0.6, 0.5, 0.9, 0.7], *a, **k),
+        x_name=NOT_TEX,
+        y_name="a/very/long/path/to/some/model/bundle",
+    )
+
+
+def test_scatter_shows_on_which_side_of_the_line_a_chain_lies(tmp_path):
+    def inked(x, y):
+        """Pixels rather blue, and rather orange."""
+        chain_scatter(x, y, tmp_path / "scatter.png", x_name="x")
+        pixels = imread(tmp_path / "scatter.png")
+        redness = pixels[..., 0] - pixels[..., 2]
+        return int((redness < -0.3).sum()), int((redness > 0.3).sum())
+
+    many = np.linspace(0.3, 0.7, 200)
+    blue, orange = inked(many, many + 0.2)
+    assert blue > 3 * orange
+    blue, orange = inked(many + 0.2, many)
+    assert orange > 3 * blue
+
+
 def test_cartoon_shows_each_kind_of_structure(tmp_path):
     def seen(ss):
         path = tmp_path / "chain.png"
@@ -83,4 +126,6 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
         learning_curve([], path)
     with pytest.raises(DataError, match="no scored chain"):
         chain_histogram([np.nan], path)
+    with pytest.raises(DataError, match="no chain with two scores"):
+        chain_scatter([np.nan, 0.5], [0.5, np.nan], path, x_name="x")
     assert not path.exists()

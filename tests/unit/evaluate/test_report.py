@@ -6,14 +6,18 @@ import pytest
 from rich.console import Console
 
 from liftray.data.labels import IGNORE_INDEX
-from liftray.evaluate.bootstrap import score_set
 from liftray.evaluate.chains import PredictedSet, ScoredChain
 from liftray.evaluate.report import paired_lines, per_protein, render_markdown, render_table, write_metrics
+from liftray.evaluate.report import rows as rows_of
+from liftray.evaluate.scores import score_set
 
 LEAKAGE = {
     "one|two": {"chains": 20, "identical": 3, "near": 1, "share": 0.2, "leaky": True, "ids": []},
     "clean": {"chains": 20, "identical": 0, "near": 0, "share": 0.0, "leaky": False, "ids": []},
 }
+
+
+OVERLAP = ["sov99", "sov_refine", "nll"]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +86,7 @@ def test_per_protein_has_one_row_a_chain(random_set, tmp_path):
     pq.write_table(table, tmp_path / "per_protein.parquet")
     rows = pq.read_table(tmp_path / "per_protein.parquet").to_pylist()
     assert [row["id"] for row in rows] == [*(f"chain{n}" for n in range(5)), "blank"]
-    assert list(rows[0]) == ["id", "length", "labelled", "q9", "q8", "q3", "q3_dssp", "q3_lift", "sov99"]
+    assert list(rows[0]) == ["id", "length", "labelled", "q9", "q8", "q3", "q3_dssp", "q3_lift", *OVERLAP]
     assert rows[-1] == {"id": "blank", "length": 2, "labelled": 0} | dict.fromkeys(list(rows[0])[3:])
     for row, chain in zip(rows, predicted.chains, strict=False):
         mask = chain.true_L != IGNORE_INDEX
@@ -91,7 +95,42 @@ def test_per_protein_has_one_row_a_chain(random_set, tmp_path):
         assert row["q9"] == pytest.approx(right.mean())
 
 
+def test_per_protein_sets_another_model_beside_by_chain(random_set):
+    ours, theirs = random_set("ss9", num_chains=5), random_set("ss9", num_chains=5, skill=0.2)
+    turned = PredictedSet(list(reversed(theirs.chains)), "ss9").mapped("ss3")
+    rows = per_protein(ours, turned).to_pylist()
+    alone = {row["id"]: row for row in per_protein(turned).to_pylist()}
+    assert [name for name in rows[0] if name.endswith("_against")] == [
+        f"{name}_against" for name in ("q3", *OVERLAP)
+    ]
+    for row in rows:
+        for score in ("q3", *OVERLAP):
+            assert row[f"{score}_against"] == alone[row["id"]][score]
+
+
+def test_a_three_state_model_stands_under_its_map(random_set):
+    nine = {"set": score_set(random_set("ss9", 20))}
+    rival = {"other": {"set": score_set(random_set("ss9", 20, skill=0.2).mapped("ss3"))}}
+    header, ((ours, other),) = rows_of(nine, rival, {}, "model")
+    told = dict(zip(header, other, strict=True))
+    assert told["Q3 (dssp)"].startswith(f"{100 * rival['other']['set']['q3']:.2f}")
+    assert told["Q9"] == told["Q3 (lift)"] == "–"
+    assert len(ours) == len(other)
+
+
+def test_two_predictors_of_one_name_have_a_row_each(random_set):
+    nine = {"set": score_set(random_set("ss9", 20))}
+    _, (group,) = rows_of(nine, {"model": nine}, {}, "model")
+    assert len(group) == 2
+
+
 def test_paired_lines_tell_points_and_p_of_the_main_scores() -> None:
     row = {"difference": 0.0123, "ci95": [0.001, 0.02], "p": 0.0123}
     (line,) = paired_lines({"CASP12": {"q3": row, "recall:H": row}}, "the other")
     assert line == "CASP12, difference to the other on the same chains: Q3 +1.23 (p 0.012)"
+
+
+def test_paired_lines_of_several_sets_tell_the_corrected_p() -> None:
+    row = {"difference": 0.01, "ci95": None, "p": 0.02, "p_holm": 0.04}
+    lines = paired_lines({"one": {"q3": row}, "two": {"q3": row}}, "other")
+    assert lines[1] == "two, difference to other on the same chains: Q3 +1.00 (p 0.02, 0.04 over 2 sets)"

@@ -4,40 +4,45 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liftray.data.labels import encode
-from liftray.evaluate.sov import sov99, sov_counts
+from liftray.evaluate.sov import chain_sov, sov_counts
 
 LABELS = st.text("CEHX", min_size=1, max_size=60)
+PAIRS = st.lists(st.tuples(st.sampled_from("CEHX"), st.sampled_from("CEH")), min_size=1, max_size=60)
 
 
-def score(true: str, predicted: str) -> tuple[float, dict[str, float]]:
-    overall, states = sov99(encode(true, "ss3"), encode(predicted, "ss3"), 3)
-    return overall, dict(zip("CEH", states, strict=True))
+def score(true: str, predicted: str) -> tuple[float, float, dict[str, tuple[float, float]]]:
+    found = chain_sov(encode(true, "ss3"), encode(predicted, "ss3"), 3)
+    states = zip(found.sov99_S.tolist(), found.refine_S.tolist(), strict=True)
+    return found.sov99, found.refine, dict(zip("CEH", states, strict=True))
 
 
-def by_definition(true: str, predicted: str) -> float:
-    """The published formula, written plainly over lists of segments."""
+def segments(text: str) -> list[tuple[str, int, int]]:
+    found, start = [], 0
+    for at in range(1, len(text) + 1):
+        if at == len(text) or text[at] != text[start]:
+            found.append((text[start], start, at))
+            start = at
+    return found
 
-    def segments(text):
-        found, start = [], 0
-        for at in range(1, len(text) + 1):
-            if at == len(text) or text[at] != text[start]:
-                found.append((text[start], start, at))
-                start = at
-        return found
 
+def by_definition(true: str, predicted: str) -> tuple[float, float]:
+    """Both published formulas, written plainly over lists of segments."""
     predicted = "".join("X" if t == "X" else p for t, p in zip(true, predicted, strict=True))
-    numerator = normaliser = 0.0
-    for state, start, stop in segments(true):
-        if state == "X":
-            continue
+    labelled = [segment for segment in segments(true) if segment[0] != "X"]
+    length = sum(stop - start for _, start, stop in labelled)
+    delta_all = len(set(true) - {"X"}) / sum(((stop - start) / length) ** 2 for _, start, stop in labelled)
+    sov99 = refine = normaliser = 0.0
+    for state, start, stop in labelled:
         overlapping = [s for s in segments(predicted) if s[0] == state and s[1] < stop and s[2] > start]
         normaliser += (stop - start) * max(1, len(overlapping))
         for _, start2, stop2 in overlapping:
             minov = min(stop, stop2) - max(start, start2)
             maxov = max(stop, stop2) - min(start, start2)
-            delta = min(maxov - minov, minov, (stop - start) // 2, (stop2 - start2) // 2)
-            numerator += (minov + delta) / maxov * (stop - start)
-    return numerator / normaliser
+            delta99 = min(maxov - minov, minov, (stop - start) // 2, (stop2 - start2) // 2)
+            allowed = min(delta_all * (stop - start) / length * minov / maxov, maxov - minov)
+            sov99 += (minov + delta99) / maxov * (stop - start)
+            refine += (minov + allowed) / maxov * (stop - start)
+    return sov99 / normaliser, refine / normaliser
 
 
 @pytest.mark.parametrize(
@@ -56,50 +61,96 @@ def by_definition(true: str, predicted: str) -> float:
         ("HHHH", "EEEE", 0.0, 0.0),
     ],
 )
-def test_cases_computed_by_hand(true, predicted, helix, overall):
-    found, states = score(true, predicted)
+def test_sov99_of_cases_computed_by_hand(true, predicted, helix, overall):
+    found, _, states = score(true, predicted)
     assert found == pytest.approx(overall)
-    assert states["H"] == pytest.approx(helix)
+    assert states["H"][0] == pytest.approx(helix)
+
+
+@pytest.mark.parametrize(
+    ("true", "predicted", "helix", "overall"),
+    [
+        # Segments of 2, 6, 2 of 10: delta_all = 2 / 0.44 = 50/11.
+        # Helix: delta min(2, 50/11 * 6/10 * 4/6 = 20/11) -> (4 + 20/11) / 6 = 32/33.
+        # Coil, twice: delta min(1, 50/11 * 2/10 * 2/3 = 20/33) -> (2 + 20/33) / 3 = 86/99.
+        ("CCHHHHHHCC", "CCCHHHHCCC", 32 / 33, (6 * 32 / 33 + 4 * 86 / 99) / 10),
+        # delta_all = 2 / (0.36 + 0.16) = 50/13.
+        # Helix: delta min(5, 50/13 * 6/10 * 1/6 = 5/13) -> (1 + 5/13) / 6 = 3/13.
+        # Coil: delta min(5, 50/13 * 4/10 * 4/9 = 80/117) -> (4 + 80/117) / 9 = 548/1053.
+        ("HHHHHHCCCC", "HCCCCCCCCC", 3 / 13, (6 * 3 / 13 + 4 * 548 / 1053) / 10),
+        # One segment: delta_all = 1. (4 + 1/2) / 8 and (3 + 3/8) / 8, N = 16.
+        ("HHHHHHHH", "HHHHCHHH", 63 / 128, 63 / 128),
+        ("HHHH", "EEEE", 0.0, 0.0),
+    ],
+)
+def test_sov_refine_of_cases_computed_by_hand(true, predicted, helix, overall):
+    _, found, states = score(true, predicted)
+    assert found == pytest.approx(overall)
+    assert states["H"][1] == pytest.approx(helix)
 
 
 def test_a_state_that_is_not_there_has_no_score():
-    _, states = score("HHHCC", "HHHEE")
-    assert np.isnan(states["E"])
-    assert states["C"] == 0.0
+    _, _, states = score("HHHCC", "HHHEE")
+    assert np.isnan(states["E"]).all()
+    assert states["C"] == (0.0, 0.0)
 
 
 def test_unlabelled_residues_break_segments():
     # Cut out, the X would leave one helix of 6, of which half is found. Broken, one of two is found.
-    assert score("HHHXHHH", "HHHHHHH")[0] == 1.0
-    broken, _ = score("HHHXHHH", "HHHHCCC")
-    assert broken == pytest.approx(3 / 6)
+    assert score("HHHXHHH", "HHHHHHH")[:2] == (1.0, 1.0)
+    assert score("HHHXHHH", "HHHHCCC")[0] == pytest.approx(3 / 6)
 
 
 def test_chains_do_not_touch():
     true, predicted = encode("HHHHHH", "ss3"), encode("HHHHHH", "ss3")
-    numerator_NS, normaliser_NS = sov_counts(true, predicted, np.array([0, 0, 0, 2, 2, 2]), 3, 3)
-    assert normaliser_NS[:, 2].tolist() == [3, 0, 3]
-    assert numerator_NS[:, 2].tolist() == [3, 0, 3]
+    counts = sov_counts(true, predicted, np.array([0, 0, 0, 2, 2, 2]), 3, 3)
+    assert [column[:, 2].tolist() for column in counts] == [[3, 0, 3]] * 3
 
 
 def test_no_label_no_score():
-    assert np.isnan(score("XXX", "HHH")[0])
+    assert np.isnan(score("XXX", "HHH")[:2]).all()
 
 
 @given(LABELS)
 def test_equal_strings_score_one(true):
     if set(true) != {"X"}:
-        assert score(true, true.replace("X", "C"))[0] == pytest.approx(1.0)
+        assert score(true, true.replace("X", "C"))[:2] == pytest.approx((1.0, 1.0))
 
 
 @settings(max_examples=300)
-@given(st.lists(st.tuples(st.sampled_from("CEHX"), st.sampled_from("CEH")), min_size=1, max_size=60))
-def test_agrees_with_the_definition_and_stays_in_bounds(pairs):
+@given(PAIRS)
+def test_agrees_with_the_definitions_and_stays_in_bounds(pairs):
     true, predicted = ("".join(letters) for letters in zip(*pairs, strict=True))
     if set(true) != {"X"}:
-        found, _ = score(true, predicted)
-        assert 0.0 <= found <= 1.0 + 1e-12
+        found = score(true, predicted)[:2]
+        assert all(0.0 <= value <= 1.0 + 1e-12 for value in found)
         assert found == pytest.approx(by_definition(true, predicted))
+
+
+@given(PAIRS)
+def test_neither_direction_nor_names_of_states_matter(pairs):
+    true, predicted = ("".join(letters) for letters in zip(*pairs, strict=True))
+    renamed = str.maketrans("CEH", "HCE")
+    found = score(true, predicted)[:2]
+    assert score(true[::-1], predicted[::-1])[:2] == pytest.approx(found, nan_ok=True)
+    assert score(true.translate(renamed), predicted.translate(renamed))[:2] == pytest.approx(
+        found, nan_ok=True
+    )
+
+
+@given(*[st.integers(0, 12)] * 2, *[st.integers(1, 12)] * 2)
+def test_one_segment_against_one_is_symmetric_in_sov99(start1, start2, length1, length2):
+    def one(start, length):
+        return "C" * start + "H" * length + "C" * (30 - start - length)
+
+    forth, back = (
+        score(one(*a), one(*b))[2]["H"][0] for a, b in _both_ways((start1, length1), (start2, length2))
+    )
+    assert forth == pytest.approx(back)
+
+
+def _both_ways(a, b):
+    return (a, b), (b, a)
 
 
 @given(st.lists(st.tuples(LABELS, st.integers(0, 2**31)), min_size=1, max_size=5))
@@ -110,5 +161,5 @@ def test_a_set_is_the_sum_of_its_chains(chains):
     together = sov_counts(np.concatenate(true), np.concatenate(predicted), chain_T, len(chains), 3)
     for number, (one, two) in enumerate(zip(true, predicted, strict=True)):
         alone = sov_counts(one, two, np.zeros(len(one), np.int64), 1, 3)
-        np.testing.assert_allclose(together[0][number], alone[0][0])
-        np.testing.assert_allclose(together[1][number], alone[1][0])
+        for summed, single in zip(together, alone, strict=True):
+            np.testing.assert_allclose(summed[number], single[0])
