@@ -12,7 +12,7 @@ _SCORES = {"q3": "Q3", "q8": "Q8", "q9": "Q9", "macro_f1": "macro-F1", "sov99": 
 _LIMITS = (
     "Predicts the states of single chains from sequence alone; ligands, partners and disorder are not seen.",
     "Scores hold for chains like the scored ones; designed, disordered and membrane proteins may fare worse.",
-    "Where test chains resemble training chains (see the evaluation's leakage share) scores are too high.",
+    "Where test chains resemble training chains (seen in training, above) scores are too high.",
     "Confidence is calibrated on the validation data only.",
 )
 
@@ -31,7 +31,7 @@ def card(bundle: Mapping[str, Any], metrics: Mapping[str, Any] | None = None) ->
     parts = [
         f"# LiftRay model, task {_cell(bundle.get('task'))}",
         _model(bundle),
-        f"## Scores\n\n{_scores(metrics)}",
+        f"## Scores\n\n{_scores(metrics, bundle.get('leakage') or {})}",
         f"## Data\n\n{_data(bundle.get('data') or {})}",
         "## Limits\n\n" + "\n".join(f"- {line}" for line in _LIMITS),
         f"## Licence\n\n{_licence(bundle)}",
@@ -59,17 +59,29 @@ def _model(bundle: Mapping[str, Any]) -> str:
     return _table(["", ""], [[key, _cell(value)] for key, value in rows.items() if value])
 
 
-def _scores(metrics: Mapping[str, Any]) -> str:
+def _scores(metrics: Mapping[str, Any], leakage: Mapping[str, Any]) -> str:
     sets = {name: scores for name, scores in metrics.items() if isinstance(scores, Mapping)}
     columns = [key for key in _SCORES if any(key in scores for scores in sets.values())]
     if not columns:
         return "No scores were given."
     rows = [
-        [_cell(name), _cell(scores.get("num_chains")), *(_score(scores, key) for key in columns)]
+        [
+            _cell(name),
+            _cell(scores.get("num_chains")),
+            *(_score(scores, key) for key in columns),
+            _seen(leakage.get(name)),
+        ]
         for name, scores in sets.items()
     ]
-    table = _table(["set", "chains", *(_SCORES[key] for key in columns)], rows)
+    table = _table(["set", "chains", *(_SCORES[key] for key in columns), "seen in training"], rows)
     return f"Per cent, with 95 % intervals from a bootstrap over chains.\n\n{table}"
+
+
+def _seen(leak: Mapping[str, Any] | None) -> str:
+    """Share of a set's chains that training holds, in per cent; a leaky set says so."""
+    if leak is None:
+        return "not measured"
+    return f"{100 * leak['share']:.1f}{' (leaky: not to be trusted)' if leak['leaky'] else ''}"
 
 
 def _score(scores: Mapping[str, Any], key: str) -> str:

@@ -1,32 +1,37 @@
-"""Whether a candidate may become champion. Pure: evidence in, verdict out.
+"""Whether a candidate may become champion. Pure: evidence and policy in, verdict out.
 
-Invariant: a verdict rests on validation data only, and one that refuses names every reason. Flow: registry ->
-[this].
+Invariant: every gate is judged, and a verdict that refuses names every reason. Flow: registry -> [this].
 
-The rule, with `difference` = candidate minus champion in the task's primary score (Q3, Q8 or Q9) on the same
-chains:
+`difference` is candidate minus champion in one score on the same chains, with the 95 % interval of a paired
+bootstrap over chains (chains, not residues, are independent). The first champion has nothing to be compared
+with; all other gates hold for it too.
 
-- SCORE_LOWER: difference < -margin. The margin is 0 by default: staying costs nothing, and champions that may
-  each be "not significantly worse" than the last one would drift downwards, above all on small validation
-  sets.
-- SIGNIFICANTLY_WORSE: the paired bootstrap's 95 % interval lies wholly below zero. So a margin forgives noise
-  and never a loss that the data show. It needs per-chain scores of both; without them the point scores decide
-  alone.
-- TASK_DIFFERS, MAP_DIFFERS, DATA_DIFFERS, NO_SCORE: the two cannot be compared at all.
-
-The first champion needs a score, and nothing to be compared with.
+- comparable: TASK_DIFFERS, MAP_DIFFERS, DATA_DIFFERS (primary set), NO_SCORE.
+- primary: SCORE_LOWER (difference < -equal_within: staying costs nothing, and champions that may each be a
+  little worse than the last drift downwards); NOT_BETTER where the policy asks for a significant gain.
+- sets: NOT_NON_INFERIOR (the interval reaches below -margin, so a loss of that size is not excluded);
+  SIGNIFICANTLY_WORSE (the interval lies wholly below zero: a margin forgives noise, never a loss that the
+  data show); NOT_PAIRED (no per-chain results of the same chains); SET_MISSING (a named set).
+  Test sets are guarded here and never decide: what is better is said by the primary set alone.
+- leakage: LEAKY_SET, LEAKAGE_UNKNOWN for named sets; other leaky sets are not counted, and told.
+- floors: STATE_BELOW_FLOOR, SOV_BELOW_FLOOR, FLOOR_UNKNOWN. calibration: CALIBRATION_POOR, CALIBRATION_UNKNOWN.
+- files: BUNDLE_CHANGED, BACKBONE_CHANGED, DATA_CHANGED, DATA_NOT_RECORDED, SCORES_CHANGED.
+- replay: those of `replay`, and NOT_REPLAYED. budgets: TOO_LARGE, TOO_SLOW, LATENCY_UNKNOWN.
+- licence: LICENCE_UNKNOWN.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from liftray.errors import GateRefused
+from liftray.track.evidence import PRIMARY, Contender, SetEvidence
+from liftray.track.pairing import paired
+from liftray.track.policy import Policy
 
-RESAMPLES = 2000
-PRIMARY = {"ss3": "q3", "ss8": "q8", "ss9": "q9"}
+# Nobody can vouch for these: what would become champion is not what was scored.
+FINAL = ("BUNDLE_CHANGED", "BACKBONE_CHANGED", "BUNDLE_UNLOADABLE", "NO_SCORE")
+_ROUNDING = 1e-9
 
 
 class Refusal(GateRefused):
@@ -52,112 +57,251 @@ class Refusal(GateRefused):
 
 
 @dataclass(frozen=True, slots=True)
-class ChainScores:
-    """Per-chain results on the validation sets.
+class Finding:
+    """What one gate says.
 
     Attributes:
-        labelled: Chain -> number of labelled residues.
-        correct: Chain -> number of them predicted rightly.
+        gate: Its name.
+        reasons: Codes of why not; empty where it passes.
+        evidence: The numbers it rests on, JSON-ready.
     """
 
-    labelled: Mapping[str, int]
-    correct: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """One version and its validation evidence.
-
-    Attributes:
-        version: Registered version.
-        task: ss3, ss8 or ss9.
-        ss3_map: dssp or lift.
-        score: Primary score on the validation data, a fraction; None where there is none.
-        data: Validation set -> content digest.
-        chains: Per-chain results, where the run kept them.
-    """
-
-    version: int
-    task: str
-    ss3_map: str
-    score: float | None
-    data: Mapping[str, str]
-    chains: ChainScores | None = None
+    gate: str
+    reasons: tuple[str, ...] = ()
+    evidence: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The gate's answer.
+    """The answer of all gates."""
 
-    Attributes:
-        reasons: Why not; empty when passed.
-        evidence: The numbers it rests on, JSON-ready.
-    """
+    findings: tuple[Finding, ...]
 
-    reasons: tuple[str, ...]
-    evidence: dict[str, Any] = field(default_factory=dict)
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why not, each code once, in the gates' order; empty when passed."""
+        return tuple(dict.fromkeys(code for finding in self.findings for code in finding.reasons))
 
     @property
     def passed(self) -> bool:
         """Whether the candidate may become champion."""
         return not self.reasons
 
+    def evidence(self, gate: str) -> dict[str, Any]:
+        """The numbers of one gate."""
+        return next(finding.evidence for finding in self.findings if finding.gate == gate)
+
     def as_dict(self) -> dict[str, Any]:
         """The verdict, for JSON."""
-        return {"passed": self.passed, "reasons": list(self.reasons), "evidence": self.evidence}
+        gates = [
+            {
+                "gate": one.gate,
+                "passed": not one.reasons,
+                "reasons": list(one.reasons),
+                "evidence": one.evidence,
+            }
+            for one in self.findings
+        ]
+        return {"passed": self.passed, "reasons": list(self.reasons), "gates": gates}
 
 
-def judge(candidate: Contender, champion: Contender | None, *, margin: float = 0.0) -> Verdict:
-    """Compare a candidate with the present champion; the rule stands in the module's docstring.
+def judge(candidate: Contender, champion: Contender | None, policy: Policy) -> Verdict:
+    """Ask every gate; the rules stand in the module's docstring.
 
     Args:
         candidate: The version that wants to be champion.
         champion: The present one; None where there is none.
-        margin: Loss in the primary score, a fraction, that still passes as noise.
+        policy: What is asked.
     """
-    name = PRIMARY[candidate.task]
-    evidence: dict[str, Any] = {"score": name, "candidate": candidate.score, "data": dict(candidate.data)}
-    if champion is None:
-        return Verdict(("NO_SCORE",) if candidate.score is None else (), evidence)
-    evidence |= {"champion": champion.score, "champion_version": champion.version, "margin": margin}
-    reasons = _not_comparable(candidate, champion)
-    if candidate.score is None or champion.score is None or reasons:
-        return Verdict(tuple(reasons), evidence)
-    evidence["difference"] = candidate.score - champion.score
-    evidence["paired"] = paired = _paired(candidate.chains, champion.chains)
-    # Equal counts give scores equal to the last bit or two.
-    if evidence["difference"] < -margin - 1e-9:
-        reasons.append("SCORE_LOWER")
-    if paired is not None and paired["ci95"][1] < 0:
-        reasons.append("SIGNIFICANTLY_WORSE")
-    return Verdict(tuple(reasons), evidence)
+    comparable = _comparable(candidate, champion, policy)
+    rival = None if comparable.reasons else champion
+    return Verdict(
+        (
+            comparable,
+            _primary(candidate, rival, policy),
+            _sets(candidate, rival, policy),
+            _leakage(candidate, policy),
+            _floors(candidate, policy),
+            _calibration(candidate, policy),
+            Finding("files", candidate.files.reasons, {"detail": list(candidate.files.detail)}),
+            _replay(candidate, policy),
+            _budgets(candidate, policy),
+            _licence(candidate, policy),
+        )
+    )
 
 
-def _not_comparable(candidate: Contender, champion: Contender) -> list[str]:
+def _score_name(contender: Contender, policy: Policy) -> str:
+    return policy.primary.score or PRIMARY[contender.task]
+
+
+def _comparable(candidate: Contender, champion: Contender | None, policy: Policy) -> Finding:
+    name, score = policy.primary.set, _score_name(candidate, policy)
+    ours = candidate.sets.get(name)
+    evidence: dict[str, Any] = {"set": name, "score": score, "data": sorted(ours.digests) if ours else []}
+    reasons = ["NO_SCORE"] if ours is None or ours.score(score) is None else []
+    if champion is not None:
+        theirs = champion.sets.get(name)
+        if candidate.task != champion.task:
+            reasons.append("TASK_DIFFERS")
+        elif (candidate.task == "ss3" or score == "q3") and candidate.ss3_map != champion.ss3_map:
+            reasons.append("MAP_DIFFERS")
+        # The digests say what was scored; the names in the config may differ.
+        if ours is None or theirs is None or not _same_data(ours, theirs):
+            reasons.append("DATA_DIFFERS")
+        elif theirs.score(score) is None:
+            reasons.append("NO_SCORE")
+        evidence |= {"champion_version": champion.version}
+    return Finding("comparable", tuple(dict.fromkeys(reasons)), evidence)
+
+
+def _same_data(one: SetEvidence, other: SetEvidence) -> bool:
+    return bool(one.digests) and sorted(one.digests) == sorted(other.digests)
+
+
+def _primary(candidate: Contender, champion: Contender | None, policy: Policy) -> Finding:
+    name, score = policy.primary.set, _score_name(candidate, policy)
+    ours = candidate.sets.get(name)
+    value = ours.score(score) if ours is not None else None
+    evidence: dict[str, Any] = {"set": name, "score": score, "candidate": value}
+    if champion is None or ours is None or value is None:
+        return Finding("primary", (), evidence)
+    theirs = champion.sets[name]
+    present = theirs.score(score)
+    assert present is not None, "comparable contenders have a score"
+    found = paired(ours.chains, theirs.chains)
+    difference = value - present
+    evidence |= {"champion": present, "difference": difference, "paired": found}
     reasons = []
-    if candidate.task != champion.task:
-        reasons.append("TASK_DIFFERS")
-    elif candidate.task == "ss3" and candidate.ss3_map != champion.ss3_map:
-        reasons.append("MAP_DIFFERS")
-    # The digests say what was scored; the names in the config may differ.
-    if not candidate.data or sorted(candidate.data.values()) != sorted(champion.data.values()):
-        reasons.append("DATA_DIFFERS")
-    if candidate.score is None or champion.score is None:
-        reasons.append("NO_SCORE")
-    return reasons
+    # Equal counts give scores equal to the last bit or two.
+    if difference < -policy.primary.equal_within - _ROUNDING:
+        reasons.append("SCORE_LOWER")
+    if policy.primary.significant and (found is None or found["ci95"][0] <= 0):
+        reasons.append("NOT_BETTER")
+    return Finding("primary", tuple(reasons), evidence)
 
 
-def _paired(candidate: ChainScores | None, champion: ChainScores | None) -> dict[str, Any] | None:
-    """Paired bootstrap over chains of the pooled difference; None where the two cannot be paired."""
-    if candidate is None or champion is None or dict(candidate.labelled) != dict(champion.labelled):
-        return None
-    names = [name for name, count in candidate.labelled.items() if count]
-    if len(names) < 2:
-        return None
-    labelled_N = np.array([candidate.labelled[name] for name in names], dtype=np.float64)
-    gain_N = np.array([candidate.correct[name] - champion.correct[name] for name in names], dtype=np.float64)
-    rng = np.random.default_rng(0)
-    drawn_RN = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES)
-    low, high = np.quantile((drawn_RN @ gain_N) / (drawn_RN @ labelled_N), (0.025, 0.975))
-    difference = float(gain_N.sum() / labelled_N.sum())
-    return {"difference": difference, "ci95": [float(low), float(high)], "num_chains": len(names)}
+def _sets(candidate: Contender, champion: Contender | None, policy: Policy) -> Finding:
+    if champion is None:
+        return Finding("sets")
+    named = policy.named()
+    common = [name for name in candidate.sets if name in champion.sets]
+    counted = named | (set() if policy.sets.names else {n for n in common if not candidate.sets[n].leaky})
+    reasons: list[str] = []
+    evidence: dict[str, Any] = {}
+    for name in sorted(counted):
+        codes, evidence[name] = _not_worse(
+            candidate.sets.get(name), champion.sets.get(name), policy.margin(name)
+        )
+        if codes == ["SET_MISSING"] and name not in named:
+            evidence[name] = {"not_compared": "scored on other data"}
+        else:
+            reasons += codes
+    return Finding("sets", tuple(dict.fromkeys(reasons)), evidence)
+
+
+def _not_worse(
+    ours: SetEvidence | None, theirs: SetEvidence | None, margin: float
+) -> tuple[list[str], dict[str, Any]]:
+    """Reasons and evidence of one set."""
+    if ours is None or theirs is None or not _same_data(ours, theirs):
+        return ["SET_MISSING"], {"margin": margin}
+    found = paired(ours.chains, theirs.chains)
+    if found is None:
+        return ["NOT_PAIRED"], {"margin": margin}
+    low, high = found["ci95"]
+    reasons = ["NOT_NON_INFERIOR"] if low < -margin - _ROUNDING else []
+    return reasons + (["SIGNIFICANTLY_WORSE"] if high < 0 else []), {"margin": margin, **found}
+
+
+def _leakage(candidate: Contender, policy: Policy) -> Finding:
+    reasons, evidence = [], {}
+    for name, found in candidate.sets.items():
+        evidence[name] = {"leaky": found.leaky, "share": found.leakage_share, "counted": not found.leaky}
+        if name not in policy.named():
+            continue
+        if found.leaky:
+            reasons.append("LEAKY_SET")
+        elif found.leaky is None and not policy.leakage.allow_unknown:
+            reasons.append("LEAKAGE_UNKNOWN")
+    return Finding("leakage", tuple(dict.fromkeys(reasons)), evidence)
+
+
+def _floors(candidate: Contender, policy: Policy) -> Finding:
+    found = candidate.sets.get(policy.primary.set)
+    scores = found.scores if found is not None else {}
+    states = scores.get("per_state") or {}
+    reasons: list[str] = []
+    evidence: dict[str, Any] = {}
+    if policy.floors.sov99 is not None:
+        value = scores.get("sov99")
+        evidence["sov99"] = {"value": value, "floor": policy.floors.sov99}
+        reasons += _below(value, policy.floors.sov99, "SOV_BELOW_FLOOR")
+    for state, floor in policy.floors.f1.items():
+        row = states.get(state)
+        if states and (row is None or not row.get("true")):
+            continue  # the alphabet or the set has no such state
+        value = row.get("f1") if row else None
+        evidence[f"f1:{state}"] = {"value": value, "floor": floor}
+        reasons += _below(value, floor, "STATE_BELOW_FLOOR")
+    return Finding("floors", tuple(dict.fromkeys(reasons)), evidence)
+
+
+def _below(value: float | None, floor: float, code: str) -> list[str]:
+    if value is None:
+        return ["FLOOR_UNKNOWN"]
+    return [code] if value < floor else []
+
+
+def _calibration(candidate: Contender, policy: Policy) -> Finding:
+    limit, found = policy.calibration.max_ece, candidate.sets.get(policy.primary.set)
+    recorded = found.scores.get("ece") if found is not None else None
+    measured = candidate.replayed.ece if candidate.replayed is not None else None
+    value = recorded if measured is None else measured
+    evidence = {"ece": value, "limit": limit}
+    if limit is None:
+        return Finding("calibration", (), evidence)
+    if value is None:
+        return Finding("calibration", ("CALIBRATION_UNKNOWN",), evidence)
+    return Finding("calibration", ("CALIBRATION_POOR",) if value > limit else (), evidence)
+
+
+def _replay(candidate: Contender, policy: Policy) -> Finding:
+    found = candidate.replayed
+    if found is None:
+        return Finding("replay", ("NOT_REPLAYED",) if policy.replay.required else (), {"asked": False})
+    evidence = {
+        "num_chains": found.num_chains,
+        "differing": list(found.differing),
+        "load_s": found.load_s,
+        "detail": list(found.detail),
+    }
+    return Finding("replay", found.reasons, evidence)
+
+
+def _budgets(candidate: Contender, policy: Policy) -> Finding:
+    size, limits = candidate.files.bundle_bytes, policy.budgets
+    latency = candidate.replayed.latency_s if candidate.replayed is not None else None
+    megabytes = None if size is None else size / 1e6
+    evidence = {
+        "bundle_mb": megabytes,
+        "max_bundle_mb": limits.max_bundle_mb,
+        "latency_s": latency,
+        "max_latency_s": limits.max_latency_s,
+    }
+    reasons = []
+    if limits.max_bundle_mb is not None and megabytes is not None and megabytes > limits.max_bundle_mb:
+        reasons.append("TOO_LARGE")
+    if limits.max_latency_s is not None:
+        if latency is None:
+            reasons.append("LATENCY_UNKNOWN")
+        elif latency > limits.max_latency_s:
+            reasons.append("TOO_SLOW")
+    return Finding("budgets", tuple(reasons), evidence)
+
+
+def _licence(candidate: Contender, policy: Policy) -> Finding:
+    recorded, vouched = candidate.files.licence, policy.licence.backbone
+    evidence = {"backbone": recorded or vouched, "vouched": not recorded and bool(vouched)}
+    known = bool(recorded or vouched) or not policy.licence.required
+    return Finding("licence", () if known else ("LICENCE_UNKNOWN",), evidence)

@@ -94,6 +94,7 @@ def append(
 
     Raises:
         InputError: The entry is too long for a tag.
+        Refusal: CONCURRENT: another promoter wrote over it (its claim went unseen, as with clocks far apart).
     """
     entry = {
         "n": len(entries) + 1,
@@ -108,6 +109,9 @@ def append(
         raise InputError(f"the ledger's entry has {len(text)} characters, over {_TAG_CHARACTERS}")
     with told(uri):
         client.set_registered_model_tag(name, _key(entry["n"]), text)
+        stands = client.get_registered_model(name).tags.get(_key(entry["n"]))
+    if stands != text:
+        raise concurrent(name, "another promoter wrote the same entry of the ledger")
     return entry
 
 
@@ -154,8 +158,13 @@ def claim(client: "MlflowClient", uri: str, name: str) -> Iterator[list[dict[str
                 client.delete_registered_model_tag(name, key)
         # Both may have stepped back; waits of different lengths let one through.
         time.sleep(random.uniform(0.05, 0.2) * (attempt + 1))
-    raise Refusal(
-        "CONCURRENT: another promotion is under way",
+    raise concurrent(name, "another promotion is under way")
+
+
+def concurrent(name: str, what: str) -> Refusal:
+    """The refusal of one who came second."""
+    return Refusal(
+        f"CONCURRENT: {what}",
         where=f"registered model {name!r}",
         remedy="look at the history, then try again",
         reasons=["CONCURRENT"],

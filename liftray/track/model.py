@@ -181,11 +181,18 @@ def _save(bundle: Path, local: Path, run_id: str, logged: Any) -> None:
 
 
 def _signature() -> "ModelSignature":
-    """Outputs and parameters; inputs stay open: a schema with `id` and `sequence` refuses plain lists."""
+    """Inputs, outputs and parameters.
+
+    Of itself, MLflow turns what it is given into a table and then wants the named columns, so a schema with
+    `sequence` and `id` would refuse a plain list, and one without names would take `id` for the sequence.
+    A signature marked as coming from a type hint is recorded and shown all the same, and leaves the check of the
+    data to the model, which tells what is wrong with it: lists, tables and dicts all reach it as they are.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array
 
+    inputs = [ColSpec(DataType.string, "sequence"), ColSpec(DataType.string, "id", required=False)]
     outputs = [
         ColSpec(DataType.string, "id"),
         ColSpec(DataType.string, "sequence"),
@@ -198,7 +205,9 @@ def _signature() -> "ModelSignature":
         ParamSpec("probabilities", DataType.boolean, False),
         ParamSpec("batch_tokens", DataType.long, 4096),
     ]
-    return ModelSignature(outputs=Schema(outputs), params=ParamSchema(params))
+    signature = ModelSignature(Schema(inputs), Schema(outputs), ParamSchema(params))
+    signature._is_signature_from_type_hint = True
+    return signature
 
 
 def _requirements() -> list[str]:

@@ -2,16 +2,19 @@
 
 Invariant: the ledger's last entry names the version that `champion` stands on; where the two disagree,
 nothing is decided until the recorded move is finished or the alias set back. Flow: jobs -> [this] ->
-versions, gates, ledger.
+versions, collect, gates, ledger, hook.
 
 A move is written to the ledger first and made after, so a process that dies in between leaves a record, and
 repeating the same command finishes it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from liftray.track import ledger, versions
-from liftray.track.gates import Refusal
+from liftray.errors import InputError
+from liftray.track import collect, gates, hook, ledger, minutes, versions
+from liftray.track.gates import FINAL, Refusal, Verdict
+from liftray.track.policy import Policy
 from liftray.track.store import check, client, told
 from liftray.track.versions import CANDIDATE, CHAMPION, locate, register, resolve
 
@@ -21,9 +24,11 @@ _MOVES = ("promote", "rollback")
 
 
 def propose(
-    name: str, version: int, *, uri: str, reason: str = "proposed", margin: float = 0.0
+    name: str, version: int, *, uri: str, reason: str = "proposed", policy: Policy | None = None
 ) -> dict[str, Any]:
-    """Set the alias `candidate` on a version and say how the gate would judge it; `champion` stays.
+    """Set the alias `candidate` on a version and say how the gates would judge it; `champion` stays.
+
+    The gates that need a fresh process are left to `promote`: the verdict names them as not asked.
 
     Returns:
         `action`, `name`, `version`, `champion`, `verdict`, `entry` (of the ledger).
@@ -33,20 +38,11 @@ def propose(
         Refusal: The ledger is broken or in use.
     """
     uri, reason = check(uri), ledger.check_reason(reason)
-    verdict, champion = versions.judge(name, version, uri, margin=margin)
     store = client(uri)
+    verdict, champion = _judge(name, version, uri, policy or Policy(), fresh=False)
     with ledger.claim(store, uri, name) as entries:
-        entry = ledger.append(
-            store,
-            uri,
-            name,
-            entries,
-            action="propose",
-            version=version,
-            previous=champion,
-            reason=reason,
-            evidence={},
-        )
+        fields: dict[str, Any] = {"version": version, "previous": champion, "reason": reason, "evidence": {}}
+        entry = ledger.append(store, uri, name, entries, action="propose", **fields)
         with told(uri):
             store.set_registered_model_alias(name, CANDIDATE, str(version))
     return {
@@ -66,9 +62,10 @@ def promote(
     uri: str,
     reason: str = "",
     dry_run: bool = False,
-    margin: float = 0.0,
+    policy: Policy | None = None,
+    override: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Make a version champion where the gate allows it.
+    """Make a version champion where the gates allow it.
 
     Args:
         name: Registered model.
@@ -76,19 +73,22 @@ def promote(
         uri: The store.
         reason: Why, for the ledger.
         dry_run: Judge only.
-        margin: See `gates.judge`.
+        policy: What the gates ask; default: the safe defaults.
+        override: Reason codes to pass over; they are written in the ledger beside the reason.
 
     Returns:
-        `action`, `name`, `version`, `previous`, `changed`, `dry_run`, `verdict`, `entry` (null where nothing
-        changed).
+        `action`, `name`, `version`, `previous`, `changed`, `dry_run`, `verdict`, `overridden`, `entry` (null
+        where nothing changed), `hook`.
 
     Raises:
-        Refusal: The gate refused, or the ledger is broken, in use or at odds with the alias. Nothing was
+        Refusal: A gate refused, or the ledger is broken, in use or at odds with the alias. Nothing was
             changed.
-        InputError: No reason was given.
+        InputError: No reason was given, or a code cannot be passed over.
     """
-    uri = check(uri)
-    reason = reason if dry_run else ledger.check_reason(reason)
+    uri, policy = check(uri), policy or Policy()
+    reason = reason if dry_run and not override else ledger.check_reason(reason)
+    _check_override(override)
+    hook.check(policy.hook)
     store = client(uri)
     known = versions.aliases(store, uri, name)
     version = version or known.get(CANDIDATE)
@@ -101,44 +101,41 @@ def promote(
         )
     entries = ledger.read(store, uri, name)
     finished = _finish(store, uri, name, version, entries, known.get(CHAMPION), dry_run=dry_run)
-    verdict, champion = versions.judge(name, version, uri, margin=margin)
-    result = {
-        "action": "promote",
-        "name": name,
-        "version": version,
-        "previous": champion,
-        "changed": finished is not None and not dry_run,
-        "dry_run": dry_run,
-        "verdict": verdict.as_dict(),
-        "entry": finished,
-    }
-    if champion == version or finished is not None:
+    result: dict[str, Any] = {"action": "promote", "name": name, "version": version, "dry_run": dry_run}
+    champion = known.get(CHAMPION)
+    result |= {"previous": champion, "changed": False, "verdict": None, "overridden": [], "entry": finished}
+    if champion == version:
         return result
-    if not verdict.passed:
-        raise Refusal(
-            f"{', '.join(verdict.reasons)}: version {version} stays out{_compared(verdict.evidence)}",
-            where=f"registered model {name!r}",
-            remedy="the champion stays; improve the model, or score both on the same validation data",
-            reasons=list(verdict.reasons),
-            verdict=result,
-        )
-    if not dry_run:
-        result["entry"] = _move(uri, name, entries, champion, "promote", version, reason, verdict.evidence)
-        result["changed"] = True
-    return result
+    if finished is not None:  # it was judged when it was recorded
+        return result | {"changed": not dry_run, "hook": _tell(policy, name, finished, dry_run=dry_run)}
+    verdict, _ = _judge(name, version, uri, policy, fresh=True)
+    result["verdict"] = verdict.as_dict()
+    result["overridden"] = overridden = [code for code in verdict.reasons if code in override]
+    if left := [code for code in verdict.reasons if code not in override]:
+        raise minutes.refusal(name, version, verdict, left, result)
+    if dry_run:
+        return result
+    evidence = minutes.evidence(verdict) | ({"overridden": overridden} if overridden else {})
+    result["entry"] = entry = _move(uri, name, entries, champion, "promote", version, reason, evidence)
+    result["changed"] = True
+    minutes.keep(name, version, uri, entry, result["verdict"])
+    return result | {"hook": _tell(policy, name, entry, dry_run=False)}
 
 
-def rollback(name: str, *, uri: str, reason: str, dry_run: bool = False) -> dict[str, Any]:
+def rollback(
+    name: str, *, uri: str, reason: str, dry_run: bool = False, policy: Policy | None = None
+) -> dict[str, Any]:
     """Give `champion` back to the version that had it before the present one.
 
     Returns:
-        `action`, `name`, `version` (the restored one), `previous`, `changed`, `dry_run`, `entry`.
+        `action`, `name`, `version` (the restored one), `previous`, `changed`, `dry_run`, `entry`, `hook`.
 
     Raises:
         Refusal: NOTHING_BEFORE: there was no former champion; or see `promote`.
     """
-    uri = check(uri)
+    uri, policy = check(uri), policy or Policy()
     reason = ledger.check_reason(reason)
+    hook.check(policy.hook)
     store = client(uri)
     champion = versions.aliases(store, uri, name).get(CHAMPION)
     entries = ledger.read(store, uri, name)
@@ -152,7 +149,7 @@ def rollback(name: str, *, uri: str, reason: str, dry_run: bool = False) -> dict
             reasons=["NOTHING_BEFORE"],
         )
     former = stack[-2]
-    versions.contender(name, former, uri)  # it must still be there and be whole
+    collect.whole(name, former, uri)
     entry = None if dry_run else _move(uri, name, entries, champion, "rollback", former, reason, {})
     return {
         "action": "rollback",
@@ -162,6 +159,7 @@ def rollback(name: str, *, uri: str, reason: str, dry_run: bool = False) -> dict
         "changed": not dry_run,
         "dry_run": dry_run,
         "entry": entry,
+        "hook": {} if entry is None else _tell(policy, name, entry, dry_run=False),
     }
 
 
@@ -199,6 +197,31 @@ def show(name: str, *, uri: str) -> dict[str, Any]:
     }
 
 
+def _judge(name: str, version: int, uri: str, policy: Policy, *, fresh: bool) -> tuple[Verdict, int | None]:
+    """What the gates say of a version, and the champion that it was held against."""
+    champion = versions.aliases(client(uri), uri, name).get(CHAMPION)
+    candidate = collect.contender(name, version, uri, policy, fresh=fresh)
+    present = None
+    if champion is not None and champion != version:
+        present = collect.contender(name, champion, uri, policy, fresh=False)
+    return gates.judge(candidate, present, policy), champion
+
+
+def _check_override(override: Sequence[str]) -> None:
+    for code in override:
+        if code in FINAL:
+            raise InputError(
+                f"{code} cannot be passed over", remedy="what would become champion is not what was scored"
+            )
+
+
+def _tell(policy: Policy, name: str, entry: dict[str, Any], *, dry_run: bool) -> dict[str, str]:
+    if dry_run:
+        return {}
+    keys = ("action", "version", "previous", "reason", "who", "time", "n", "hash")
+    return hook.fire(policy.hook, {"name": name, **{key: entry[key] for key in keys}})
+
+
 def _move(
     uri: str,
     name: str,
@@ -213,12 +236,7 @@ def _move(
     store = client(uri)
     with ledger.claim(store, uri, name) as entries:
         if entries != seen or versions.aliases(store, uri, name).get(CHAMPION) != champion:
-            raise Refusal(
-                "CONCURRENT: someone else changed the champion or the ledger meanwhile",
-                where=f"registered model {name!r}",
-                remedy="look at the history, then try again",
-                reasons=["CONCURRENT"],
-            )
+            raise ledger.concurrent(name, "someone else changed the champion or the ledger meanwhile")
         fields = {"version": version, "previous": champion, "reason": reason, "evidence": evidence}
         entry = ledger.append(store, uri, name, entries, action=action, **fields)
         with told(uri):
@@ -273,10 +291,3 @@ def _champions(entries: list[dict[str, Any]]) -> list[int]:
         elif entry["action"] == "rollback":
             stack.pop()
     return stack
-
-
-def _compared(evidence: dict[str, Any]) -> str:
-    if "difference" not in evidence:
-        return ""
-    score = evidence["score"].upper()
-    return f" ({score} {100 * evidence['candidate']:.2f} against {100 * evidence['champion']:.2f} per cent)"

@@ -95,7 +95,7 @@ class Run:
 
         now = _now_ms()
         found = [
-            Metric(_name(name), float(value), now, step)
+            Metric(metric_name(name), float(value), now, step)
             for step, metrics in steps
             for name, value in metrics.items()
             if value is not None
@@ -293,7 +293,8 @@ def _param(value: object) -> str:
     return text if len(text) <= _PARAM_CHARACTERS else f"{text[: _PARAM_CHARACTERS - 3]}..."
 
 
-def _name(name: str) -> str:
+def metric_name(name: str) -> str:
+    """The name as MLflow takes it: characters that it refuses become `_`."""
     return _NOT_IN_NAMES.sub("_", name)
 
 

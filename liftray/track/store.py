@@ -49,6 +49,7 @@ _CHATTY = (
 )
 _PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 _ENVIRONMENT_LOCK = threading.Lock()
+_CREDENTIALS = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
 _FORMS = "give sqlite:///FILE.db or the http(s):// address of an MLflow server"
 
 
@@ -72,13 +73,23 @@ def check(uri: str) -> str:
         uri = f"sqlite:///{path}"
     elif urlsplit(uri).scheme in ("http", "https"):
         if not urlsplit(uri).hostname:
-            raise TrackingError("no host in the tracking address", where=uri, remedy=_FORMS)
+            raise TrackingError("no host in the tracking address", where=redacted(uri), remedy=_FORMS)
+        if "@" in urlsplit(uri).netloc:
+            # Addresses are logged, stored with runs and shown to users.
+            raise TrackingError(
+                "a user name or password in the tracking address", where=redacted(uri), remedy=_CREDENTIALS
+            )
         uri = uri.rstrip("/")
     else:
         raise TrackingError(f"tracking.uri {redacted(uri)!r} is no store that LiftRay uses", remedy=_FORMS)
-    with _environment(_PROBE), told(uri):
+    with impatient(), told(uri):
         client(uri).search_experiments(max_results=1)
     return uri
+
+
+def impatient() -> contextlib.AbstractContextManager[None]:
+    """Let MLflow give up within seconds inside the block: for a look, or where someone waits for better work."""
+    return _environment(_PROBE)
 
 
 def client(uri: str) -> "MlflowClient":
@@ -125,6 +136,8 @@ def told(uri: str) -> Iterator[None]:
             reason = next((told for told in ("refused", "timed out") if told in text), "no answer")
             text = f"no server answers ({reason})"
         remedy = "start the MLflow server, or correct tracking.uri" if lost or "valid JSON" in text else None
+        if re.search(r"code 40[13]|not authenticated|Permission denied", text):
+            text, remedy = "the server does not let this user do it", _CREDENTIALS
         raise TrackingError(f"MLflow: {redacted(text)[:400]}", where=redacted(uri), remedy=remedy) from error
     except (OSError, sqlite3.Error) as error:
         raise TrackingError(f"MLflow's store failed ({error})", where=redacted(uri)) from error

@@ -1,4 +1,4 @@
-"""Registered versions: how one is made, how it is named, found and fetched, and what evidence it brings.
+"""Registered versions: how one is made, how it is named, found and fetched.
 
 Invariant: what is handed out is a bundle that holds no link and nothing that runs code, and, for a registered
 version, the one that was registered. A bundle's directory resolves without MLflow. Flow: bundle -> [this] ->
@@ -6,6 +6,7 @@ registry, predict.
 """
 
 import atexit
+import json
 import re
 import shutil
 import tempfile
@@ -14,15 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from liftray.errors import BundleError, TrackingError
-from liftray.track import gates, model
+from liftray.track import model
 from liftray.track.card import card
-from liftray.track.gates import PRIMARY, ChainScores, Contender, Verdict
+from liftray.track.evidence import PRIMARY
 from liftray.track.store import check, client, redacted, told
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+_TAG_CHARACTERS = 5000
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]*")
 _RUN_URI = re.compile(r"runs:/(?P<run>[0-9a-f]{32})/bundle/?")
 _MODEL_URI = re.compile(
@@ -106,8 +108,8 @@ def resolve(uri: str, tracking_uri: str) -> Path:
     if match is None:
         raise BundleError(f"{uri!r} names no model", remedy=_FORMS)
     tracking_uri = check(tracking_uri)
-    found = _version(client(tracking_uri), tracking_uri, match["name"], match["version"] or match["alias"])
-    return _bundle_of(found, tracking_uri)
+    found = find(match["name"], match["version"] or match["alias"], tracking_uri)
+    return bundle_of(found, tracking_uri)
 
 
 def locate(uri: str, tracking_uri: str) -> dict[str, Any]:
@@ -120,30 +122,8 @@ def locate(uri: str, tracking_uri: str) -> dict[str, Any]:
     if match is None:
         return {}
     tracking_uri = check(tracking_uri)
-    found = _version(client(tracking_uri), tracking_uri, match["name"], match["version"] or match["alias"])
+    found = find(match["name"], match["version"] or match["alias"], tracking_uri)
     return {"name": found.name, "version": int(found.version)}
-
-
-def contender(name: str, version: int, uri: str) -> Contender:
-    """A version's validation evidence: scores and digests from its bundle, per-chain results from its run."""
-    found = _version(client(uri), uri, name, str(version))
-    info = model.read_info(_bundle_of(found, uri))
-    task = info["task"]
-    score = ((info.get("metrics") or {}).get("valid") or {}).get(PRIMARY[task])
-    if score is None and found.run_id:
-        with told(uri):
-            score = client(uri).get_run(found.run_id).data.metrics.get(f"valid/{PRIMARY[task]}")
-    data = dict((info.get("data") or {}).get("valid") or {})
-    chains = _chain_scores(found.run_id, uri, task) if found.run_id else None
-    return Contender(int(version), task, info.get("ss3_map", "dssp"), score, data, chains)
-
-
-def judge(name: str, version: int, uri: str, *, margin: float = 0.0) -> tuple[Verdict, int | None]:
-    """What the gate says of a version, and the champion that it was held against."""
-    champion = aliases(client(uri), uri, name).get(CHAMPION)
-    candidate = contender(name, version, uri)
-    present = contender(name, champion, uri) if champion is not None and champion != version else None
-    return gates.judge(candidate, present, margin=margin), champion
 
 
 def aliases(store: "MlflowClient", uri: str, name: str) -> dict[str, int]:
@@ -168,8 +148,13 @@ def aliases(store: "MlflowClient", uri: str, name: str) -> dict[str, int]:
     return {alias: int(version) for alias, version in found.aliases.items()}
 
 
-def _version(store: "MlflowClient", uri: str, name: str, wanted: str) -> Any:
-    """A registered version by number or alias."""
+def find(name: str, wanted: str, uri: str) -> Any:
+    """A registered version by number or alias.
+
+    Raises:
+        TrackingError: There is none; what there is, is told.
+    """
+    store = client(uri)
     from mlflow.exceptions import MlflowException
 
     known = aliases(store, uri, name)
@@ -189,7 +174,12 @@ def _version(store: "MlflowClient", uri: str, name: str, wanted: str) -> Any:
             ) from error
 
 
-def _bundle_of(found: Any, uri: str) -> Path:
+def bundle_of(found: Any, uri: str) -> Path:
+    """The bundle of a registered version, fetched; removed when the process ends.
+
+    Raises:
+        BundleError: It is not the one that was registered, or no safe one.
+    """
     # MLflow would look a models:/ address up in the process-wide store; where the files lie needs no such
     # look-up.
     with told(uri):
@@ -222,38 +212,6 @@ def _fetch(artifact_uri: str, uri: str) -> Path:
     return found
 
 
-def _chain_scores(run_id: str, uri: str, task: str) -> ChainScores | None:
-    """Per-chain results of the run's validation sets; None where it kept none."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    folder = "evaluation/valid"
-    with told(uri):
-        files = [
-            entry.path
-            for entry in client(uri).list_artifacts(run_id, folder)
-            if entry.path.endswith(".parquet")
-        ]
-        labelled: dict[str, int] = {}
-        correct: dict[str, int] = {}
-        with tempfile.TemporaryDirectory() as local:
-            for path in files:
-                try:
-                    table = pq.read_table(client(uri).download_artifacts(run_id, path, local))
-                    table.validate(full=True)
-                except (pa.ArrowException, ValueError):
-                    return None
-                for row in table.to_pylist():
-                    chain = f"{Path(path).stem}/{row['id']}"
-                    labelled[chain] = row["labelled"]
-                    # A chain's accuracy is correct / labelled, so the product is a whole number but for
-                    # rounding.
-                    correct[chain] = row.get(
-                        "correct", round((row.get(PRIMARY[task]) or 0) * row["labelled"])
-                    )
-    return ChainScores(labelled, correct) if labelled else None
-
-
 def _tags(info: Mapping[str, Any], metrics: Mapping[str, Any], run_id: str, digest: str) -> dict[str, str]:
     backbone = info.get("backbone") or {}
     score = PRIMARY[info["task"]]
@@ -266,6 +224,7 @@ def _tags(info: Mapping[str, Any], metrics: Mapping[str, Any], run_id: str, dige
         "liftray.backbone_digest": backbone.get("digest"),
         "liftray.run_id": run_id,
         "liftray.bundle_digest": digest,
+        "liftray.data": json.dumps(info.get("data") or {}, sort_keys=True)[:_TAG_CHARACTERS],
         f"liftray.valid_{score}": None if value is None else f"{value:.6f}",
     }
     return {key: str(text) for key, text in tags.items() if text is not None}

@@ -21,10 +21,22 @@ from liftray.config import Settings
 from liftray.errors import BundleError, TrackingError
 from liftray.track import ledger, registry
 from liftray.track.gates import Refusal
+from liftray.track.policy import Policy
 from liftray.track.runs import start_run
 from liftray.track.store import client
 
 NAME = "tagger"
+# For bundles without a model in them: what needs a model, or a whole evaluation, is not asked.
+LENIENT = Policy.model_validate(
+    {
+        "floors": {"sov99": None, "f1": {}},
+        "calibration": {"max_ece": None},
+        "leakage": {"allow_unknown": True},
+        "replay": {"required": False},
+        "budgets": {"max_latency_s": None},
+        "licence": {"required": False},
+    }
+)
 
 
 def write_bundle(directory: Path, *, q3: float | None = 0.8, data: str = "d1", **info: Any) -> Path:
@@ -49,16 +61,24 @@ def write_bundle(directory: Path, *, q3: float | None = 0.8, data: str = "d1", *
 
 def add_version(uri: str, folder: Path, *, correct: list[int] | None = None, **info: Any) -> dict[str, Any]:
     """A run, its per-chain validation results where given, and a registered version."""
+    correct = [80] * 10 if correct is None and "q3" not in info else correct
     with start_run(Settings().replace({"tracking.uri": uri}), system_metrics_s=None) as run:
         if correct is not None:
             names = [f"chain{place}" for place in range(len(correct))]
-            table = pa.table({"id": names, "labelled": [100] * len(names), "correct": correct})
+            table = pa.table(
+                {"id": names, "labelled": [100] * len(names), "q3": [count / 100 for count in correct]}
+            )
             folder.mkdir(parents=True, exist_ok=True)
-            pq.write_table(table, folder / "small.parquet")
-            run.log_artifacts(folder / "small.parquet", "evaluation/valid")
+            pq.write_table(table, folder / "valid.parquet")
+            run.log_artifacts(folder / "valid.parquet", "evaluation/valid")
             info["q3"] = sum(correct) / (100 * len(correct))
+        run.log_dataset("valid", "small", info.get("data", "d1"), "/absent")
         bundle = write_bundle(folder / "bundle", run_id=run.run_id, **info)
     return registry.register(bundle, run.run_id, uri, NAME)
+
+
+def gate(result: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(one for one in result["verdict"]["gates"] if one["gate"] == name)
 
 
 def files_of(directory: Path) -> dict[str, bytes]:
@@ -96,6 +116,8 @@ def test_a_version_has_all_that_a_reader_needs(mlflow_uri: str, tmp_path: Path) 
     folder = Path(client(mlflow_uri).get_logged_model(made["model_id"]).artifact_location)
     described = mlflow.models.Model.load(str(folder))
     assert described.signature.params.to_dict()[0]["name"] == "probabilities"
+    assert described.signature.inputs.required_input_names() == ["sequence"]
+    assert described.signature.inputs.optional_input_names() == ["id"]
     assert [column.name for column in described.signature.outputs.inputs][:4] == [
         "id",
         "sequence",
@@ -138,7 +160,7 @@ def test_a_bundle_may_have_any_name(mlflow_uri: str, tmp_path: Path) -> None:
 
 def test_every_name_of_a_model_gives_the_same_bundle(mlflow_uri: str, tmp_path: Path) -> None:
     made = add_version(mlflow_uri, tmp_path / "a")
-    registry.promote(NAME, uri=mlflow_uri, reason="first")
+    registry.promote(NAME, uri=mlflow_uri, reason="first", policy=LENIENT)
     original = files_of(tmp_path / "a" / "bundle")
     for uri in (
         str(tmp_path / "a" / "bundle"),
@@ -252,12 +274,12 @@ def test_a_name_that_mlflow_refuses_is_told(mlflow_uri: str, tmp_path: Path) -> 
 
 def test_a_champion_comes_goes_and_comes_back(mlflow_uri: str, tmp_path: Path) -> None:
     add_version(mlflow_uri, tmp_path / "a", correct=[70] * 10)
-    first = registry.promote(NAME, uri=mlflow_uri, reason="first one")
+    first = registry.promote(NAME, uri=mlflow_uri, reason="first one", policy=LENIENT)
     assert first["changed"]
     assert (first["version"], first["previous"]) == (1, None)
     add_version(mlflow_uri, tmp_path / "b", correct=[70] * 9 + [75])
-    second = registry.promote(NAME, 2, uri=mlflow_uri, reason="better")
-    assert second["verdict"]["evidence"]["paired"]["num_chains"] == 10
+    second = registry.promote(NAME, 2, uri=mlflow_uri, reason="better", policy=LENIENT)
+    assert gate(second, "primary")["evidence"]["paired"]["num_chains"] == 10
     assert champion(mlflow_uri) == 2
     back = registry.rollback(NAME, uri=mlflow_uri, reason="fails on long chains")
     assert (back["version"], back["previous"]) == (1, 2)
@@ -292,12 +314,12 @@ def test_a_refusal_says_why_and_changes_nothing(
     mlflow_uri: str, tmp_path: Path, info: dict[str, Any], reason: str
 ) -> None:
     add_version(mlflow_uri, tmp_path / "a", correct=[70] * 10)
-    registry.promote(NAME, uri=mlflow_uri, reason="first")
+    registry.promote(NAME, uri=mlflow_uri, reason="first", policy=LENIENT)
     add_version(mlflow_uri, tmp_path / "b", **info)
     before = state(mlflow_uri)
     for dry_run in (True, False):
         with pytest.raises(Refusal) as caught:
-            registry.promote(NAME, uri=mlflow_uri, reason="please", dry_run=dry_run)
+            registry.promote(NAME, uri=mlflow_uri, reason="please", dry_run=dry_run, policy=LENIENT)
         assert reason in caught.value.reasons
         assert caught.value.exit_code == 3
         assert caught.value.verdict["verdict"]["passed"] is False
@@ -307,13 +329,18 @@ def test_a_refusal_says_why_and_changes_nothing(
 def test_scores_come_from_the_run_where_the_bundle_has_none(mlflow_uri: str, tmp_path: Path) -> None:
     made = add_version(mlflow_uri, tmp_path / "a", q3=None)
     client(mlflow_uri).log_metric(made["run_id"], "valid/q3", 0.75)
-    assert registry.promote(NAME, uri=mlflow_uri, reason="x")["verdict"]["evidence"]["candidate"] == 0.75
+    assert (
+        registry.promote(NAME, uri=mlflow_uri, reason="x", policy=LENIENT)["verdict"]["gates"][1]["evidence"][
+            "candidate"
+        ]
+        == 0.75
+    )
 
 
 def test_a_dry_run_changes_nothing(mlflow_uri: str, tmp_path: Path) -> None:
     add_version(mlflow_uri, tmp_path / "a")
     before = state(mlflow_uri)
-    result = registry.promote(NAME, uri=mlflow_uri, dry_run=True)
+    result = registry.promote(NAME, uri=mlflow_uri, dry_run=True, policy=LENIENT)
     assert result["verdict"]["passed"]
     assert not result["changed"]
     assert state(mlflow_uri) == before
@@ -321,17 +348,17 @@ def test_a_dry_run_changes_nothing(mlflow_uri: str, tmp_path: Path) -> None:
 
 def test_promoting_the_champion_again_changes_nothing(mlflow_uri: str, tmp_path: Path) -> None:
     add_version(mlflow_uri, tmp_path / "a")
-    registry.promote(NAME, uri=mlflow_uri, reason="first")
+    registry.promote(NAME, uri=mlflow_uri, reason="first", policy=LENIENT)
     before = state(mlflow_uri)
-    assert not registry.promote(NAME, uri=mlflow_uri, reason="again")["changed"]
+    assert not registry.promote(NAME, uri=mlflow_uri, reason="again", policy=LENIENT)["changed"]
     assert state(mlflow_uri) == before
 
 
 def test_proposing_moves_the_candidate_only(mlflow_uri: str, tmp_path: Path) -> None:
     for name in ("a", "b"):
         add_version(mlflow_uri, tmp_path / name)
-    registry.promote(NAME, 2, uri=mlflow_uri, reason="first")
-    proposed = registry.propose(NAME, 1, uri=mlflow_uri)
+    registry.promote(NAME, 2, uri=mlflow_uri, reason="first", policy=LENIENT)
+    proposed = registry.propose(NAME, 1, uri=mlflow_uri, policy=LENIENT)
     assert proposed["verdict"]["passed"]
     assert registry.show(NAME, uri=mlflow_uri)["aliases"] == {"candidate": 1, "champion": 2}
     with pytest.raises(TrackingError, match="no version 7"):
@@ -341,11 +368,11 @@ def test_proposing_moves_the_candidate_only(mlflow_uri: str, tmp_path: Path) -> 
 def test_an_alias_moved_by_other_hands_stops_everything(mlflow_uri: str, tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         add_version(mlflow_uri, tmp_path / name)
-    registry.promote(NAME, 1, uri=mlflow_uri, reason="first")
+    registry.promote(NAME, 1, uri=mlflow_uri, reason="first", policy=LENIENT)
     client(mlflow_uri).set_registered_model_alias(NAME, "champion", "2")
     before = state(mlflow_uri)
     with pytest.raises(Refusal, match="ALIAS_MOVED"):
-        registry.promote(NAME, 3, uri=mlflow_uri, reason="x")
+        registry.promote(NAME, 3, uri=mlflow_uri, reason="x", policy=LENIENT)
     with pytest.raises(Refusal, match="ALIAS_MOVED"):
         registry.rollback(NAME, uri=mlflow_uri, reason="x")
     assert state(mlflow_uri) == before
@@ -354,21 +381,21 @@ def test_an_alias_moved_by_other_hands_stops_everything(mlflow_uri: str, tmp_pat
 def test_entries_cut_off_the_ledgers_end_are_found(mlflow_uri: str, tmp_path: Path) -> None:
     for name in ("a", "b"):
         add_version(mlflow_uri, tmp_path / name)
-    registry.promote(NAME, 1, uri=mlflow_uri, reason="first")
-    registry.promote(NAME, 2, uri=mlflow_uri, reason="second")
+    registry.promote(NAME, 1, uri=mlflow_uri, reason="first", policy=LENIENT)
+    registry.promote(NAME, 2, uri=mlflow_uri, reason="second", policy=LENIENT)
     client(mlflow_uri).delete_registered_model_tag(NAME, "liftray.ledger.000002")
     with pytest.raises(Refusal, match="ALIAS_MOVED"):
-        registry.promote(NAME, 1, uri=mlflow_uri, reason="x")
+        registry.promote(NAME, 1, uri=mlflow_uri, reason="x", policy=LENIENT)
 
 
 def test_a_move_that_was_recorded_but_not_made_can_be_finished(mlflow_uri: str, tmp_path: Path) -> None:
     for name in ("a", "b"):
         add_version(mlflow_uri, tmp_path / name)
-    registry.promote(NAME, 1, uri=mlflow_uri, reason="first")
-    registry.promote(NAME, 2, uri=mlflow_uri, reason="second")
+    registry.promote(NAME, 1, uri=mlflow_uri, reason="first", policy=LENIENT)
+    registry.promote(NAME, 2, uri=mlflow_uri, reason="second", policy=LENIENT)
     # As a process that died between its two writes leaves it.
     client(mlflow_uri).set_registered_model_alias(NAME, "champion", "1")
-    assert registry.promote(NAME, 2, uri=mlflow_uri, reason="second")["changed"]
+    assert registry.promote(NAME, 2, uri=mlflow_uri, reason="second", policy=LENIENT)["changed"]
     assert champion(mlflow_uri) == 2
     assert len(registry.history(NAME, uri=mlflow_uri)) == 2
 
@@ -381,7 +408,9 @@ def test_of_two_promoters_at_once_one_wins_and_the_other_is_told(mlflow_uri: str
     def work(version: int) -> None:
         ready.wait()
         try:
-            results.append(registry.promote(NAME, version, uri=mlflow_uri, reason=f"number {version}"))
+            results.append(
+                registry.promote(NAME, version, uri=mlflow_uri, reason=f"number {version}", policy=LENIENT)
+            )
         except Refusal as refusal:
             told.append(refusal.reasons)
 
@@ -456,8 +485,9 @@ def test_the_champion_loads_as_pyfunc_without_pickle_and_predicts_the_same(
     from liftray.predict.predictor import Predictor
 
     with start_run(Settings().replace({"tracking.uri": mlflow_uri}), system_metrics_s=None) as run:
+        run.log_dataset("valid", "small", "d1", "/absent")
         registry.register(real_bundle, run.run_id, mlflow_uri, NAME)
-    registry.promote(NAME, uri=mlflow_uri, reason="first")
+    registry.promote(NAME, uri=mlflow_uri, reason="first", policy=LENIENT)
     command = [sys.executable, "-c", _PREDICT, mlflow_uri, f"models:/{NAME}@champion", json.dumps(SEQUENCES)]
     environment = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
@@ -489,6 +519,9 @@ def test_pyfunc_takes_every_form_of_input(mlflow_uri: str, real_bundle: Path) ->
         (pd.DataFrame({"id": names, "sequence": SEQUENCES}), names),
         (pd.DataFrame({"sequence": SEQUENCES, "other": names, "id": names}), names),
         (pd.Series(SEQUENCES), ["1", "2", "3"]),
+        (pa.array(SEQUENCES), ["1", "2", "3"]),
+        (pa.table({"id": names, "sequence": SEQUENCES}), names),
+        (pa.table({"id": names, "sequence": SEQUENCES}).to_batches()[0], names),
         (np.array(SEQUENCES), ["1", "2", "3"]),
         ({"id": names, "sequence": SEQUENCES}, names),
         (records, names),
@@ -536,8 +569,9 @@ def test_the_whole_way_works_over_a_server(mlflow_server: str, tmp_path: Path, r
     with start_run(settings, system_metrics_s=None) as run:
         run.log_steps([(step, {"train/loss": 1.0}) for step in range(1500)])
         run.log_dataset("train", "big", "a" * 64, "/data/big")
+        run.log_dataset("valid", "small", "d1", "/absent")
         made = registry.register(real_bundle, run.run_id, mlflow_server, NAME)
-    registry.promote(NAME, uri=mlflow_server, reason="first")
+    registry.promote(NAME, uri=mlflow_server, reason="first", policy=LENIENT)
     for uri in (made["bundle_uri"], f"models:/{NAME}/1", f"models:/{NAME}@champion"):
         assert files_of(registry.resolve(uri, mlflow_server)) == files_of(real_bundle)
     with scoped(mlflow_server):
@@ -548,9 +582,10 @@ def test_the_whole_way_works_over_a_server(mlflow_server: str, tmp_path: Path, r
     info = json.loads((worse / "bundle.json").read_text())
     (worse / "bundle.json").write_text(json.dumps({**info, "metrics": {"valid": {"q3": 0.4}}}))
     with start_run(settings, system_metrics_s=None) as second:
+        second.log_dataset("valid", "small", "d1", "/absent")
         registry.register(worse, second.run_id, mlflow_server, NAME)
     with pytest.raises(Refusal, match="SCORE_LOWER"):
-        registry.promote(NAME, uri=mlflow_server, reason="x")
+        registry.promote(NAME, uri=mlflow_server, reason="x", policy=LENIENT)
     assert champion(mlflow_server) == 1
     with pytest.raises(TrackingError, match="@candidate, @champion, 1, 2"):
         registry.resolve(f"models:/{NAME}/9", mlflow_server)

@@ -14,13 +14,14 @@ BUNDLE = {
     "adapter": {"kind": "bottleneck", "reduction_factor": 16},
     "data": {"train": {"big": "d1"}, "valid": {"small": "d2"}},
     "metrics": {"valid": {"q3": 0.81234, "q3_ci95": [0.8, 0.825], "num_chains": 12}, "CASP12": {"q3": 0.7}},
+    "leakage": {"valid": {"share": 0.0, "leaky": False}, "CASP12": {"share": 0.17, "leaky": True}},
 }
 
 
 def test_the_card_tells_scores_data_licence_and_limits() -> None:
     text = card(BUNDLE)
-    assert "| valid | 12 | 81.23 [80.00, 82.50] |" in text
-    assert "| CASP12 | - | 70.00 |" in text
+    assert "| valid | 12 | 81.23 [80.00, 82.50] | 0.0 |" in text
+    assert "| CASP12 | - | 70.00 | 17.0 (leaky: not to be trusted) |" in text
     assert "| train | big | `d1` |" in text
     assert "- Backbone: MIT" in text
     assert "fine-tuned copy" in text
@@ -37,6 +38,7 @@ def test_what_is_not_known_is_said() -> None:
 
 def test_given_metrics_come_first() -> None:
     assert "50.00" in card(BUNDLE, {"valid": {"q3": 0.5}})
+    assert "| other | - | 50.00 | not measured |" in card(BUNDLE, {"other": {"q3": 0.5}})
 
 
 def test_text_from_outside_cannot_break_the_table() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -78,6 +79,48 @@ def test_a_password_is_not_shown() -> None:
     text = _refused("postgresql://me:secret@host/db")
     assert "secret" not in text
     assert redacted("http://me:secret@host:5000") == "http://***@host:5000"
+
+
+def test_a_password_in_an_address_is_refused_with_the_place_for_it() -> None:
+    text = _refused("http://me:secret@127.0.0.1:9")
+    assert "MLFLOW_TRACKING_PASSWORD" in text
+    assert "secret" not in text
+
+
+class _Asks(BaseHTTPRequestHandler):
+    """Keeps what it is shown as a proof of who asks, and lets nobody in."""
+
+    shown: ClassVar[list[str | None]] = []
+
+    def do_GET(self) -> None:
+        self.shown.append(self.headers["Authorization"])
+        self.send_response(401)
+        self.end_headers()
+        self.wfile.write(b"who are you?")
+
+    do_POST = do_GET
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.mark.timeout(30)
+def test_a_token_is_shown_to_the_server_and_to_nobody_else(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "token-4711")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Asks)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        text = _refused(f"http://127.0.0.1:{server.server_address[1]}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert _Asks.shown == ["Bearer token-4711"]
+    assert "MLFLOW_TRACKING_TOKEN" in text
+    assert "token-4711" not in text + "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,142 @@
+"""Metrics on their way to MLflow: on disk first, sent when the store answers, in order, with their own times.
+
+Invariant: what `log` was given is in the file or in the store, never in neither, and `log` neither raises nor
+waits long when the store does not answer, so an outage stops no training. Sending twice changes nothing: MLflow
+keeps one value for a name, step and time. Flow: reporter -> [this] -> MLflow; the run's owner drains it at the end.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from liftray.errors import TrackingError
+from liftray.progress import say
+from liftray.track.store import client, impatient, redacted, told
+
+FILE = "metrics.pending.jsonl"
+_METRICS_PER_CALL = 1000
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
+
+
+class Outbox:
+    """The unsent metrics of one run.
+
+    Args:
+        uri: The store.
+        run_id: MLflow's run.
+        folder: The run's directory, on a disk that lasts; the unsent metrics lie there in one file.
+    """
+
+    def __init__(self, uri: str, run_id: str, folder: str | Path) -> None:
+        self._uri, self._run_id, self.file = uri, run_id, Path(folder) / FILE
+
+    def log(self, metrics: Mapping[str, float | None], step: int) -> bool:
+        """Keep the metrics of one step, and send all that is kept.
+
+        Args:
+            metrics: Name -> value; None is left out.
+            step: Their step.
+
+        Returns:
+            Whether all is sent. Where not, the first time of an outage is told.
+        """
+        from liftray.track.runs import metric_name
+
+        with self._locked():
+            before = self._pending()
+            values = {metric_name(name): float(v) for name, v in metrics.items() if v is not None}
+            self._keep(
+                {"run": self._run_id, "time": time.time_ns() // 1_000_000, "step": step, "metrics": values}
+            )
+            try:
+                with impatient():
+                    self._send()
+            except TrackingError as error:
+                if not before:
+                    say(
+                        f"MLflow does not take metrics ({error.what}); they are kept in {self.file} and sent later"
+                    )
+                return False
+            if before:
+                say(f"MLflow answers again; the metrics of {len(before)} earlier steps are sent")
+        return True
+
+    def drain(self, patience_s: float) -> int:
+        """Send what is left, waiting for the store where it does not answer.
+
+        Args:
+            patience_s: How long to go on trying.
+
+        Returns:
+            Steps that were sent.
+
+        Raises:
+            TrackingError: It did not answer in time; the metrics are still in the file.
+        """
+        until, wait_s = time.monotonic() + patience_s, _FIRST_WAIT_S
+        while True:
+            try:
+                with self._locked(), impatient():
+                    return self._send()
+            except TrackingError as error:
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise TrackingError(
+                        f"MLflow does not take metrics ({error.what}); they are kept in {self.file}",
+                        where=redacted(self._uri),
+                        remedy="give the same command again when it answers",
+                    ) from error
+                say(f"waiting for MLflow ({error.what}), at most {left:.0f} s more")
+                time.sleep(min(wait_s, left))
+                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+    def _locked(self) -> Any:
+        import filelock
+
+        return filelock.FileLock(f"{self.file}.lock")
+
+    def _keep(self, record: Mapping[str, Any]) -> None:
+        with self.file.open("a+b") as file:
+            if file.tell() and not _ends_a_line(file):
+                file.write(b"\n")  # a writer was killed in mid-line
+            file.write(json.dumps(record).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _pending(self) -> list[dict[str, Any]]:
+        """Whole records of this run; a line that a killed writer left half-written was never promised."""
+        if not self.file.exists():
+            return []
+        found = []
+        for line in self.file.read_bytes().splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict) and record.get("run") == self._run_id:
+                found.append(record)
+        return found
+
+    def _send(self) -> int:
+        from mlflow.entities import Metric
+
+        pending = self._pending()
+        found = [
+            Metric(name, value, record["time"], record["step"])
+            for record in pending
+            for name, value in record["metrics"].items()
+        ]
+        with told(self._uri):
+            for start in range(0, len(found), _METRICS_PER_CALL):
+                client(self._uri).log_batch(self._run_id, metrics=found[start : start + _METRICS_PER_CALL])
+        self.file.unlink(missing_ok=True)
+        return len(pending)
+
+
+def _ends_a_line(file: Any) -> bool:
+    file.seek(-1, os.SEEK_END)
+    last = file.read(1)
+    return bool(last == b"\n")

@@ -1,0 +1,186 @@
+"""What the gates ask for: typed, read from a YAML file such as `configs/gates.yaml`, safe where nothing is said.
+
+Invariant: an unknown key or a bad value is refused before anything is judged; the file may leave out any key.
+Flow: promote --gates FILE -> [this] -> gates, replay, hook.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from liftray.errors import ConfigError
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Primary(_Part):
+    """The one set and score that decide."""
+
+    set: str = Field(default="valid", description="`valid` pools all validation sets; else a set's name")
+    score: Literal["q3", "q8", "q9"] | None = Field(default=None, description="null: Q3, Q8 or Q9 by task")
+    equal_within: float = Field(
+        default=0.0, ge=0, le=1, description="a loss of at most this counts as equal, which is enough"
+    )
+    significant: bool = Field(
+        default=False, description="ask for more than equal: the 95 % interval must lie above zero"
+    )
+
+
+class Sets(_Part):
+    """Where the candidate must not be worse."""
+
+    names: list[str] = Field(
+        default=[], description="empty: every set that both were scored on and that is not leaky"
+    )
+    margin: float = Field(
+        default=0.01, ge=0, le=1, description="largest loss that the 95 % interval may reach"
+    )
+    margins: dict[str, float] = Field(default={}, description="set -> its own margin")
+
+
+class Floors(_Part):
+    """What no champion may fall below, on the primary set."""
+
+    sov99: float | None = Field(default=0.3, ge=0, le=1, description="SOV'99; null asks nothing")
+    f1: dict[str, float] = Field(
+        default={"H": 0.3, "E": 0.2}, description="state -> F1; states that the set lacks are passed over"
+    )
+
+
+class Calibration(_Part):
+    """How honest the probabilities are."""
+
+    max_ece: float | None = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="expected calibration error on validation data; null asks nothing",
+    )
+
+
+class Leakage(_Part):
+    """Sets that training has seen."""
+
+    allow_unknown: bool = Field(default=False, description="take the primary set with leakage not measured")
+
+
+class Replay(_Part):
+    """Loading the bundle in a fresh process, and predicting the validation chains again."""
+
+    required: bool = Field(default=True, description="false: promote what was never loaded again")
+    data: dict[str, str] = Field(
+        default={}, description="validation set -> where it lies, if not where training read it"
+    )
+    timeout_s: float = Field(default=3600, gt=0, description="patience with the fresh process")
+
+
+class Budgets(_Part):
+    """What the model may cost who serves it."""
+
+    max_bundle_mb: float | None = Field(
+        default=512, gt=0, description="size of the bundle; null asks nothing"
+    )
+    max_latency_s: float | None = Field(
+        default=30,
+        gt=0,
+        description="one chain of up to 512 residues, alone, on this machine; null asks nothing",
+    )
+
+
+class Licence(_Part):
+    """The terms that the model comes under."""
+
+    required: bool = Field(default=True, description="refuse a backbone of unknown licence")
+    backbone: str | None = Field(
+        default=None, description="its licence, where the bundle records none; the promoter vouches for it"
+    )
+
+
+class Hook(_Part):
+    """What is told of a new champion. It is told after the fact: a hook that fails undoes nothing."""
+
+    command: list[str] = Field(default=[], description="program and arguments; it reads JSON on its stdin")
+    webhook: str | None = Field(default=None, description="http(s) address that is sent the JSON")
+    webhook_env: str | None = Field(
+        default=None, description="environment variable with the address, where the address is a secret"
+    )
+    timeout_s: float = Field(default=30, gt=0, le=600, description="patience with the hook")
+
+
+class Policy(_Part):
+    """All that the gates ask."""
+
+    primary: Primary = Primary()
+    sets: Sets = Sets()
+    floors: Floors = Floors()
+    calibration: Calibration = Calibration()
+    leakage: Leakage = Leakage()
+    replay: Replay = Replay()
+    budgets: Budgets = Budgets()
+    licence: Licence = Licence()
+    hook: Hook = Hook()
+
+    def margin(self, name: str) -> float:
+        """The non-inferiority margin of a set."""
+        return self.sets.margins.get(name, self.sets.margin)
+
+    def named(self) -> set[str]:
+        """Sets that the policy itself names; what is wrong with them is a reason to refuse."""
+        return {self.primary.set, *self.sets.names}
+
+
+def load(path: str | Path | None) -> Policy:
+    """Read a policy.
+
+    Args:
+        path: YAML file; None gives the defaults.
+
+    Raises:
+        ConfigError: It is missing, no YAML mapping, or has an unknown key or a bad value.
+    """
+    if path is None:
+        return Policy()
+    try:
+        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"cannot read the gates ({error})", remedy="give --gates a file like configs/gates.yaml"
+        ) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not valid YAML ({error})", where=str(path)) from error
+    try:
+        return Policy.model_validate({} if tree is None else tree)
+    except ValidationError as error:
+        raise ConfigError(_problem(error), where=str(path), remedy=_remedy(error)) from error
+
+
+def _problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key}"
+    return f"{key}: {first['msg']}" if key else "gates are a mapping of sections"
+
+
+def _remedy(error: ValidationError) -> str:
+    first = error.errors()[0]
+    *parents, last = [str(part) for part in first["loc"]] or [""]
+    model: Any = Policy
+    for name in parents:
+        field = model.model_fields.get(name)
+        if (
+            field is None
+            or not isinstance(field.annotation, type)
+            or not issubclass(field.annotation, BaseModel)
+        ):
+            break
+        model = field.annotation
+    names = list(model.model_fields)
+    if first["type"] == "extra_forbidden" and (near := difflib.get_close_matches(last, names, n=1)):
+        return f"did you mean {'.'.join([*parents, near[0]])}?"
+    return f"valid: {', '.join(names)}"

@@ -1,0 +1,294 @@
+"""A real bundle through the real gates: promoted, refused for each thing that can be wrong, rolled back."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import tiny
+import yaml
+
+from liftray.data.dataset import ProteinDataset
+from liftray.evaluate import report
+from liftray.evaluate.run import leakage_of, predict_sets, score_sets
+from liftray.predict import bundle
+from liftray.predict.predictor import Predictor
+from liftray.track import registry
+from liftray.track.gates import Refusal
+from liftray.track.policy import Policy
+from liftray.track.runs import start_run
+from liftray.track.store import client
+
+NAME = "gated"
+# The models are of random weights: the floors of real ones would refuse them all.
+RULES = {
+    "floors": {"sov99": 0.0, "f1": {}},
+    "calibration": {"max_ece": 1.0},
+    "licence": {"backbone": "MIT"},
+    "sets": {"margin": 0.5},
+}
+POLICY = Policy.model_validate(RULES)
+PROMOTE = [sys.executable, str(Path(__file__).resolve().parents[2] / "jobs" / "promote.py")]
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What all versions are made of."""
+
+    weights: str
+    train: str
+    valid: str
+    good: Predictor
+    bad: Predictor
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    folder = tmp_path_factory.mktemp("parts")
+    weights = tiny.write_backbone(folder / "weights")
+    train = tiny.dataset(folder / "train", tiny.chains([60] * 6, seed=1, name="t"))
+    valid = tiny.dataset(folder / "valid", tiny.chains(range(40, 100, 5), seed=2, name="v"))
+    found = []
+    for seed in (3, 4):
+        model = tiny.move(_tagger(weights), seed)
+        predictor = Predictor.of(model.eval(), {"ss3_map": "dssp"})
+        scored = score_sets(predict_sets(predictor, {"valid": valid}, "dssp"), seed=0, resamples=100)
+        found.append((scored["valid"]["q3"], seed, predictor))
+    (_, _, bad), (_, _, good) = sorted(found, key=lambda one: one[0])
+    assert found[0][0] != found[1][0]
+    return Parts(weights, train, valid, good, bad)
+
+
+def _tagger(weights: str) -> Any:
+    from liftray.adapt import tagger as taggers
+    from liftray.adapt.tagger import TaggerSettings
+    from liftray.backbone import model
+    from liftray.backbone.sources import resolve
+
+    settings = tiny.settings(adapter__reduction_factor=4)
+    return taggers.build(model.load(resolve([weights])), TaggerSettings.of(settings), seed=0)
+
+
+def add(uri: str, folder: Path, parts: Parts, which: str = "good", **change: Any) -> dict[str, Any]:
+    """Evaluate, log and register a version as `train` does; `train` and `valid` may name other data."""
+    predictor: Predictor = getattr(parts, which)
+    valid, train = change.get("valid", parts.valid), change.get("train", parts.train)
+    predicted = predict_sets(predictor, {"valid": valid}, "dssp")
+    metrics = score_sets(predicted, seed=0, resamples=100)
+    digests = {
+        "train": {"set": ProteinDataset.open(train).digest},
+        "valid": {"set": ProteinDataset.open(valid).digest},
+    }
+    with start_run(tiny.settings(tracking__uri=uri), system_metrics_s=None) as run:
+        for split, path in (("train", train), ("valid", valid)):
+            run.log_dataset(split, "set", digests[split]["set"], path)
+        leaks = leakage_of([train], {"valid": valid})
+        details = {"data": digests, "metrics": metrics, "leakage": leaks, "run_id": run.run_id}
+        weights = change.get("weights", parts.weights)
+        bundle.save(predictor.tagger, folder / "bundle", [weights], details)  # type: ignore[arg-type]
+        pq.write_table(report.per_protein(predicted["valid"]), folder / "valid.parquet")
+        run.log_artifacts(folder / "valid.parquet", "evaluation/valid")
+        return registry.register(folder / "bundle", run.run_id, uri, NAME, metrics)
+
+
+@pytest.fixture(params=["sqlite", "server"])
+def uri(request: pytest.FixtureRequest) -> str:
+    if request.param == "sqlite":
+        return str(request.getfixturevalue("mlflow_uri"))
+    address = str(request.getfixturevalue("mlflow_server"))
+    if client(address).search_registered_models(f"name='{NAME}'"):
+        client(address).delete_registered_model(NAME)
+    return address
+
+
+def state(uri: str) -> tuple[Any, Any]:
+    found = client(uri).get_registered_model(NAME)
+    return dict(found.aliases), dict(found.tags)
+
+
+def refused(uri: str, policy: Policy = POLICY, **options: Any) -> Refusal:
+    """The refusal of the candidate, which must have changed nothing."""
+    before = state(uri)
+    with pytest.raises(Refusal) as caught:
+        registry.promote(NAME, uri=uri, reason="please", policy=policy, **options)
+    assert caught.value.exit_code == 3
+    assert state(uri) == before
+    return caught.value
+
+
+def test_promoted_refused_overridden_rolled_back_and_told(uri: str, tmp_path: Path, parts: Parts) -> None:
+    add(uri, tmp_path / "a", parts)
+    first = registry.promote(NAME, uri=uri, reason="first", policy=POLICY)
+    by_name = {one["gate"]: one for one in first["verdict"]["gates"]}
+    assert by_name["replay"]["evidence"]["num_chains"] == 12
+    assert by_name["budgets"]["evidence"]["latency_s"] > 0
+    assert 0 <= by_name["calibration"]["evidence"]["ece"] <= 1
+    add(uri, tmp_path / "same", parts)
+    assert registry.promote(NAME, uri=uri, reason="the same again", policy=POLICY)["changed"]
+    add(uri, tmp_path / "b", parts, "bad")
+    worse = refused(uri)
+    assert "SCORE_LOWER" in worse.reasons
+    forced = registry.promote(
+        NAME, uri=uri, reason="known, and wanted", policy=POLICY, override=worse.reasons
+    )
+    assert forced["overridden"] == worse.reasons
+    registry.rollback(NAME, uri=uri, reason="not wanted after all", policy=POLICY)
+    told = registry.history(NAME, uri=uri)
+    assert [(entry["action"], entry["version"]) for entry in told] == [
+        ("promote", 1),
+        ("promote", 2),
+        ("promote", 3),
+        ("rollback", 2),
+    ]
+    assert told[2]["evidence"]["overridden"] == worse.reasons
+    assert told[2]["reason"] == "known, and wanted"
+    assert told[0]["evidence"]["data"][0].startswith("sha256:")
+    run_id = client(uri).get_model_version(NAME, "3").run_id
+    kept = client(uri).download_artifacts(run_id, f"promotion/{NAME}-000003.json", str(tmp_path))
+    assert json.loads(Path(kept).read_text()) == forced["verdict"]
+
+
+def test_a_set_that_training_has_seen_cannot_pass(mlflow_uri: str, tmp_path: Path, parts: Parts) -> None:
+    add(mlflow_uri, tmp_path / "a", parts, train=parts.valid)
+    assert "LEAKY_SET" in refused(mlflow_uri).reasons
+
+
+def _artifacts(uri: str, made: dict[str, Any]) -> Path:
+    return Path(client(uri).get_logged_model(made["model_id"]).artifact_location) / "artifacts" / "bundle"
+
+
+def _tamper_info(uri: str, made: dict[str, Any], **_: Any) -> None:
+    file = _artifacts(uri, made) / "bundle.json"
+    file.write_text(file.read_text().replace('"ss3_map": "dssp"', '"ss3_map": "lift"', 1))
+
+
+def _tamper_weights(uri: str, made: dict[str, Any], **_: Any) -> None:
+    file = _artifacts(uri, made) / "head.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+
+
+def _tamper_table(uri: str, made: dict[str, Any], **_: Any) -> None:
+    root = Path(client(uri).get_run(made["run_id"]).info.artifact_uri)
+    file = root / "evaluation" / "valid" / "valid.parquet"
+    table = pq.read_table(file).to_pandas()
+    # The accuracies stay, so no pooled score gives it away.
+    table["sov99"] = table["sov99"].to_numpy()[::-1]
+    table.to_parquet(file)
+
+
+def _change_backbone(weights: Path, **_: Any) -> None:
+    shutil.rmtree(weights)
+    tiny.write_backbone(weights, seed=9)
+
+
+def _remove_backbone(weights: Path, **_: Any) -> None:
+    shutil.rmtree(weights)
+
+
+def _change_data(valid: Path, **_: Any) -> None:
+    shutil.rmtree(valid)
+    tiny.dataset(valid.parent, tiny.chains([50] * 4, seed=8))
+
+
+def _remove_data(valid: Path, **_: Any) -> None:
+    shutil.rmtree(valid)
+
+
+def _break_ledger(uri: str, **_: Any) -> None:
+    client(uri).set_registered_model_tag(NAME, "liftray.ledger.000001", "{}")
+
+
+@pytest.mark.parametrize(
+    ("harm", "code"),
+    [
+        (_tamper_info, "BUNDLE_CHANGED"),
+        (_tamper_weights, "BUNDLE_CHANGED"),
+        (_tamper_table, "NOT_REPRODUCED"),
+        (_change_backbone, "BACKBONE_CHANGED"),
+        (_remove_backbone, "BACKBONE_UNREACHABLE"),
+        (_change_data, "DATA_CHANGED"),
+        (_remove_data, "REPLAY_DATA_MISSING"),
+        (_break_ledger, "LEDGER_BROKEN"),
+    ],
+)
+def test_whatever_is_not_as_evaluated_is_refused(
+    mlflow_uri: str, tmp_path: Path, parts: Parts, harm: Callable[..., None], code: str
+) -> None:
+    weights, valid = tmp_path / "weights", tmp_path / "data" / "set"
+    shutil.copytree(parts.weights, weights)
+    shutil.copytree(parts.valid, valid)
+    made = add(mlflow_uri, tmp_path / "a", parts, weights=str(weights), valid=str(valid))
+    harm(uri=mlflow_uri, made=made, weights=weights, valid=valid)
+    assert code in refused(mlflow_uri).reasons
+
+
+def test_the_job_prints_the_verdict_and_ends_with_three(
+    mlflow_uri: str, tmp_path: Path, parts: Parts
+) -> None:
+    add(mlflow_uri, tmp_path / "a", parts)
+    gates = tmp_path / "gates.yaml"
+    gates.write_text(yaml.safe_dump({**RULES, "budgets": {"max_bundle_mb": 0.0001}}))
+    command = [*PROMOTE, "promote", "--name", NAME, "--tracking-uri", mlflow_uri, "--gates", str(gates)]
+    done = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert json.loads(done.stdout)["verdict"]["reasons"] == ["TOO_LARGE"]
+    assert done.stderr.startswith("error: TOO_LARGE")
+    final = subprocess.run(
+        [*command, "--override", "BUNDLE_CHANGED", "--reason", "x"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert final.returncode == 2
+    nameless = subprocess.run(
+        [*command, "--override", "TOO_LARGE"], capture_output=True, check=False, cwd=tmp_path
+    )
+    assert nameless.returncode == 2, "an override needs a reason"
+
+
+def test_of_two_promoting_processes_one_wins_and_the_other_is_told(
+    uri: str, tmp_path: Path, parts: Parts
+) -> None:
+    for name in ("a", "b"):
+        add(uri, tmp_path / name, parts)
+    gates = tmp_path / "gates.yaml"
+    gates.write_text(yaml.safe_dump(RULES))
+    command = [
+        *PROMOTE,
+        "promote",
+        "--name",
+        NAME,
+        "--tracking-uri",
+        uri,
+        "--gates",
+        str(gates),
+        "--reason",
+        "x",
+    ]
+    started = [
+        subprocess.Popen(
+            [*command, "--version", version],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        for version in ("1", "2")
+    ]
+    outcomes = [(process.communicate()[1], process.returncode) for process in started]
+    entries = registry.history(NAME, uri=uri)
+    assert len(entries) == sum(code == 0 for _, code in outcomes) >= 1
+    assert all("CONCURRENT" in told for told, code in outcomes if code == 3)
+    assert {code for _, code in outcomes} <= {0, 3}
+    assert int(state(uri)[0]["champion"]) == entries[-1]["version"]

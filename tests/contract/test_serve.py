@@ -1,0 +1,157 @@
+"""The champion answers over HTTP through MLflow's own server, and an alias that moved is followed on the next load."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from liftray.predict import bundle
+from liftray.predict.predictor import Predictor
+from liftray.track import registry
+from liftray.track.policy import Policy
+from liftray.track.runs import start_run
+from liftray.track.store import scoped
+
+NAME = "served"
+SEQUENCES = ["MKVLAAGIT", "ACDEFGHIKLMNPQRSTVWY" * 3, "GG"]
+START_S = 180  # seconds that a server may take to start, on a busy machine of two cores
+POLICY = Policy.model_validate(
+    {
+        "floors": {"sov99": None, "f1": {}},
+        "calibration": {"max_ece": None},
+        "leakage": {"allow_unknown": True},
+        "replay": {"required": False},
+        "budgets": {"max_latency_s": None},
+        "licence": {"required": False},
+        "sets": {"margin": 1.0},
+    }
+)
+
+pytestmark = pytest.mark.slow
+
+
+def _register(uri: str, folder: Path, weights: str, seed: int) -> Path:
+    from liftray.adapt import tagger as taggers
+    from liftray.adapt.tagger import TaggerSettings
+    from liftray.backbone import model
+    from liftray.backbone.sources import resolve
+
+    settings = TaggerSettings.of(tiny.settings(adapter__reduction_factor=4))
+    made = tiny.move(taggers.build(model.load(resolve([weights])), settings, seed=0), seed)
+    details = {"data": {"valid": {"set": "d1"}}, "metrics": {"valid": {"q3": 0.5}}}
+    bundle.save(made, folder, [weights], details)
+    with start_run(tiny.settings(tracking__uri=uri), system_metrics_s=None) as run:
+        run.log_dataset("valid", "set", "d1", "/absent")
+        registry.register(folder, run.run_id, uri, NAME)
+    return folder
+
+
+@pytest.fixture
+def bundles(mlflow_uri: str, tmp_path: Path) -> list[Path]:
+    """Two registered versions; the first is champion."""
+    weights = tiny.write_backbone(tmp_path / "weights")
+    made = [_register(mlflow_uri, tmp_path / str(seed), weights, seed) for seed in (3, 4)]
+    registry.promote(NAME, 1, uri=mlflow_uri, reason="first", policy=POLICY)
+    return made
+
+
+def states(directory: Path) -> list[str]:
+    chains = [(str(place), text) for place, text in enumerate(SEQUENCES)]
+    return [found.states for found in Predictor.load(directory).predict(chains)]  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def served(bundles: list[Path], mlflow_uri: str, tmp_path: Path) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{NAME}@champion"]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    root = str(Path(registry.__file__).resolve().parents[2])
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": mlflow_uri, "PYTHONPATH": root}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    with (tmp_path / "serve.log").open("wb") as log:
+        server = subprocess.Popen(
+            command, stdout=log, stderr=log, cwd=tmp_path, env=environment, start_new_session=True
+        )
+        try:
+            _wait(server, f"http://127.0.0.1:{port}/ping", tmp_path / "serve.log")
+            yield f"http://127.0.0.1:{port}/invocations"
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def _wait(server: subprocess.Popen[bytes], ping: str, log: Path) -> None:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            with urllib.request.urlopen(ping, timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.2)  # a poll, not a guess: the loop ends when the server answers
+    pytest.fail(f"the model is not served: {log.read_text()[-3000:]}")
+
+
+def ask(address: str, content: Any, kind: str = "application/json") -> list[dict[str, Any]]:
+    data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+    request = urllib.request.Request(address, data, {"Content-Type": kind})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)["predictions"]  # type: ignore[no-any-return]
+
+
+def test_the_champion_answers_over_http(served: str, bundles: list[Path]) -> None:
+    expected = states(bundles[0])
+    records = [{"id": f"p{place}", "sequence": text} for place, text in enumerate(SEQUENCES)]
+    table = "id,sequence\n" + "\n".join(f"{row['id']},{row['sequence']}" for row in records) + "\n"
+    for content, kind, names in (
+        ({"inputs": SEQUENCES}, "application/json", ["1", "2", "3"]),
+        ({"inputs": records}, "application/json", ["p0", "p1", "p2"]),
+        ({"inputs": {"sequence": SEQUENCES}}, "application/json", ["1", "2", "3"]),
+        (table, "text/csv", ["p0", "p1", "p2"]),
+    ):
+        rows = ask(served, content, kind)
+        assert [row["states"] for row in rows] == expected
+        assert [row["id"] for row in rows] == names
+    whole = ask(served, {"inputs": SEQUENCES, "params": {"probabilities": True, "batch_tokens": 64}})
+    for row, sequence in zip(whole, SEQUENCES, strict=True):
+        assert len(row["probabilities"]) == len(sequence)
+        assert all(abs(sum(one) - 1) < 1e-5 for one in row["probabilities"])
+    bad = ask(served, {"inputs": ["MKV", "M-V"]})
+    assert [row["error"] is None for row in bad] == [True, False]
+    assert bad[1]["confidence"] is None
+    for wrong in ({"inputs": [1]}, {"dataframe_split": {"columns": ["sequence"], "data": [["MKV"]]}}):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            ask(served, wrong)
+        assert b"inputs" in (told := caught.value.read()) or b"give a list of sequences" in told
+        assert caught.value.code == 400
+
+
+def test_a_rollback_is_followed_on_the_next_load(mlflow_uri: str, bundles: list[Path]) -> None:
+    import mlflow
+
+    def served_now() -> list[str]:
+        with scoped(mlflow_uri):
+            model = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
+        return list(model.predict(SEQUENCES)["states"])
+
+    first, second = (states(directory) for directory in bundles)
+    assert first != second
+    assert served_now() == first
+    codes = ["NOT_PAIRED"]
+    registry.promote(NAME, 2, uri=mlflow_uri, reason="second", policy=POLICY, override=codes)
+    assert served_now() == second
+    registry.rollback(NAME, uri=mlflow_uri, reason="back", policy=POLICY)
+    assert served_now() == first
