@@ -8,7 +8,7 @@ LOCKS := requirements.lock requirements-nodeps.lock
 # Named after the content that it was made from: a changed lock makes a new stamp, a touched one does not.
 STAMP := $(VENV)/installed-$(shell cat $(LOCKS) pyproject.toml | sha256sum | cut -c1-16)
 TORCH ?= 2.13.0
-SUITE ?= step predict ingest
+SUITE ?= train cache step scale predict ingest tune memory
 RUN := runs/quickstart
 SAMPLE := liftray/data/sample
 NAME := liftray-quickstart
@@ -85,8 +85,8 @@ format: install ## put style right
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: install ## measure on an idle machine (make bench SUITE=step); dated reports in reports/bench
-	@for suite in $(SUITE); do $(LIFTRAY) bench $$suite --out reports/bench || exit; done
+bench: install ## measure on an idle machine (make bench SUITE=train); dated reports in reports/bench
+	@for suite in $(SUITE); do $(LIFTRAY) bench $$suite || exit; done
 
 lock: install ## resolve pyproject.toml anew into requirements.lock (make lock TORCH=2.13.0)
 	@$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report $(VENV)/report.json ".[dev]" torch==$(TORCH)

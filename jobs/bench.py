@@ -1,10 +1,20 @@
 """Measure one part of LiftRay beside what it stands against; a dated JSON and Markdown report.
 
-SUITE is `step` (a training step in bare PyTorch, cut at k, against LoRA on all blocks), `predict` (the predictor
-against a plain loop of padded batches of 8) or `ingest` (a three-line file to Parquet: records/s, MB/s, memory).
+SUITE is one of
 
-Each takes about a minute on one core. Run it on a machine that does nothing else: the report tells the load.
-"""
+\b
+train    training against Hugging Face Trainer with PEFT, the paper's loop, and a bare loop over cached states
+cache    filling and reading the cache of the frozen prefix, beside compute, disk and memory
+step     the same training loop with Ray and without
+scale    two workers against one
+predict  the predictor against Hugging Face's pipeline
+ingest   a three-line file to Parquet: records/s, MB/s, memory
+tune     a search whose trials share a cache against one without
+memory   peak memory of a training process, cached against uncached
+
+KEY=VALUE changes a size of the suite: liftray bench train shape=esm2_35m skip_layers=9 chains=24. Each takes a few
+minutes on two cores at its own sizes. Run it on a machine that does nothing else: the report tells the load.
+"""  # noqa: D301 - click looks for the character, not for a backslash
 
 import click
 
@@ -13,11 +23,18 @@ from liftray.cli import job
 
 @job
 @click.argument("suite")
-@click.option("--out", required=True, metavar="DIR", help="Where SUITE-DATE.json and SUITE-DATE.md go.")
-def main(suite: str, out: str) -> None:
+@click.argument("sizes", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option(
+    "--out",
+    default="reports/bench",
+    show_default=True,
+    metavar="DIR",
+    help="Where SUITE-DATE.json and SUITE-DATE.md go.",
+)
+def main(suite: str, sizes: tuple[str, ...], out: str) -> None:
     from liftray.bench import report, suites
 
-    content = suites.run(suite)
+    content = suites.run(suite, suites.parse(sizes))
     paths = report.write(content, out)
     click.echo(report.table(content["rows"]))
     click.echo(

@@ -1,7 +1,8 @@
 """Fill the cache of the frozen blocks' hidden states for a run's backbone, cut and data sets.
 
 Training and searches with the same backbone and cut read it instead of computing it; they fill what is missing
-themselves, so this job only moves that work to another time or place. Run again, it computes what is missing or damaged.
+themselves, so this job only moves that work to another time or place. Run again, it computes what is missing or
+damaged.
 """
 
 import click

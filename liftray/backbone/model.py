@@ -70,13 +70,17 @@ def load(
         hf = _encoder(resolved.family, resolved.config)
     own = hf.state_dict()
     for name in state.keys() & needed:
-        own[name].copy_(state[name])
+        if state[name].dtype == own[name].dtype and state[name].device == own[name].device:
+            own[name] = state[name]  # as it lies in the file's pages, which all processes of a node share
+        else:
+            own[name].copy_(state[name])
         if not torch.isfinite(own[name]).all():
             raise BackboneError(
                 f"tensor {name} holds NaN or infinity",
                 where=str(resolved.directory),
                 remedy="download the weights again",
             )
+    hf.load_state_dict(own, assign=True)
     backbone = _BACKBONES[resolved.family](hf, resolved)
     backbone.first_block = first_block
     return backbone

@@ -7,8 +7,9 @@ Flow: suites -> [this] -> DIR/SUITE-DATE.json, DIR/SUITE-DATE.md, and the table 
 import os
 import platform
 import re
+import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,8 +18,36 @@ from typing import Any
 import liftray
 from liftray import files
 
-_PACKAGES = ("torch", "transformers", "adapters", "ray", "deepspeed", "pyarrow")
-_HEADER = ("name", "value", "unit", "against", "ratio", "ceiling", "of ceiling")
+DEFAULT_OUT = "reports/bench"
+_PACKAGES = (
+    *(
+        "torch",
+        "transformers",
+        "adapters",
+        "peft",
+        "accelerate",
+        "ray",
+        "deepspeed",
+        "mlflow",
+        "pyarrow",
+        "numpy",
+    ),
+)
+_HEADER = ("name", "value", "unit", "spread", "against", "ratio", "ceiling", "of ceiling")
+# Instructions that decide how fast a processor multiplies matrices.
+_FLAGS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "sve",
+    "bf16",
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +62,8 @@ class Row:
         ratio: `value` over the value of that row.
         ceiling: What the ratio can be at most, as predicted.
         of_ceiling: `ratio` over `ceiling`, as a fraction.
+        repeats: How many measurements `value` is the median of; None where that is not told.
+        spread: Largest less smallest of them, over the median, as a fraction.
     """
 
     name: str
@@ -42,6 +73,8 @@ class Row:
     ratio: float | None = None
     ceiling: float | None = None
     of_ceiling: float | None = None
+    repeats: int | None = None
+    spread: float | None = None
 
 
 def row(name: str, value: float, unit: str, against: Row | None = None, ceiling: float | None = None) -> Row:
@@ -59,6 +92,33 @@ def row(name: str, value: float, unit: str, against: Row | None = None, ceiling:
     assert against.unit == unit, "figures of different units have no ratio"
     ratio = value / against.value
     return Row(name, value, unit, against.name, ratio, ceiling, ratio / ceiling if ceiling else None)
+
+
+def rate_row(
+    name: str,
+    amount: float,
+    seconds: Sequence[float],
+    unit: str,
+    against: Row | None = None,
+    ceiling: float | None = None,
+) -> Row:
+    """Make a row of a rate that was measured several times.
+
+    Args:
+        name: What was measured.
+        amount: What each repeat did, such as residues.
+        seconds: What each repeat took.
+        unit: Of amount / seconds.
+        against: The row to compare with, of the same unit.
+        ceiling: What the ratio can be at most, as predicted.
+
+    Returns:
+        The row, with the number of repeats and their spread.
+    """
+    rates = [amount / each for each in seconds]
+    middle = amount / statistics.median(seconds)
+    made = row(name, middle, unit, against, ceiling)
+    return replace(made, repeats=len(rates), spread=(max(rates) - min(rates)) / middle)
 
 
 def report(suite: str, rows: Sequence[Row], config: dict[str, Any], date: datetime) -> dict[str, Any]:
@@ -80,7 +140,7 @@ def report(suite: str, rows: Sequence[Row], config: dict[str, Any], date: dateti
     }
 
 
-def write(content: dict[str, Any], out: str | Path) -> dict[str, str]:
+def write(content: dict[str, Any], out: str | Path = DEFAULT_OUT) -> dict[str, str]:
     """Write `SUITE-DATE.json`, `SUITE-DATE.md` and the job's `summary.json`.
 
     Args:
@@ -109,8 +169,8 @@ def markdown(content: dict[str, Any]) -> str:
         for title in ("Config", "Hardware", "Versions")
     ]
     note = (
-        "Values are medians. `ratio` is the value over that of the row named under `against`; `ceiling` is the "
-        "predicted limit of that ratio."
+        "Values are medians; `spread` is the largest less the smallest repeat, over the median. `ratio` is the value "
+        "over that of the row named under `against`; `ceiling` is the predicted limit of that ratio."
     )
     title = f"# bench {content['suite']}, {content['date'][:10]}"
     return "\n\n".join([title, table(content["rows"]), note, *lists]) + "\n"
@@ -137,9 +197,11 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 def hardware() -> dict[str, Any]:
     """What this machine is, and how busy it is: `load_1min` over `cores_usable` makes a speed doubtful."""
     return {
-        "cpu": _cpu(),
+        "cpu": _cpuinfo("model name") or platform.machine(),
+        "cpu_flags": [flag for flag in _FLAGS if flag in _cpuinfo("flags|Features").split()],
         "cores": os.cpu_count(),
         "cores_usable": len(os.sched_getaffinity(0)),
+        "threads": _threads(),
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
         "gpu": _gpu(),
         "load_1min": round(os.getloadavg()[0], 2),
@@ -163,6 +225,7 @@ def _cells(each: dict[str, Any]) -> tuple[str, ...]:
         each["name"],
         f"{each['value']:,.0f}" if abs(each["value"]) >= 1000 else f"{each['value']:.4g}",
         each["unit"],
+        "" if each["spread"] is None else f"{100 * each['spread']:.0f} %",
         each["against"] or "",
         "" if ratio is None else f"{ratio:.2f}x",
         "" if ceiling is None else f"{ceiling:.2f}x",
@@ -173,6 +236,8 @@ def _cells(each: dict[str, Any]) -> tuple[str, ...]:
 def _said(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_said(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(_said(inner) for inner in value) or "none"
     return "none" if value is None else str(value)
 
 
@@ -183,14 +248,21 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _cpu() -> str:
+def _cpuinfo(key: str) -> str:
+    """What the kernel tells of the first core under a key; "" where it does not."""
     try:
-        found = re.search(
-            r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE
-        )
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        found = None
-    return found[1].strip() if found else platform.machine()
+        return ""
+    found = re.search(rf"^(?:{key})\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else ""
+
+
+def _threads() -> int:
+    """Threads that torch computes with in this process; a suite's children have their own, told in its config."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def _gpu() -> str | None:

@@ -6,6 +6,7 @@ Flow: launch -> [this: Ray Data actors] -> store -> prefix -> feed.
 """
 
 import importlib.metadata
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -143,9 +144,6 @@ def chunks(job: FillJob, prefix: StoredPrefix, missing: set[bytes], actors: int)
     groups: dict[tuple[str, int], list[int]] = {}
     for entry, (name, item) in todo.items():
         groups.setdefault((name, starts[entry]), []).append(item)
-    # What an empty turn runs is no window of a split.
-    if entry_id(NOTHING) in missing:
-        yield {"split": "", "start": 0, "items": b"", "residues": len(NOTHING)}
     for (name, start), items in groups.items():
         items.sort(key=lambda item: -int(lengths[name][item]))
         held, size = [], 0
@@ -156,6 +154,9 @@ def chunks(job: FillJob, prefix: StoredPrefix, missing: set[bytes], actors: int)
                 items_bytes = np.array(held, dtype=np.int64).tobytes()
                 yield {"split": name, "start": start, "items": items_bytes, "residues": size}
                 held, size = [], 0
+    # What an empty turn runs is no window of a split.
+    if entry_id(NOTHING) in missing:
+        yield {"split": "", "start": 0, "items": b"", "residues": len(NOTHING)}
 
 
 def _starts(job: FillJob, entries: list[bytes]) -> dict[bytes, int]:
@@ -178,6 +179,8 @@ def _run(job: FillJob, rows: list[dict[str, Any]], scaling: ScalingSettings) -> 
     import ray.data
     from ray.data.context import DataContext
 
+    # It tells of each data set's plan and end; the progress line here tells what a person needs.
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -189,7 +192,7 @@ def _run(job: FillJob, rows: list[dict[str, Any]], scaling: ScalingSettings) -> 
         batch_size=1,
         num_cpus=scaling.cpus_per_worker,
         num_gpus=1 if scaling.use_gpu else 0,
-        concurrency=min(scaling.num_workers, len(rows)),
+        compute=ray.data.ActorPoolStrategy(size=min(scaling.num_workers, len(rows))),
     )
     with progress(f"cache: block {job.key.cut}", total, "residues") as advance:
         for batch in done.iter_batches(batch_size=1, batch_format="numpy"):

@@ -160,7 +160,7 @@ class Feed:
             batch_format="pyarrow",
             batch_size=_ROWS_PER_CALL,
             num_cpus=0,  # light, and it must start though all CPUs train
-            concurrency=1,
+            compute=ray.data.ActorPoolStrategy(size=1),
         )
         for table in gathered.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=4):
             yield from batch.from_arrow(table)

@@ -57,7 +57,7 @@ def test_a_second_run_fills_only_what_is_new_and_a_deeper_cut_starts_from_it(
     }
     capfd.readouterr()
     _fit(_settings(parts, tmp_path, data__train=more, **short), tmp_path / "two")
-    assert "cache: block 1: 96 residues" in capfd.readouterr().err
+    assert "cache: block 2: 96 residues" in capfd.readouterr().err
     after = _rows(tmp_path)
     assert before.items() < after.items()
     deeper = {**short, "adapter__skip_layers": 2, "data__train": more}

@@ -5,7 +5,6 @@ The reference reads the same file and writes the same columns with nothing check
 """
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from liftray.bench.meter import OwnProcess, in_own_process, median
+from liftray.bench import process
+from liftray.bench.meter import median
+from liftray.bench.process import Child
 from liftray.bench.report import Row, row
 from liftray.bench.suites.chains import chains
-from liftray.data.ingest import ingest
 from liftray.data.records import SCHEMA
 from liftray.progress import progress
 
@@ -53,11 +53,9 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
         folder = Path(name)
         few, many = (_write(folder / f"{count}.txt", count, sizes) for count in (sizes.few, sizes.many))
         size = many.stat().st_size
-        runs: dict[str, tuple[Callable[..., Any], Path]] = {
-            "few": (ingest, few),
-            "unchecked": (unchecked, many),
-            "many": (ingest, many),
-        }
+        ours = ("liftray.data.ingest:ingest", "inputs")
+        plain = (f"{__name__}:unchecked", "source")
+        runs = {"few": (*ours, [str(few)]), "unchecked": (*plain, str(many)), "many": (*ours, [str(many)])}
         done = _in_turns(runs, sizes.repeats, folder)
     seconds = {name: [one.seconds for one in each] for name, each in done.items()}
     peaks = {name: median([one.peak_bytes for one in each]) for name, each in done.items()}
@@ -79,36 +77,40 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
     }
 
 
-def unchecked(source: Path, out: Path) -> None:
+def unchecked(source: str, out: str) -> None:
     """Three-line file to one Parquet file, a row group at a time, with nothing checked, counted or digested.
 
     Args:
         source: The three-line file.
         out: Directory for the Parquet file.
     """
-    out.mkdir()
+    Path(out).mkdir()
     with (
-        source.open(encoding="utf-8") as file,
-        pq.ParquetWriter(out / "all.parquet", SCHEMA, compression="zstd") as parts,
+        Path(source).open(encoding="utf-8") as file,
+        pq.ParquetWriter(Path(out) / "all.parquet", SCHEMA, compression="zstd") as parts,
     ):
         while lines := [line.rstrip("\n") for line in islice(file, 3 * _ROW_GROUP)]:
             ids = [line[1:] for line in lines[0::3]]
             sequences, states = lines[1::3], lines[2::3]
-            columns = [ids, sequences, states, [len(ss) for ss in states], [source.name] * len(ids)]
+            columns = [ids, sequences, states, [len(ss) for ss in states], [Path(source).name] * len(ids)]
             arrays = [pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)]
             parts.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA))
 
 
-def _in_turns(
-    runs: dict[str, tuple[Callable[..., Any], Path]], repeats: int, folder: Path
-) -> dict[str, list[OwnProcess]]:
-    """Each once unmeasured, which warms the file cache, then `repeats` rounds of each."""
-    done: dict[str, list[OwnProcess]] = {name: [] for name in runs}
+def _in_turns(runs: dict[str, tuple[str, str, Any]], repeats: int, folder: Path) -> dict[str, list[Child]]:
+    """Each once unmeasured, which warms the file cache, then `repeats` rounds of each.
+
+    Args:
+        runs: Function, its parameter for the input, and the input, by name.
+        repeats: Rounds that count.
+        folder: For what is written.
+    """
+    done: dict[str, list[Child]] = {name: [] for name in runs}
     with progress("bench ingest", len(runs) * (repeats + 1), "runs") as advance:
         for turn in range(repeats + 1):
-            for name, (function, source) in runs.items():
-                arguments = ([source] if function is ingest else source, folder / f"{name}-{turn}")
-                measured = in_own_process(function, *arguments)
+            for name, (function, parameter, source) in runs.items():
+                order = {parameter: source, "out": str(folder / f"{name}-{turn}")}
+                measured = process.run(function, order, imports=["liftray.data.ingest", __name__])
                 if turn:
                     done[name].append(measured)
                 advance()

@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import liftray
-from liftray.bench.report import hardware, markdown, report, row, table, versions, write
+from liftray.bench.report import hardware, markdown, rate_row, report, row, table, versions, write
 
 DATE = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
-KEYS = ["name", "value", "unit", "against", "ratio", "ceiling", "of_ceiling"]
+KEYS = ["name", "value", "unit", "against", "ratio", "ceiling", "of_ceiling", "repeats", "spread"]
+HEADER = ["name", "value", "unit", "spread", "against", "ratio", "ceiling", "of ceiling"]
 
 
 @pytest.fixture
 def content() -> dict[str, Any]:
     base = row("base", 1000.0, "residues/s")
-    rows = [base, row("ours", 1200.0, "residues/s", base, 1.5), row("unpredicted", 500.0, "residues/s", base)]
+    ours = rate_row("ours", 2400.0, [2.0, 1.6, 2.4], "residues/s", base, 1.5)
+    rows = [base, ours, row("unpredicted", 500.0, "residues/s", base)]
     return report("step", rows, {"seed": 0, "seconds": {"base": [1.0, 2.0]}}, DATE)
 
 
@@ -29,6 +32,8 @@ def test_rows_have_the_published_keys_and_the_ratios_of_their_values(content: di
     assert base == {**dict.fromkeys(KEYS), "name": "base", "value": 1000.0, "unit": "residues/s"}
     assert (ours["against"], ours["ratio"], ours["ceiling"]) == ("base", 1.2, 1.5)
     assert ours["of_ceiling"] == pytest.approx(0.8)
+    # 2400 in 1.6, 2 and 2.4 s: 1500, 1200 and 1000 a second.
+    assert (ours["repeats"], ours["spread"]) == (3, pytest.approx(500 / 1200))
     assert (unpredicted["ratio"], unpredicted["ceiling"], unpredicted["of_ceiling"]) == (0.5, None, None)
 
 
@@ -54,11 +59,11 @@ def test_table_is_aligned_and_rounds_for_people(content: dict[str, Any]) -> None
     lines = table(content["rows"]).splitlines()
 
     assert len({len(line) for line in lines}) == 1
-    assert [cell.strip() for cell in lines[0].strip("|").split("|")] == [*KEYS[:-1], "of ceiling"]
+    assert [cell.strip() for cell in lines[0].strip("|").split("|")] == HEADER
     assert [cell.strip() for cell in lines[3].strip("|").split("|")] == [
-        *("ours", "1,200", "residues/s", "base", "1.20x", "1.50x", "80 %"),
+        *("ours", "1,200", "residues/s", "42 %", "base", "1.20x", "1.50x", "80 %"),
     ]
-    assert [cell.strip() for cell in lines[2].strip("|").split("|")][3:] == [""] * 4
+    assert [cell.strip() for cell in lines[2].strip("|").split("|")][3:] == [""] * 5
 
 
 def test_markdown_tells_machine_versions_and_settings(content: dict[str, Any]) -> None:
@@ -80,9 +85,13 @@ def test_versions_are_those_installed() -> None:
         "torch",
         "transformers",
         "adapters",
+        "peft",
+        "accelerate",
         "ray",
         "deepspeed",
+        "mlflow",
         "pyarrow",
+        "numpy",
     }
     assert found["torch"] == importlib.metadata.version("torch")
     assert found["liftray"] == liftray.__version__
@@ -91,7 +100,12 @@ def test_versions_are_those_installed() -> None:
 def test_hardware_is_told() -> None:
     found = hardware()
 
-    assert set(found) == {"cpu", "cores", "cores_usable", "memory_gib", "gpu", "load_1min", "system"}
+    assert set(found) == {
+        *("cpu", "cpu_flags", "cores", "cores_usable", "threads"),
+        *("memory_gib", "gpu", "load_1min", "system"),
+    }
+    assert found["threads"] == torch.get_num_threads()
+    assert set(found["cpu_flags"]) <= set(Path("/proc/cpuinfo").read_text().split())
     assert found["cpu"]
     assert 1 <= found["cores_usable"] == len(os.sched_getaffinity(0))
     assert found["memory_gib"] > 0

@@ -78,3 +78,68 @@ def test_packing_by_hand() -> None:
     assert flops.ceiling_packing(lengths, 2) == pytest.approx(145 / 105)
     assert flops.ceiling_packing(lengths, 1) == 1.0
     assert flops.ceiling_packing([], 8) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("cut", "bottleneck", "entered", "cost"),
+    [
+        (4, False, False, 4),  # LoRA: blocks 4 and 5 forward, both backward
+        (4, True, False, 3),  # the gradient ends behind block 4
+        (4, True, True, 2),  # block 5 forward and backward
+        (5, True, False, 1),
+        (5, True, True, 0),  # nothing but an adapter and the head
+        (0, True, False, 11),
+    ],
+)
+def test_cost_above_the_cut_by_hand(cut: int, bottleneck: bool, entered: bool, cost: int) -> None:
+    assert flops.suffix_cost(6, cut, bottleneck=bottleneck, entered_at_adapter=entered) == cost
+
+
+def test_ceiling_of_a_search_by_hand() -> None:
+    # n=6, cuts 2 and 4, two epochs: 2 * (10 + 8) = 36 against a fill of 4 and 2 * (8 + 4) = 24.
+    assert flops.ceiling_search(6, [2, 4], epochs=2) == pytest.approx(36 / 28)
+    assert flops.ceiling_search(6, [0, 0], epochs=3) == 1.0
+    # Bottlenecks: 2 * (9 + 7) = 32 against a fill of 5 and 2 * (6 + 2) = 16.
+    assert flops.ceiling_search(6, [2, 4], epochs=2, bottleneck=True) == pytest.approx(32 / 21)
+
+
+def test_operations_of_a_block_by_hand() -> None:
+    # 5 tokens of width 2, feed-forward 8: 2 * 5 * (4 * 4 + 2 * 16); attention 4 * 2 * (9 + 4).
+    assert flops.block_flops(2, 8, [3, 2]) == 480 + 104
+    # Inner width 6 of the attention: 2 * 5 * (4 * 12 + 32) and 4 * 6 * 13.
+    assert flops.block_flops(2, 8, [3, 2], inner=6) == 800 + 312
+    # Backward: products once, attention twice.
+    assert flops.suffix_flops(2, 8, [3, 2], forwards=1, backwards=0) == 584
+    assert flops.suffix_flops(2, 8, [3, 2], forwards=2, backwards=1) == 2 * 584 + 480 + 208
+
+
+def test_peaks_go_by_the_longest_name() -> None:
+    assert flops.peak_flops("NVIDIA H100 PCIe") == 756e12
+    assert flops.peak_flops("NVIDIA H100 80GB HBM3") == 989.4e12
+    assert flops.peak_flops("NVIDIA A100-SXM4-80GB") == 312e12
+    assert flops.peak_flops("NVIDIA H200") == 989.4e12
+    assert flops.peak_flops("Tesla T4") is None
+
+
+def test_utilisation_is_a_share_of_the_peak() -> None:
+    assert flops.utilisation(1e12, seconds=2.0, peak=1e12) == 0.5
+
+
+def test_ceilings_of_the_suites_by_hand() -> None:
+    # 8 chains of 10 and 30 tokens: 240 padded for 160 real, 1.5.
+    found = flops.ceilings(6, 4, [10, 30] * 4, epochs=3)
+    assert found == pytest.approx(
+        {
+            "packing": 1.5,
+            "uncached": 1.5 * 1.5,
+            "uncached_pruned": 1.5 * 12 / 7,
+            "first_epoch": 1.5 * 1.5,
+            "whole_run": 1.5 * 2.25,
+            "warm": 1.5 * 3,
+            "warm_pruned": 1.5 * 4,
+            "warm_at_adapter": 1.5 * 6,
+            "cache": 2.0,
+        }
+    )
+    assert flops.ceilings(6, 4, [10], epochs=3, bottleneck=False)["warm_pruned"] == 3
+    assert "warm_at_adapter" not in flops.ceilings(6, 5, [10], epochs=3)

@@ -1,0 +1,90 @@
+"""What users would run otherwise, set up as well as its own manual says, our own paths, and what nothing can beat.
+
+Invariant: each contestant takes a `Workload` and gives a `Timing`; `measure` runs it in a process of its own, so none
+profits or suffers from another. Flow: suite -> [this] -> process -> one contestant.
+
+- `hf_peft` (a): Hugging Face Trainer with PEFT's LoRA on all blocks, padded random batches of 8. What most users run.
+- `paper` (b): the loop of Yang, Liu & Li (2023): padded random batches of 4, 8 accumulated, adapters above the cut, the
+  whole backbone forward each step.
+- `pipeline` (p): Hugging Face's token-classification pipeline, batches of 8 in input order.
+- `bare` (the ceiling): plain PyTorch over the hidden states at the cut, packed, at its best batch size.
+- `ours`, `ours_with_ray`: our own training path, without Ray and with it.
+- `predictor`, `forward`: our own prediction, and the model's forward passes in it alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from liftray.bench import process
+from liftray.bench.process import Child
+from liftray.bench.workload import Timing, Workload
+
+
+class Rival(NamedTuple):
+    """Where a contestant is.
+
+    Attributes:
+        function: `package.module:name` of `run(workload, **options) -> Timing`.
+        imports: Libraries that it imports while it runs, so that memory can be counted beyond them.
+    """
+
+    function: str
+    imports: tuple[str, ...] = ()
+
+
+_TRAINING = (
+    "liftray.train.loop",
+    "liftray.train.worker",
+    "adapters.models",
+    # What `deepspeed.initialize` imports, PyTorch's compiler with it.
+    "deepspeed.ops.op_builder.all_ops",
+    "deepspeed.runtime.zero.muon.muon_optimizer",
+    "transformers.models.esm.modeling_esm",
+)
+
+RIVALS: Mapping[str, Rival] = MappingProxyType(
+    {
+        "hf_peft": Rival("liftray.bench.rivals.hf_peft:run"),
+        "paper": Rival("liftray.bench.rivals.paper:run"),
+        "pipeline": Rival("liftray.bench.rivals.pipeline:run"),
+        "bare": Rival("liftray.bench.bare:run"),
+        "ours": Rival("liftray.bench.ours:run", _TRAINING),
+        "ours_with_ray": Rival("liftray.bench.ours:run_with_ray"),
+        "predictor": Rival("liftray.bench.ours_predict:predictor", ("adapters.models",)),
+        "forward": Rival("liftray.bench.ours_predict:forward", ("adapters.models",)),
+    }
+)
+
+
+def measure(
+    name: str, workload: Workload, *, threads: int = 1, options: Mapping[str, Any] | None = None
+) -> tuple[Timing, Child]:
+    """Run a contestant in a process of its own.
+
+    Args:
+        name: One of RIVALS.
+        workload: What it is given.
+        threads: Of torch.
+        options: Further arguments of its function, ready for JSON.
+
+    Returns:
+        Its timing; and the process's seconds and memory.
+
+    Raises:
+        LiftrayError: The workload does not fit it, or a package that it needs is not installed.
+    """
+    order = {"name": name, "workload": asdict(workload), "options": dict(options or {})}
+    rival = RIVALS[name]
+    imports = [rival.function.partition(":")[0], *rival.imports]
+    child = process.run(f"{__name__}:timed", order, imports=imports, threads=threads, seed=workload.seed)
+    return Timing(**child.result), child
+
+
+def timed(name: str, workload: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Run a contestant in this process; arguments and result are plain values."""
+    module, _, function = RIVALS[name].function.partition(":")
+    timing: Timing = getattr(import_module(module), function)(Workload(**workload), **options)
+    return asdict(timing)

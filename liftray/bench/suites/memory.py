@@ -1,0 +1,81 @@
+"""`memory`: peak memory of a training process with a full cache against one that computes the frozen prefix.
+
+Compared: `cached` against `uncached`, resident memory beyond the interpreter and the libraries; and the same where the
+blocks above the cut compute their activations again in the backward pass (`train.recompute_activations`), which is what
+one sets to save memory: without it, the activations of a batch, equal for both, outweigh a small backbone. To reach:
+under 50 %. Here less is better, so the column `ceiling` holds a floor: the share of the backbone's weights that lies
+above the cut, to which all else comes on top.
+
+Invariant: data, backbone and cache were made by a process before, so that neither pays for them.
+"""
+
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from liftray.bench import process
+from liftray.bench.report import Row, row
+from liftray.bench.suites import contest
+from liftray.bench.suites.contest import Contestant, Outcome, hold, told
+
+_WAYS = ("", "_recomputing")
+
+
+@dataclass(frozen=True)
+class Sizes(contest.Sizes):
+    """How much is measured."""
+
+    shape: str = "esm2_150m"
+    skip_layers: int = 22
+    chains: int = 12
+    tokens_per_batch: int = 1024
+    warmup: int = 0
+    repeats: int = 1
+
+
+def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
+    """Measure.
+
+    Returns:
+        Rows in MiB, and what else the figures depend on.
+    """
+    with tempfile.TemporaryDirectory(prefix="liftray-bench-") as name:
+        where = {"tokens_per_batch": sizes.tokens_per_batch, "folder": name}
+        order = {"workload": asdict(sizes.workload()), "cache": "warm", **where}
+        process.run("liftray.bench.ours:set_up", order, threads=sizes.threads)
+        assert any(Path(name).iterdir()), "nothing was set up"
+        contestants = {
+            f"{name}{way}": Contestant("ours", {"cache": cache, "recompute": bool(way), **where})
+            for way in _WAYS
+            for name, cache in (("uncached", "off"), ("cached", "warm"))
+        }
+        outcomes = hold("memory", contestants, sizes)
+    rows = []
+    for way in _WAYS:
+        uncached = row(f"uncached{way}", _beyond(outcomes[f"uncached{way}"]), "MiB")
+        cached = _beyond(outcomes[f"cached{way}"])
+        rows += [uncached, row(f"cached{way}", cached, "MiB", uncached, _share_above(sizes))]
+    for name, each in outcomes.items():
+        rows.append(row(f"{name}_whole_process", _mib(each.child.peak_bytes), "MiB"))
+    rows.append(row("libraries", _mib(outcomes["cached"].child.libraries_bytes), "MiB"))
+    return rows, told(outcomes, sizes)
+
+
+def _share_above(sizes: Sizes) -> float:
+    """Weights of the blocks that a cached run holds, over those of all blocks and the embedding.
+
+    A block has `4 D I + 2 D F` of them; norms and biases count nothing. A bottleneck's entry lies behind block k.
+    """
+    shape = sizes.model
+    block = 4 * shape.width * shape.inner + 2 * shape.width * shape.feed_forward
+    above = shape.blocks - sizes.skip_layers - (sizes.kind == "bottleneck")
+    return above * block / (shape.blocks * block + shape.config["vocab_size"] * shape.width)
+
+
+def _beyond(outcome: Outcome) -> float:
+    return _mib(outcome.child.beyond_bytes)
+
+
+def _mib(count: int) -> float:
+    return count / 2**20
