@@ -90,11 +90,6 @@ def test_auto_says_why(parts: dict[str, Any], tmp_path: Path, capfd: pytest.Capt
     capfd.readouterr()
     _fit(chosen, tmp_path / "two")
     assert "residues are stored already" in capfd.readouterr().err
-    assert Store.open(tmp_path / "cache", _only_key(chosen)).report().entries > 0
-
-
-def _only_key(chosen: Settings) -> Any:
-    from liftray.cache import fill
-
-    backbone = launch.prepare(chosen).backbone
-    return fill.key_of(backbone, chosen.adapter.skip_layers, "float32", chosen.cache, use_gpu=False)
+    prefix = launch.prefix_of(launch.prepare(chosen))
+    assert prefix is not None
+    assert Store.open(prefix.root, prefix.key).report().entries > 0
