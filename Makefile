@@ -23,7 +23,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export TOKENIZERS_PARALLELISM := false
 # Quickstart and tests start a Ray of their own and use stores of their own, whatever this shell points at.
 unexport RAY_ADDRESS MLFLOW_TRACKING_URI
-# Activating the environment, as far as it matters: DeepSpeed finds ninja on the path.
+# Activating the environment, as far as it matters: what is started by its name alone is found there first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -37,8 +37,6 @@ install: $(STAMP) ## create .venv from the lock files
 $(STAMP):
 	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: Python 3.11 or newer is needed; say which: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
-	@command -v g++ >/dev/null || \
-	  { echo "error: no g++ found; DeepSpeed compiles a small op with it: install it (apt-get install g++)" >&2; exit 2; }
 	@echo "== creating $(VENV) with $$("$(PYTHON)" -V)"
 	@"$(PYTHON)" -m venv --clear $(VENV)
 	@echo "== installing $$(grep -c == requirements.lock) packages of requirements.lock (some minutes the first time)"

@@ -38,6 +38,9 @@ class Engine:
         self._scale = float(ranks * accumulation)
         self._parameters = tagger.trained()
         self.device = device
+        # DeepSpeed would look for a compiler and build an operation for inference, which training never calls. That
+        # takes seconds of every start, and a process killed meanwhile leaves a lock that all later ones wait for.
+        deepspeed.ops.__compatible_ops__ = {}
         optimizer = torch.optim.AdamW(
             _groups(self._parameters, settings.train.weight_decay), lr=settings.train.lr
         )

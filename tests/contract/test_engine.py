@@ -5,6 +5,7 @@ the same ranks and stage does the same operations: no tolerance. Across stage an
 the ten steps after the checkpoint.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,16 @@ _FALL = 0.97  # what twenty steps must have made of the first loss, at most
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Everything run once: two ranks first, then one rank, which goes on from what two ranks stored as well."""
     root = tmp_path_factory.mktemp("engine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_EXTENSIONS_DIR", str(root / "compiled"))
+        _run_all(root)
+        yield root
+
+
+def _run_all(root: Path) -> None:
     data = {
         "train": tiny.dataset(root / "t", tiny.chains(range(30, 150, 4), seed=6)),
         "valid": tiny.dataset(root / "v", tiny.chains([40], seed=7)),
@@ -44,7 +52,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if ranks == 1:
             tasks.append({"do": "resumed", "name": "crossed", "from": "ranks2-zero3", "stage": 0})
         engine_ranks.spawn(ranks, data, root, tasks)
-    return root
+
+
+def test_nothing_is_compiled(out: Path) -> None:
+    """A process that is killed while it compiles would leave a lock behind, and the next ones waiting."""
+    assert not (out / "compiled").exists()
 
 
 def _losses(out: Path, name: str) -> list[float]:
