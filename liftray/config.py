@@ -66,9 +66,10 @@ class Settings(Section):
         default="dssp", description="9 to 3 states: P is coil (dssp) or helix (lift)"
     )
     backbone: BackboneSettings = BackboneSettings()
-    method: Literal["adapter", "features"] = Field(
+    method: Literal["adapter", "full", "features"] = Field(
         default="adapter",
-        description="adapter: train adapters and head; features: frozen backbone, head only",
+        description="adapter: train adapters and head; full: the blocks above the lowest adapter.skip_layers, the "
+        "final norm and the head (never the embedding); features: frozen backbone, head only",
     )
     adapter: AdapterSettings = AdapterSettings()
     head: HeadSettings = HeadSettings()
@@ -159,10 +160,15 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, tuple[str,
             yield f"{prefix}{name}", (_type_name(kind), field.default, field.description or "")
 
 
+_UNBROKEN = 60
+
+
 def _type_name(kind: Any) -> str:
     origin, args = get_origin(kind), get_args(kind)
     if origin is Literal:
-        return "|".join(str(arg).lower() if isinstance(arg, bool) else str(arg) for arg in args)
+        joined = "|".join(str(arg).lower() if isinstance(arg, bool) else str(arg) for arg in args)
+        # A long list must be able to break between two values.
+        return joined if len(joined) <= _UNBROKEN else joined.replace("|", " | ")
     if origin in (Union, types.UnionType):
         return "|".join(_type_name(arg) for arg in args)
     if origin is not None:

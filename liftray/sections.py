@@ -5,7 +5,7 @@ Invariant: what stands here is all that can be set; `--help` and the errors are 
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -51,15 +51,84 @@ class BackboneSettings(Section):
 class AdapterSettings(Section):
     """The trained parameters inside the backbone's top blocks."""
 
-    kind: Literal["bottleneck", "lora"] = Field(default="bottleneck", description="adapter architecture")
+    kind: Literal[
+        "bottleneck",
+        "parallel_bottleneck",
+        "compacter",
+        "parallel_compacter",
+        "lora",
+        "dora",
+        "ia3",
+        "prefix_tuning",
+        "mam",
+        "unipelt",
+    ] = Field(default="bottleneck", description="adapter architecture")
     reduction_factor: int = Field(
         default=64,
         ge=1,
-        description="width: the bottleneck (or LoRA rank) is backbone width / this, at least 1",
+        description="width: the bottleneck (or LoRA rank) is backbone width / this, at least 1; of a compacter a "
+        "multiple of hypercomplex_dim",
     )
     skip_layers: int = Field(
         default=0, ge=0, description="k: the lowest k blocks get no adapter and no gradient"
     )
+    location: Literal["output", "attention", "both"] = Field(
+        default="output",
+        description="bottleneck and compacter kinds: behind the feed-forward part, behind the attention, or both",
+    )
+    lora_location: Literal["attention", "feed_forward", "both"] = Field(
+        default="attention",
+        description="lora and dora: in query and value, in the feed-forward part's two layers, or in all four",
+    )
+    parallel_scale: float = Field(
+        default=4.0,
+        gt=0,
+        description="parallel kinds and mam: factor of what the adapter adds (He et al. 2022)",
+    )
+    hypercomplex_dim: int = Field(
+        default=4,
+        ge=1,
+        description="compacter kinds: Kronecker factors n; must divide the width (Mahabadi et al. 2021)",
+    )
+    prefix_length: int = Field(
+        default=16,
+        ge=1,
+        description="prefix_tuning, mam, unipelt: keys and values before each window's (16: Yang et al. 2023)",
+    )
+    prefix_hidden: int = Field(
+        default=512,
+        ge=0,
+        description="prefix_tuning, mam, unipelt: hidden units of the network that makes the prefixes "
+        "(512: Li & Liang 2021); 0: they are trained themselves",
+    )
+
+    @model_validator(mode="after")
+    def _unused_settings_stay_at_their_default(self) -> "AdapterSettings":
+        for name, (kinds, why) in _ADAPTER_USES.items():
+            field = type(self).model_fields[name]
+            if self.kind not in kinds and getattr(self, name) != field.default:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} would change nothing: {self.kind} {why}; leave it at "
+                    f"{field.default} (kinds that use it: {', '.join(kinds)})"
+                )
+        return self
+
+
+_SEQUENTIAL, _PARALLEL = ("bottleneck", "compacter"), ("parallel_bottleneck", "parallel_compacter")
+_PREFIXED = ("prefix_tuning", "mam", "unipelt")
+# Setting -> the kinds that use it, and why the others do not.
+_ADAPTER_USES: dict[str, tuple[tuple[str, ...], str]] = {
+    "reduction_factor": (
+        (*_SEQUENTIAL, *_PARALLEL, "lora", "dora", "mam", "unipelt"),
+        "has no bottleneck and no rank",
+    ),
+    "location": ((*_SEQUENTIAL, *_PARALLEL), "has its own places"),
+    "lora_location": (("lora", "dora"), "has its own places"),
+    "parallel_scale": ((*_PARALLEL, "mam"), "has no parallel adapter"),
+    "hypercomplex_dim": (("compacter", "parallel_compacter"), "has no Kronecker products"),
+    "prefix_length": (_PREFIXED, "has no prefix"),
+    "prefix_hidden": (_PREFIXED, "has no prefix"),
+}
 
 
 class HeadSettings(Section):

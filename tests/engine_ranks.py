@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from liftray.adapt.tagger import Tagger, fingerprint
+from liftray.adapt import tagger as taggers
+from liftray.adapt.tagger import Tagger, TaggerSettings, fingerprint
 from liftray.config import Settings
 from liftray.data.batch import TRAIN
 from liftray.data.feed import Feed, FeedSpec, Gather
@@ -54,17 +56,16 @@ def _rank(
 
 
 def _settings(task: dict[str, Any]) -> Settings:
-    return tiny.settings(
-        adapter__skip_layers=1,
-        adapter__reduction_factor=8,
-        adapter__kind=task.get("kind", "bottleneck"),
-        head__dropout=0.1,
-        zero__stage=task["stage"],
-        data__max_length=120,
-        train__tokens_per_batch=256,
-        train__micro_batches_per_step=3,  # On two ranks one turn of each step is empty.
-        train__lr=1e-3,
-    )
+    shared = {
+        "adapter__skip_layers": 1,
+        "head__dropout": 0.1,
+        "zero__stage": task["stage"],
+        "data__max_length": 120,
+        "train__tokens_per_batch": 256,
+        "train__micro_batches_per_step": 3,  # On two ranks one turn of each step is empty.
+        "train__lr": 1e-3,
+    }
+    return tiny.settings(**{**shared, **task["settings"]})
 
 
 def _straight(task: dict[str, Any], rank: int, ranks: int, data: dict[str, str], out: Path) -> dict[str, Any]:
@@ -91,6 +92,20 @@ def _resumed(task: dict[str, Any], rank: int, ranks: int, data: dict[str, str], 
     return run.found(saved.progress.step_losses + run.steps(HALF, STEPS), before)
 
 
+def _part_all() -> None:
+    """Let ZeRO-3 take apart small parameters as well: tiny models have no others, and it would leave them whole."""
+    from liftray.train import engine
+
+    configure = engine._config
+
+    def parting(settings: Settings, accumulation: int) -> dict[str, Any]:
+        config = configure(settings, accumulation)
+        config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+        return config
+
+    engine._config = parting
+
+
 class _Run:
     def __init__(
         self, task: dict[str, Any], rank: int, ranks: int, data: dict[str, str], saved: Checkpoint | None
@@ -98,16 +113,17 @@ class _Run:
         from liftray.train.engine import Engine
 
         self.settings = _settings(task)
-        self.spec: FeedSpec = tiny.feed_spec({"t": data["train"]}, {"v": data["valid"]}, self.settings)
+        backbone = tiny.backbone(task.get("family", "esm"), task.get("dtype", "float32"))
+        backbone.recompute = self.settings.train.recompute_activations
+        spec = tiny.feed_spec({"t": data["train"]}, {"v": data["valid"]}, self.settings)
+        self.spec: FeedSpec = replace(spec, tokens=backbone.tokens)
         self.rank, self.ranks = rank, ranks
-        self.model: Tagger = tiny.tagger(
-            "esm",
-            task.get("dtype", "float32"),
-            **{f"adapter__{name}": value for name, value in self.settings.adapter.model_dump().items()},
-        )
+        self.model: Tagger = taggers.build(backbone, TaggerSettings.of(self.settings), seed=0)
         if saved is not None:
             for name, parameter in self.model.trained().items():
                 parameter.data.copy_(saved.weights[name])
+        if task.get("part_all"):
+            _part_all()
         self.engine = Engine(self.model, self.settings, self.spec.turns(ranks), ranks, CPU)
         if saved is not None:
             self.engine.load_moments(saved.moments, saved.progress.global_step)

@@ -1,7 +1,7 @@
 """The model: frozen prefix, adapted suffix, final norm, head.
 
-Invariant: the hidden state where the suffix begins carries no gradient, and nothing of the backbone itself ever gets
-one or changes a bit. Flow: packed batch -> [this] -> logits.
+Invariant: the hidden state where the suffix begins carries no gradient, and nothing below the cut ever gets one or
+changes a bit; nor does the backbone above it, unless the method is `full`. Flow: packed batch -> [this] -> logits.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ class TaggerSettings:
     Attributes:
         task: Alphabet that is predicted.
         ss3_map: How 9 states become 3.
-        method: `adapter` or `features`.
+        method: `adapter`, `full` or `features`.
         adapter: Kind, width and cut.
         head: Kind and dropout.
         max_length: Widest window, in residues.
@@ -55,7 +55,7 @@ class Tagger(nn.Module):
     """A backbone cut at block k, adapters above, and a head.
 
     Args:
-        backbone: The frozen backbone, already with adapters where the method has them.
+        backbone: The backbone, already with adapters where the method has them.
         settings: Shape and meaning.
 
     Attributes:
@@ -126,11 +126,12 @@ class Tagger(nn.Module):
             return self.backbone.run_frozen(tokens_T, layout, self.entry)
 
     def suffix(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
-        """Adapters, adapted blocks and final norm over the hidden states at `entry`."""
+        """The blocks above `entry`, with their adapters, and the final norm."""
         assert not hidden_TD.requires_grad, "a gradient reached the frozen prefix"
-        if self.settings.method == "features":
+        if self.settings.method != "adapter":
+            hidden_TD = self.backbone.run_blocks(hidden_TD, layout, self.entry, self.backbone.num_blocks)
             return self.backbone.finish(hidden_TD)
-        with (adapted := kinds.forward_context(self.backbone, hidden_TD[None])):
+        with (adapted := kinds.forward_context(self.backbone, hidden_TD[None], layout)):
             if self.entry > self.settings.adapter.skip_layers:
                 hidden_TD = self.backbone.run_output_adapter(self.entry - 1, hidden_TD)
             hidden_TD = self.backbone.run_blocks(
@@ -139,28 +140,31 @@ class Tagger(nn.Module):
         return self.backbone.finish(hidden_TD)
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """The parameters that train, by name: adapters and head, nothing else."""
+        """The parameters that train, by name: the head, and adapters or (`full`) the backbone above the cut."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     def frozen(self) -> dict[str, nn.Parameter]:
-        """The backbone's own parameters, by name."""
+        """The parameters that do not train, by name: the backbone's own, or (`full`) those below the cut."""
         return {name: parameter for name, parameter in self.named_parameters() if not parameter.requires_grad}
 
     def count(self) -> dict[str, int]:
-        """Parameters trained (adapter, head) and frozen (backbone)."""
+        """Parameters trained (with those of adapter and head among them) and of the backbone, trained or not."""
         head = sum(parameter.numel() for parameter in self.head.parameters())
         trained = sum(parameter.numel() for parameter in self.trained().values())
-        backbone = sum(parameter.numel() for parameter in self.frozen().values())
-        return {"trained": trained, "adapter": trained - head, "head": head, "backbone": backbone}
+        whole = sum(parameter.numel() for parameter in self.backbone.parameters())
+        adapter = trained - head if self.settings.method == "adapter" else 0
+        return {"trained": trained, "adapter": adapter, "head": head, "backbone": whole - adapter}
 
 
 def entry(method: str, adapter: AdapterSettings, family: str, num_blocks: int) -> int:
     """The block whose input is the last constant state of a method; see `kinds.entry`."""
-    return kinds.entry(adapter, family) if method == "adapter" else num_blocks
+    if method == "adapter":
+        return kinds.entry(adapter, family)
+    return adapter.skip_layers if method == "full" else num_blocks
 
 
 def build(backbone: Backbone, settings: TaggerSettings, seed: int) -> Tagger:
-    """Put adapters and a fresh head on a backbone.
+    """Put a fresh head on a backbone, and adapters in it where the method has them.
 
     Args:
         backbone: A loaded backbone without adapters, whole or above the cut.
@@ -178,6 +182,11 @@ def build(backbone: Backbone, settings: TaggerSettings, seed: int) -> Tagger:
         parameter.requires_grad_(False)
     if settings.method == "adapter":
         kinds.attach(backbone, settings.adapter)
+    elif settings.method == "full":
+        skipped = settings.adapter.skip_layers
+        kinds.check(settings.adapter, backbone.num_blocks, backbone.resolved.name)
+        for parameter in backbone.above(skipped).values():
+            parameter.requires_grad_(True)
     if backbone.first_block > 0:
         backbone.drop_below(backbone.first_block)
     tagger = Tagger(backbone, settings)

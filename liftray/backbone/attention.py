@@ -1,11 +1,15 @@
 """Attention over packed batches: several windows laid end to end, none of which sees another.
 
-Invariant: what a token attends to is its own window, whatever stands beside it; positions count from the start of the
-window. One function, `attend`, chooses the kernel; the families differ only in how they make queries, keys and values.
-Called by `encoder`.
+Invariant: what a token attends to is its own window, whatever stands beside it, and the window's trained prefix where
+prefix tuning gives it one; positions count from the start of the window. One function, `attend`, chooses the kernel;
+the families differ only in how they make queries, keys and values. Called by `encoder`.
 
 2026-11-23: on a CPU the windows are attended one after the other. A block-diagonal mask costs the square of the batch;
 rows padded to a common length cost as much as the loop where lengths agree, and more where they do not.
+
+2026-11-23: a prefix has no position: its keys are not rotated, and T5's relative bias is zero on them while residues
+keep theirs. The adapters library does otherwise with T5: with a prefix in block 0 it moves every residue's position by
+the prefix's length, and with block 0 left out it drops the bias of all blocks, residues' included.
 """
 
 from collections.abc import Callable
@@ -17,6 +21,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from liftray.backbone import prefixes
+from liftray.backbone.prefixes import Prefix
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +80,25 @@ class Layout:
         """Undo `pad`: (B, L, ...) -> (T, ...)."""
         return rows[self.window_T, self.position_T]
 
+    def window_mean(self, packed_TX: Tensor) -> Tensor:
+        """The mean of each window's tokens, in float32: (T, X) -> (B, X)."""
+        sums_BX = packed_TX.new_zeros(len(self.lengths), packed_TX.shape[1], dtype=torch.float32)
+        return sums_BX.index_add(0, self.window_T, packed_TX.float()) / self.cu_lens.diff()[:, None]
+
+    def longer(self, by: int) -> "Layout":
+        """The layout of windows that begin with so many more places."""
+        window = torch.arange(len(self.cu_lens), dtype=torch.int32, device=self.cu_lens.device)
+        return Layout(tuple(length + by for length in self.lengths), self.cu_lens + by * window)
+
+    def join(self, before_BPX: Tensor, packed: Tensor) -> Tensor:
+        """Put P rows before each window's own: (B, P, ...) and (T, ...) -> (T + B P, ...), laid out as `longer(P)`."""
+        count, device = before_BPX.shape[1], packed.device
+        window_B = torch.arange(len(self.lengths), device=device)
+        place_BP = (self.cu_lens[:-1] + count * window_B)[:, None] + torch.arange(count, device=device)
+        place_T = torch.arange(len(packed), device=device) + count * (self.window_T + 1)
+        both = torch.cat((before_BPX.flatten(0, 1).to(packed.dtype), packed))
+        return torch.empty_like(both).index_put((torch.cat((place_BP.flatten(), place_T)),), both)
+
     def residues(self, num_prefix: int, num_suffix: int) -> Tensor:
         """(T,) True where a residue stands: tokens less the special ones at both ends of each window."""
         left_T = self.cu_lens.diff()[self.window_T] - self.position_T
@@ -86,6 +112,7 @@ def attend(
     layout: Layout,
     scale: float,
     bias_HLL: Tensor | None = None,
+    prefix: Prefix | None = None,
 ) -> Tensor:
     """Softmax attention within each window.
 
@@ -96,35 +123,52 @@ def attend(
         layout: The windows.
         scale: What the products are multiplied by.
         bias_HLL: Added to the products by position, as wide as the longest window; T5's relative position bias.
+        prefix: Keys and values that stand before each window's own, for all its queries to attend to.
 
     Returns:
         out_TD with D = H * E.
     """
+    keys = layout
+    if prefix is not None:
+        length = prefix.length
+        keys, key_THE, value_THE = (
+            layout.longer(length),
+            layout.join(prefix.key_BPHE, key_THE),
+            layout.join(prefix.value_BPHE, value_THE),
+        )
+        bias_HLL = None if bias_HLL is None else functional.pad(bias_HLL, (length, 0))
     if not query_THE.is_cuda:
-        out_THE = _window_by_window(query_THE, key_THE, value_THE, layout, scale, bias_HLL)
+        out_THE = _window_by_window(query_THE, key_THE, value_THE, layout, keys, scale, bias_HLL)
     elif bias_HLL is None and query_THE.dtype in (torch.bfloat16, torch.float16):
         from torch.nn.attention.varlen import varlen_attn
 
-        borders = (layout.cu_lens, layout.cu_lens, layout.longest, layout.longest)
+        borders = (layout.cu_lens, keys.cu_lens, layout.longest, keys.longest)
         out_THE = cast(Tensor, varlen_attn(query_THE, key_THE, value_THE, *borders, scale=scale))
     else:
-        out_THE = _in_rows(query_THE, key_THE, value_THE, layout, scale, bias_HLL)
+        out_THE = _in_rows(query_THE, key_THE, value_THE, layout, keys, scale, bias_HLL)
     return out_THE.flatten(1)
 
 
 def _window_by_window(
-    query_THE: Tensor, key_THE: Tensor, value_THE: Tensor, layout: Layout, scale: float, bias: Tensor | None
+    query_THE: Tensor,
+    key_THE: Tensor,
+    value_THE: Tensor,
+    layout: Layout,
+    keys: Layout,
+    scale: float,
+    bias: Tensor | None,
 ) -> Tensor:
     outs = []
     dtype = query_THE.dtype
     # In float32 whatever the model's precision: torch's kernel for bfloat16 takes three times as long backward.
     query_THE, key_THE, value_THE = (tensor.float() for tensor in (query_THE, key_THE, value_THE))
     # `split`, whose backward joins the parts' gradients once; slices would each make a gradient of the whole.
-    parts = zip(*(tensor.split(layout.lengths) for tensor in (query_THE, key_THE, value_THE)), strict=True)
+    borders = (layout.lengths, keys.lengths, keys.lengths)
+    given = (query_THE, key_THE, value_THE)
+    parts = zip(*(tensor.split(lengths) for tensor, lengths in zip(given, borders, strict=True)), strict=True)
     for window in parts:
         query, key, value = (part.transpose(0, 1)[None] for part in window)
-        length = query.shape[2]
-        mask = None if bias is None else bias[None, :, :length, :length].float()
+        mask = None if bias is None else bias[None, :, : query.shape[2], : key.shape[2]].float()
         # Out of autocast, which would make it bfloat16 again.
         with torch.autocast("cpu", enabled=False):
             out = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
@@ -133,12 +177,19 @@ def _window_by_window(
 
 
 def _in_rows(
-    query_THE: Tensor, key_THE: Tensor, value_THE: Tensor, layout: Layout, scale: float, bias: Tensor | None
+    query_THE: Tensor,
+    key_THE: Tensor,
+    value_THE: Tensor,
+    layout: Layout,
+    keys: Layout,
+    scale: float,
+    bias: Tensor | None,
 ) -> Tensor:
-    query, key, value = (layout.pad(tensor).transpose(1, 2) for tensor in (query_THE, key_THE, value_THE))
-    mask = layout.mask_BL[:, None, None, :]
+    query = layout.pad(query_THE).transpose(1, 2)
+    key, value = (keys.pad(tensor).transpose(1, 2) for tensor in (key_THE, value_THE))
+    mask = keys.mask_BL[:, None, None, :]
     if bias is not None:
-        mask = torch.where(mask, bias[None], torch.finfo(query.dtype).min)
+        mask = torch.where(mask, bias[None].to(query.dtype), torch.finfo(query.dtype).min)
     out = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     return layout.unpad(out.transpose(1, 2))
 
@@ -167,7 +218,8 @@ def esm_forward(self: Any, hidden_1TD: Tensor, attention_mask: Layout, **_: Any)
         cos_T1E, sin_T1E = _rotation(self.rotary_embeddings.inv_freq, layout)
         query_THE = _rotate(query_THE, cos_T1E, sin_T1E)
         key_THE = _rotate(key_THE, cos_T1E, sin_T1E)
-    return attend(query_THE, key_THE, value_THE, layout, 1.0)[None], None
+    prefix = prefixes.of(self, hidden_1TD, layout)
+    return attend(query_THE, key_THE, value_THE, layout, 1.0, prefix=prefix)[None], None
 
 
 def esm_intermediate_forward(self: Any, hidden_1TD: Tensor) -> Tensor:
@@ -183,7 +235,8 @@ def bert_forward(
         project(hidden_1TD)[0].unflatten(-1, (-1, self.attention_head_size))
         for project in (self.query, self.key, self.value)
     )
-    out_TD = attend(query_THE, key_THE, value_THE, head_mask, self.attention_head_size**-0.5)
+    prefix = prefixes.of(self, hidden_1TD, head_mask)
+    out_TD = attend(query_THE, key_THE, value_THE, head_mask, self.attention_head_size**-0.5, prefix=prefix)
     return out_TD[None], None
 
 
@@ -195,7 +248,8 @@ def t5_forward(
         project(hidden_1TD)[0].unflatten(-1, (self.n_heads, self.key_value_proj_dim))
         for project in (self.q, self.k, self.v)
     )
-    out_TD = attend(query_THE, key_THE, value_THE, mask, 1.0, position_bias)
+    prefix = prefixes.of(self, hidden_1TD, mask)
+    out_TD = attend(query_THE, key_THE, value_THE, mask, 1.0, position_bias, prefix)
     return self.o(out_TD[None]), position_bias
 
 

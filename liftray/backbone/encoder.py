@@ -106,7 +106,9 @@ class Backbone(nn.Module, ABC):
         Returns:
             hidden_TD, the input of block `stop`.
         """
-        assert start >= self.first_block or start == stop, "a block that is not in memory"
+        if start == stop:
+            return hidden_TD
+        assert start >= self.first_block, "a block that is not in memory"
         hidden_1TD, shared = hidden_TD[None], self._shared(hidden_TD, layout)
         blocks: Any = self.blocks
         for number in range(start, stop):
@@ -193,6 +195,17 @@ class Backbone(nn.Module, ABC):
             return None
         return self.max_tokens - self.tokens.num_prefix - self.tokens.num_suffix
 
+    def above(self, cut: int) -> dict[str, nn.Parameter]:
+        """The backbone's own parameters in the blocks from `cut` up and in the final norm, by name.
+
+        The embedding is below every cut. So is what block 0 of T5 holds for all blocks, the relative position bias,
+        unless the cut is 0.
+        """
+        blocks = list(self.blocks)
+        parts = {id(parameter) for block in blocks[cut:] for parameter in block.parameters()}
+        parts |= {id(parameter) for parameter in self._final_norm.parameters()}
+        return {name: parameter for name, parameter in self.named_parameters() if id(parameter) in parts}
+
     def drop_below(self, cut: int) -> None:
         """Let go of the embedding and of the blocks below a cut, but not of adapters behind them.
 
@@ -203,6 +216,10 @@ class Backbone(nn.Module, ABC):
         self._drop_embedding()
         for number in range(cut):
             self._drop_block(number)
+
+    @property
+    @abstractmethod
+    def _final_norm(self) -> nn.Module: ...
 
     @abstractmethod
     def _use_packed_attention(self) -> None: ...
@@ -240,7 +257,11 @@ class EsmBackbone(Backbone):
 
     def finish(self, hidden_TD: Tensor) -> Tensor:
         """Apply the final norm."""
-        return self.hf.encoder.emb_layer_norm_after(hidden_TD)
+        return self._final_norm(hidden_TD)
+
+    @property
+    def _final_norm(self) -> nn.Module:
+        return self.hf.encoder.emb_layer_norm_after
 
     def _use_packed_attention(self) -> None:
         blocks: Any = self.blocks
@@ -298,7 +319,11 @@ class T5Backbone(Backbone):
 
     def finish(self, hidden_TD: Tensor) -> Tensor:
         """Apply the final norm."""
-        return self.hf.encoder.dropout(self.hf.encoder.final_layer_norm(hidden_TD))
+        return self.hf.encoder.dropout(self._final_norm(hidden_TD))
+
+    @property
+    def _final_norm(self) -> nn.Module:
+        return self.hf.encoder.final_layer_norm
 
     def _use_packed_attention(self) -> None:
         blocks: Any = self.blocks
@@ -356,6 +381,10 @@ class BertBackbone(Backbone):
     def finish(self, hidden_TD: Tensor) -> Tensor:
         """Give the hidden state back: BERT's blocks end in a norm of their own."""
         return hidden_TD
+
+    @property
+    def _final_norm(self) -> nn.Module:
+        return nn.Identity()
 
     def _use_packed_attention(self) -> None:
         blocks: Any = self.blocks

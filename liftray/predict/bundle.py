@@ -3,9 +3,10 @@
 Invariant: nothing is loaded that does not match: the backbone's digest is the recorded one, and every tensor file has
 the sha256 that `bundle.json` names. No pickle. Flow: best checkpoint -> [this] -> registry -> predictor.
 
-    bundle.json         what it is, what it was trained on, how it scored
-    adapter/            the `adapters` library's own saved form (absent for `features`)
-    head.safetensors    the head
+    bundle.json           what it is, what it was trained on, how it scored
+    adapter/              the `adapters` library's own saved form (method `adapter` only)
+    backbone.safetensors  the backbone's trained weights in float32 (method `full` only)
+    head.safetensors      the head
 """
 
 import json
@@ -22,12 +23,13 @@ from liftray.adapt import kinds
 from liftray.adapt import tagger as taggers
 from liftray.adapt.tagger import Tagger, TaggerSettings
 from liftray.backbone import model as backbones
+from liftray.backbone.model import Backbone
 from liftray.backbone.sources import ResolvedBackbone, resolve
 from liftray.config import BackboneSettings, Settings
 from liftray.errors import BundleError
 
 FORMAT_VERSION = 1
-_INFO, _HEAD, _ADAPTER = "bundle.json", "head.safetensors", "adapter"
+_INFO, _HEAD, _ADAPTER, _TRAINED = "bundle.json", "head.safetensors", "adapter", "backbone.safetensors"
 _FORMATS = (".json", ".safetensors")
 
 
@@ -82,16 +84,21 @@ def save(
         head = {name: tensor.contiguous() for name, tensor in tagger.head.state_dict().items()}
         save_file(head, fresh / _HEAD)
         if settings.method == "adapter":
-            tagger.backbone.hf.save_adapter(
-                str(fresh / _ADAPTER), kinds.ADAPTER_NAME, with_head=False, use_safetensors=True
-            )
+            kinds.save(tagger.backbone, fresh / _ADAPTER)
+        elif settings.method == "full":
+            above = tagger.backbone.above(tagger.entry)
+            save_file({name: weight.contiguous() for name, weight in above.items()}, fresh / _TRAINED)
         info = {
             "format_version": FORMAT_VERSION,
             "liftray_version": __version__,
             "task": settings.task,
             "alphabet": settings.task,
             "ss3_map": settings.ss3_map,
-            "backbone": {**resolved.as_dict(), "sources": list(sources), "dtype": _dtype(tagger)},
+            "backbone": {
+                **resolved.as_dict(),
+                "sources": list(sources),
+                "dtype": "bfloat16" if tagger.backbone.is_bfloat16 else "float32",
+            },
             "method": settings.method,
             "adapter": settings.adapter.model_dump(),
             "head": settings.head.model_dump(),
@@ -158,12 +165,42 @@ def load(directory: str | Path, *, sources: Sequence[str] | None = None) -> Load
         )
     backbone = backbones.load(resolved, dtype=recorded["dtype"])
     if settings.method == "adapter":
-        kinds.prepare(backbone)
-        backbone.hf.load_adapter(str(directory / _ADAPTER), load_as=kinds.ADAPTER_NAME, use_safetensors=True)
-        kinds.activate(backbone)
+        _read_adapter(backbone, directory)
+    elif settings.method == "full":
+        _read_trained(backbone, directory, settings.adapter.skip_layers)
     tagger = Tagger(backbone, settings)
     tagger.head.load_state_dict(load_file(directory / _HEAD))
     return LoadedBundle(tagger.requires_grad_(False).eval(), info)
+
+
+def _read_adapter(backbone: Backbone, directory: Path) -> None:
+    """Put the trained adapters in; all files have the digests that `bundle.json` names."""
+    if not (directory / _ADAPTER / "adapter_config.json").is_file():
+        # The library would look for adapters of that name on the internet.
+        raise BundleError(f"no {_ADAPTER} in it", where=str(directory), remedy="fetch the bundle again")
+    try:
+        kinds.load(backbone, directory / _ADAPTER)
+    except KeyError as error:
+        raise BundleError(
+            f"the tensors in {_ADAPTER} are not those of its adapters (first: {error.args[0]})",
+            where=str(directory),
+            remedy="train or export it anew",
+        ) from error
+
+
+def _read_trained(backbone: Backbone, directory: Path, cut: int) -> None:
+    """Put the trained weights in the place of the pretrained ones, in the precision that they were trained in."""
+    above = backbone.above(cut) if cut < backbone.num_blocks else {}
+    saved = load_file(directory / _TRAINED) if (directory / _TRAINED).is_file() else {}
+    shapes = {name: weight.shape for name, weight in saved.items()}
+    if not above or shapes != {name: parameter.shape for name, parameter in above.items()}:
+        raise BundleError(
+            f"{_TRAINED} does not hold the weights of the blocks from {cut} up",
+            where=str(directory),
+            remedy="fetch the bundle again",
+        )
+    for name, parameter in above.items():
+        parameter.data = saved[name].float()
 
 
 def _check_files(directory: Path, listed: Any) -> None:
@@ -204,7 +241,3 @@ def _read_settings(directory: Path, info: Mapping[str, Any]) -> tuple[TaggerSett
             remedy="train or export it anew",
         ) from error
     return TaggerSettings.of(checked), recorded
-
-
-def _dtype(tagger: Tagger) -> str:
-    return str(next(iter(tagger.frozen().values())).dtype).removeprefix("torch.")

@@ -152,9 +152,9 @@ def _own_part(parameter: Any, value: Tensor) -> Tensor:
 
 
 def _groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Decay matrices only: none on biases and norms."""
-    matrices = [parameter for parameter in parameters.values() if parameter.ndim > 1]
-    vectors = [parameter for parameter in parameters.values() if parameter.ndim <= 1]
+    """Decay matrices only: none on biases, norms, and scales that are kept as a matrix of one column (IA3, DoRA)."""
+    matrices = [each for each in parameters.values() if each.ndim > 1 and each.shape[-1] > 1]
+    vectors = [each for each in parameters.values() if each.ndim <= 1 or each.shape[-1] == 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 

@@ -70,8 +70,8 @@ def prepare(settings: Settings) -> Prepared:
             remedy=f"set at least {settings.data.max_length + _SPECIALS}",
         )
     backbone = resolve(settings.backbone.source)
-    if settings.method == "adapter":
-        kinds.check(settings.adapter, backbone.num_blocks, backbone.name)
+    if settings.method != "features":
+        kinds.check(settings.adapter, backbone.num_blocks, backbone.name, backbone.width)
     shape = {"max_length": settings.data.max_length, "task": settings.task, "ss3_map": settings.ss3_map}
     for path in settings.data.test.values():
         index.build({"test": path}, **shape)  # type: ignore[arg-type]

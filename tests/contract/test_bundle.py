@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from safetensors.torch import load_file, save_file
 
 from liftray.adapt import tagger as taggers
 from liftray.adapt.tagger import Tagger, TaggerSettings
@@ -63,6 +64,8 @@ def made(sources: dict[str, str], tmp_path: Path) -> Made:
         {"adapter__kind": "bottleneck", "dtype": "bfloat16"},
         {"adapter__kind": "lora", "dtype": "bfloat16"},
         {"method": "features"},
+        {"method": "full"},
+        {"method": "full", "dtype": "bfloat16"},
     ],
     ids=lambda chosen: "-".join(chosen.values()),
 )
@@ -158,6 +161,39 @@ def test_a_listed_file_of_a_format_that_can_hold_code_is_refused(made: Made) -> 
 
     _edit(directory, relist)
     with pytest.raises(BundleError, match=r"pytorch_adapter\.bin"):
+        bundle.load(directory)
+
+
+def test_an_adapter_that_lacks_a_tensor_is_refused(made: Made) -> None:
+    """As a tampered or half-exported one; the library would go on with random weights."""
+    path = next((made[1] / "adapter").glob("*.safetensors"))
+    tensors = load_file(path)
+    tensors.pop(max(tensors))
+    save_file(tensors, path)
+    _edit(made[1], lambda info: info["files"].update({f"adapter/{path.name}": sha256_file(path)}))
+    with pytest.raises(BundleError, match="the tensors in adapter are not those of its adapters"):
+        bundle.load(made[1])
+
+
+def test_a_bundle_without_its_adapter_is_refused(made: Made) -> None:
+    shutil.rmtree(made[1] / "adapter")
+    _edit(made[1], lambda info: info.update(files={"head.safetensors": info["files"]["head.safetensors"]}))
+    with pytest.raises(BundleError, match="no adapter in it"):
+        bundle.load(made[1])
+
+
+@pytest.mark.parametrize("damage", ["missing", "another cut"])
+def test_trained_backbone_weights_that_do_not_fit_are_refused(
+    sources: dict[str, str], tmp_path: Path, damage: str
+) -> None:
+    directory = tmp_path / "bundle"
+    bundle.save(_trained(sources["esm"], method="full"), directory, [sources["esm"]], {})
+    if damage == "missing":
+        (directory / "backbone.safetensors").unlink()
+        _edit(directory, lambda info: info["files"].pop("backbone.safetensors"))
+    else:
+        _edit(directory, lambda info: info["adapter"].update(skip_layers=2))
+    with pytest.raises(BundleError, match="does not hold the weights of the blocks"):
         bundle.load(directory)
 
 

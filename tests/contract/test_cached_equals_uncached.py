@@ -81,7 +81,7 @@ def _with(spec: FeedSpec, prefix: StoredPrefix) -> FeedSpec:
     return replace(spec, prefix=prefix)
 
 
-@pytest.mark.parametrize("method", ["adapter", "features"])
+@pytest.mark.parametrize("method", ["adapter", "full", "features"])
 @pytest.mark.parametrize("head", ["linear", "conv"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("family", tiny.FAMILIES)

@@ -16,6 +16,7 @@ import tiny
 pytestmark = pytest.mark.slow
 
 _STAGES = (0, 1, 2, 3)
+_WIDE = {"adapter__reduction_factor": 8}
 _FALL = 0.97  # what twenty steps must have made of the first loss, at most
 
 
@@ -38,19 +39,14 @@ def _run_all(root: Path) -> None:
         tasks: list[dict[str, Any]] = []
         for stage in _STAGES:
             name = f"ranks{ranks}-zero{stage}"
-            tasks.append({"do": "straight", "name": name, "stage": stage})
-            tasks.append({"do": "resumed", "name": f"{name}-resumed", "from": name, "stage": stage})
-            tasks.append(
-                {
-                    "do": "straight",
-                    "name": f"{name}-bf16",
-                    "stage": stage,
-                    "dtype": "bfloat16",
-                    "kind": "lora",
-                }
-            )
+            shared = {"stage": stage, "settings": _WIDE}
+            tasks.append({"do": "straight", "name": name, **shared})
+            tasks.append({"do": "resumed", "name": f"{name}-resumed", "from": name, **shared})
+            lora = {"settings": {**_WIDE, "adapter__kind": "lora"}, "dtype": "bfloat16"}
+            tasks.append({"do": "straight", "name": f"{name}-bf16", "stage": stage, **lora})
         if ranks == 1:
-            tasks.append({"do": "resumed", "name": "crossed", "from": "ranks2-zero3", "stage": 0})
+            crossed = {"from": "ranks2-zero3", "stage": 0, "settings": _WIDE}
+            tasks.append({"do": "resumed", "name": "crossed", **crossed})
         engine_ranks.spawn(ranks, data, root, tasks)
 
 

@@ -14,8 +14,8 @@ import torch
 from adapters.context import ForwardContext
 from transformers import EsmModel
 
+from liftray.adapt import kinds
 from liftray.backbone import attention
-from liftray.backbone.families import ADAPTER_INTERFACE
 from liftray.backbone.model import Backbone, from_config, load
 from liftray.backbone.sources import resolve
 
@@ -191,10 +191,7 @@ def _spread(module: torch.nn.Module) -> None:
 
 
 def _add_adapter(backbone: Backbone, kind: str, skip: int) -> None:
-    interface = ADAPTER_INTERFACE[backbone.family]
-    adapters.init(
-        backbone.hf, interface=None if interface is None else adapters.AdapterModelInterface(**interface)
-    )
+    kinds.prepare(backbone)
     left_out = list(range(skip))
     config = (
         adapters.LoRAConfig(r=2, leave_out=left_out)

@@ -118,7 +118,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(tmp_path: Path, key: str, hi
         ("train.epochs=0", "train.epochs"),
         ("train.epochs=many", "train.epochs is int, default 20"),
         ("train.lr=-1", "train.lr"),
-        ("adapter.kind=magic", "bottleneck|lora"),
+        ("adapter.kind=magic", "bottleneck | parallel_bottleneck"),
         ("task=ss4", "ss3|ss8|ss9"),
         ("zero.stage=4", "0|1|2|3"),
         ("head.dropout=1", "head.dropout"),

@@ -5,6 +5,7 @@ own collator for token classification makes them, and all settings that are not 
 The only module that imports `peft` and, through the Trainer, `accelerate`.
 """
 
+import importlib
 import importlib.util
 import tempfile
 import time
@@ -37,16 +38,15 @@ def run(workload: Workload) -> Timing:
     Raises:
         ConfigError: peft or accelerate is not installed.
     """
-    _require("peft", "accelerate")
-    from peft import LoraConfig, get_peft_model
-
-    settings = LoraConfig(
+    _require("accelerate")
+    peft = _require("peft")
+    settings = peft.LoraConfig(
         task_type="TOKEN_CLS",  # also lets the head train
         r=workload.rank,
         lora_alpha=workload.rank,
         target_modules=["query", "value"],
     )
-    model = get_peft_model(models.classifier(workload), settings)
+    model = peft.get_peft_model(models.classifier(workload), settings)
     data = _Chains(workload.encoded())
     clock = _Clock(workload)
     with tempfile.TemporaryDirectory() as folder:
@@ -120,11 +120,12 @@ class _Clock(TrainerCallback):
         self.seconds.append(time.perf_counter() - self._start)
 
 
-def _require(*packages: str) -> None:
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise ConfigError(
-                f"package {package} is not installed",
-                where="the baseline hf_peft",
-                remedy="pip install 'liftray[bench]'",
-            )
+def _require(package: str) -> Any:
+    """Import a package of the extra `bench`."""
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError(
+            f"package {package} is not installed",
+            where="the baseline hf_peft",
+            remedy="pip install 'liftray[bench]'",
+        )
+    return importlib.import_module(package)

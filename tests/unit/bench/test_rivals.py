@@ -33,7 +33,7 @@ def test_a_missing_package_is_told_with_its_remedy() -> None:
     with pytest.raises(
         ConfigError, match=r"package no_such is not installed in .*; pip install 'liftray\[bench\]'"
     ):
-        hf_peft._require("torch", "no_such")
+        hf_peft._require("no_such")
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
