@@ -1,6 +1,6 @@
 """Search adapter settings with Ray Tune; the best model on validation data is evaluated and registered.
 
-Reading on: liftray/search/tune.py.
+The same command goes on with a search that was interrupted. Reading on: liftray/search/tune.py.
 """
 
 import click
@@ -15,14 +15,17 @@ def main(settings: Settings) -> None:
     from liftray.search.tune import search
 
     summary = search(settings)
-    ordered = sorted(summary["trials"], key=lambda row: -row["metrics"].get("valid/q3", -1.0))
+    score = settings.search.objectives[0]
+    ordered = sorted(summary["trials"], key=lambda row: -row["metrics"].get(f"valid/{score}", -1.0))
     for row in ordered:
-        score = row["metrics"].get("valid/q3")
-        told = f"{100 * score:6.2f}" if score is not None else "     -"
-        click.echo(f"validation Q3 {told}  {row['state']:9} {row['config']}")
+        value = row["metrics"].get(f"valid/{score}")
+        told = f"{100 * value:6.2f}" if value is not None else "     -"
+        click.echo(f"validation {score.upper()} {told}  {row['state']:10} {row['config']}  {row['reason']}")
+    for sentence in summary["answer"]:
+        click.echo(sentence)
     for what, value in (("best", summary["best"]["config"]), ("model_uri", summary["best"]["model_uri"])):
         click.echo(f"{what:10} {value}")
-    click.echo(f"{'tables':10} {settings.run.dir} (trials.csv, pareto.png, summary.json)")
+    click.echo(f"{'report':10} {settings.run.dir}/report.html (beside it trials.csv, pareto.png, summary.json)")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from liftray.search import domain
+
 
 class Section(BaseModel):
     """A group of settings: no unknown key, no change after validation."""
@@ -268,15 +270,76 @@ class EvaluateSettings(Section):
     resamples: int = Field(
         default=2000, ge=100, description="bootstrap and permutation resamples over chains"
     )
+    calibrate: bool = Field(
+        default=True, description="divide logits by the temperature that fits the validation sets best"
+    )
 
 
 class SearchSettings(Section):
     """The Ray Tune search of `tune`."""
 
-    space: dict[str, list[Any]] = Field(default={}, description="config key -> values to choose from")
-    method: Literal["grid", "random"] = Field(
-        default="grid", description="all combinations, or num_trials of them"
+    space: dict[str, list[Any] | dict[str, Any]] = Field(
+        default={},
+        description="config key -> values, or {grid|uniform|log_uniform|integer|log_integer: [..], when: {KEY: VALUE}}",
     )
-    num_trials: int = Field(default=6, ge=1, description="trials of a random search")
-    scheduler: Literal["none", "asha"] = Field(default="none", description="asha stops poor trials early")
+    method: Literal["grid", "random", "tpe", "nsga2"] = Field(
+        default="grid",
+        description="all combinations, num_trials drawn ones, or those that Optuna proposes (nsga2: all objectives)",
+    )
+    scheduler: Literal["none", "asha", "hyperband", "median"] = Field(
+        default="none", description="what stops poor trials early"
+    )
+    grace_epochs: int = Field(default=1, ge=1, description="epochs that no trial is stopped before")
+    halving: int = Field(
+        default=3, ge=2, description="asha and hyperband go on with one trial of this many at each rung"
+    )
+    objectives: list[Literal["q3", "q8", "q9", "parameters", "seconds_per_epoch", "peak_memory"]] = Field(
+        default=["q3", "parameters"],
+        min_length=1,
+        description="what trials are weighed by; the first, a validation score, chooses the best",
+    )
+    margin: float = Field(
+        default=0.005, gt=0, lt=1, description="loss of score up to which a smaller adapter suffices"
+    )
+    num_trials: int = Field(default=6, ge=1, description="trials of a search that is no grid")
+    max_hours: float | None = Field(default=None, gt=0, description="hours after which no trial goes on")
+    max_cost: float | None = Field(default=None, gt=0, description="hours x cost_per_hour at most")
+    cost_per_hour: float = Field(default=0.0, ge=0, description="of the machines, in any currency")
     max_concurrent: int = Field(default=1, ge=1, description="trials at a time")
+    in_process: bool | Literal["auto"] = Field(
+        default="auto",
+        description="train inside the trial's own process, which starts fast; auto: with one worker and no GPU",
+    )
+
+    @field_validator("method", "scheduler", mode="before")
+    @classmethod
+    def _population_training_is_not_there(cls, value: object) -> object:
+        if value in ("pbt", "pb2"):
+            raise ValueError(
+                f"{value} copies weights between trials, which Ray Tune cannot do for Ray Train runs; "
+                "use method: tpe with scheduler: asha"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "SearchSettings":
+        domains = domain.parse(self.space)
+        wide = [key for key, one in domains.items() if one.listed() is None]
+        if self.method == "grid" and wide:
+            raise ValueError(f"a grid cannot list {wide[0]}; give its values, or set search.method=random")
+        crossed = [key for key, one in domains.items() if one.kind == "grid"]
+        if self.method in ("tpe", "nsga2") and crossed:
+            raise ValueError(f"{self.method} proposes values itself; make {crossed[0]} a choice, not a grid")
+        if self.method == "nsga2" and len(self.objectives) < 2:
+            raise ValueError("nsga2 weighs several search.objectives; name two, or use method: tpe")
+        if self.method == "nsga2" and self.scheduler != "none":
+            raise ValueError("nsga2 needs whole trials; set search.scheduler=none")
+        if self.method == "tpe" and self.scheduler == "hyperband":
+            raise ValueError(
+                "hyperband wants all trials at once and tpe proposes one by one; use scheduler: asha"
+            )
+        if not self.objectives[0].startswith("q"):
+            raise ValueError("the first of search.objectives chooses the best: q3, q8 or q9")
+        if self.max_cost is not None and not self.cost_per_hour:
+            raise ValueError("search.max_cost needs search.cost_per_hour")
+        return self

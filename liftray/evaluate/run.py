@@ -4,7 +4,7 @@ Invariant: scores come from the very predictions that `predict` gives for the sa
 predicted is an error, never left out. Flow: bundle + Parquet -> [this] -> train, evaluation.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from liftray.data.dataset import ProteinDataset
 from liftray.errors import DataError
 from liftray.evaluate import baselines
 from liftray.evaluate.bootstrap import compare, holm
+from liftray.evaluate.calibration import calibrate
 from liftray.evaluate.chains import PredictedSet, ScoredChain
 from liftray.evaluate.leakage import Leakage, leakage
 from liftray.evaluate.scores import score_set
@@ -87,12 +88,30 @@ def predict_set(
 
 
 def predict_sets(
-    predictor: "Predictor", paths: Mapping[str, str], ss3_map: labels.Ss3Map
+    predictor: "Predictor", paths: Mapping[str, str], ss3_map: labels.Ss3Map, title: str = "evaluate"
 ) -> dict[str, PredictedSet]:
     """Predict several data sets, by name, with progress."""
     datasets = {name: ProteinDataset.open(path) for name, path in paths.items()}
-    with progress("evaluate", sum(dataset.num_chains for dataset in datasets.values()), "chains") as advance:
+    with progress(title, sum(dataset.num_chains for dataset in datasets.values()), "chains") as advance:
         return {name: predict_set(predictor, dataset, ss3_map, advance) for name, dataset in datasets.items()}
+
+
+def calibration_of(
+    predictor: "Predictor", valid: Mapping[str, str], ss3_map: labels.Ss3Map
+) -> dict[str, Any]:
+    """Fit a model's temperature.
+
+    Args:
+        predictor: The model, at temperature 1.
+        valid: Name -> path of the validation sets; no test set may be among them.
+        ss3_map: How 9 states become 3.
+
+    Returns:
+        `calibration` of bundle.json.
+    """
+    predicted = predict_sets(predictor, valid, ss3_map, "calibrate")
+    digests = {name: ProteinDataset.open(path).digest for name, path in valid.items()}
+    return calibrate(list(predicted.values()), digests).as_dict()
 
 
 def score_sets(sets: Mapping[str, PredictedSet], *, seed: int, resamples: int) -> dict[str, dict[str, Any]]:
@@ -128,17 +147,22 @@ def compare_sets(
 
 
 def baseline_sets(
-    train: Sequence[str], sets: Mapping[str, PredictedSet], *, seed: int
+    train: Sequence[str],
+    sets: Mapping[str, PredictedSet],
+    names: Sequence[str] = ("majority", "windowed_linear"),
+    *,
+    seed: int,
 ) -> dict[str, dict[str, PredictedSet]]:
     """Predict the chains of several sets with the baselines that need no backbone.
 
     Args:
         train: Paths of the training sets.
         sets: Name -> the chains, with labels, as a model predicted them.
+        names: Which of them.
         seed: Of the windowed linear model's draw of residues.
 
     Returns:
-        `majority` and `windowed_linear` -> set -> predictions, in the richest alphabet that all training labels and
+        Baseline -> set -> predictions, in the richest alphabet that all training labels and
         the set share.
     """
     alphabets = [ProteinDataset.open(path).alphabet for path in train]
@@ -151,10 +175,11 @@ def baseline_sets(
             for _, sequence, codes in labelled_chains(ProteinDataset.open(path), task, ss3_map):
                 yield sequence, codes
 
-    fitted: dict[str, baselines.Baseline] = {
-        "majority": baselines.majority(chains_of_training(), task),
-        "windowed_linear": baselines.windowed_linear(chains_of_training(), task, seed=seed),
+    fits: dict[str, Callable[[], baselines.Baseline]] = {
+        "majority": lambda: baselines.majority(chains_of_training(), task),
+        "windowed_linear": lambda: baselines.windowed_linear(chains_of_training(), task, seed=seed),
     }
+    fitted = {label: fits[label]() for label in names}
     return {
         label: {name: _by_baseline(baseline, predicted) for name, predicted in sets.items()}
         for label, baseline in fitted.items()

@@ -1,23 +1,32 @@
-"""The search: Ray Tune over whole Ray Train runs, best model registered.
+"""The search: Ray Tune over whole training runs, best model registered.
 
 Invariant: trials see training and validation data only; test sets are scored once, for the trial that validation chose.
-A trial's directory is named by its values, so the same command goes on and repeats no finished trial.
+The ledger alone says what was done: the same command goes on wherever a search was killed. Read on in `course` (each
+turn), `trial` (one trial) and `report` (what was found).
 """
 
+import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 from liftray import files
 from liftray.config import Settings
-from liftray.errors import LiftrayError
+from liftray.errors import ConfigError, LiftrayError
 from liftray.progress import say
-from liftray.search import pareto, space
+from liftray.search import course, proposals, report, sharing, space, stopping, trial
+from liftray.search.board import Board
+from liftray.search.ledger import ENDED, TRIALS, Ledger, Trial, digest_of, sole_user
+from liftray.search.objectives import OBJECTIVES, Objective
 from liftray.track import runs
+from liftray.track.store import client, told
 from liftray.train import cluster, launch
 from liftray.train.run import RUN_FILE, SUMMARY, earlier_run, train
 
-METRIC = "valid/q3"
-_TRIALS = "trials"
+_TUNE = "tune"
+_PARENT_TAG = "liftray.search_run"
+_CUT_KEYS = ("adapter.", "method", "backbone.", "data.")
 
 
 def search(settings: Settings) -> dict[str, Any]:
@@ -33,73 +42,171 @@ def search(settings: Settings) -> dict[str, Any]:
         InputError: Something the user gave is at fault; nothing was written.
         LiftrayError: No trial finished.
     """
+    proposals.require(settings.search.method)
+    inside = _in_process(settings)
     prepared = launch.prepare(settings)
-    say(prepared.backbone.describe())
-    trials = space.check(settings, prepared.backbone.num_blocks, prepared.backbone.name)
+    backbone = prepared.backbone
+    say(backbone.describe())
+    total = space.check(settings, backbone.num_blocks, backbone.name, backbone.width)
     cluster.check(settings)
     uri = runs.check(settings.tracking.uri)
     out = Path(settings.run.dir).resolve()
-    say(f"tune: {trials} trials of {', '.join(settings.search.space)}")
-    with cluster.connected(settings, dashboard=True):
-        out.mkdir(parents=True, exist_ok=True)
-        with runs.start_run(settings, tags={"liftray.search": "parent"}) as parent:
-            rows = _run_trials(settings, out, uri, parent.run_id)
-            finished = [row for row in rows if row["state"] == "finished"]
-            if not finished:
-                raise LiftrayError(
-                    "no trial finished", where=str(out), remedy="see the trials' errors in summary.json"
-                )
-            best = max(finished, key=lambda row: row["metrics"][METRIC])
-            chosen = _settings_of(settings, best["config"], out).replace(
-                {
-                    "registry.name": settings.registry.name,
-                    "data.test": settings.data.test,
-                    "evaluate.baselines": settings.evaluate.baselines,
-                }
-            )
-            say(f"tune: best on validation: {best['config']}; evaluating and registering it")
-            result = train(chosen, parent_run_id=parent.run_id)
-            summary = _summary(best, result, rows, parent.run_id)
-            pareto.write(out, rows)
-            files.write_json(out / SUMMARY, summary)
-            parent.log_metrics({f"best/{name}": value for name, value in best["metrics"].items()})
-            for name in ("trials.csv", "pareto.png", SUMMARY):
-                parent.log_artifacts(out / name)
-    return summary
+    absolute = _absolute(settings, uri, out)
+    listed = space.trials(settings)
+    prepare = sharing.Preparer()
+    for overrides in space.corners(settings) if listed is None else listed:
+        prepare(trial.settings_of(absolute, overrides, out))
+    if settings.train.resume:
+        _check_earlier(absolute, Ledger(out))
+    where = "in their own processes" if inside else "as Ray Train runs"
+    say(f"tune: {total} trials of {', '.join(settings.search.space)}, {where}")
+    with cluster.connected(settings, dashboard=not inside), sole_user(out):
+        if not settings.train.resume:
+            shutil.rmtree(out / TRIALS, ignore_errors=True)
+        ledger = Ledger(out)
+        with runs.start_run(
+            settings, run_id=earlier_run(out, settings, uri), tags={"liftray.search": "parent"}
+        ) as parent:
+            files.write_json(out / RUN_FILE, {"run_id": parent.run_id, "tracking_uri": uri})
+            parent.log_text(_space_text(settings), "search_space.json")
+            _run_trials(absolute, ledger, parent.run_id, inside, total)
+            course.settle(uri, ledger)
+            return _finish(settings, ledger, parent)
 
 
-def _run_trials(settings: Settings, out: Path, uri: str, parent_run_id: str) -> list[dict[str, Any]]:
+def _in_process(settings: Settings) -> bool:
+    """Whether trials train in their own processes, without a Ray Train worker group."""
+    small = settings.scaling.num_workers == 1 and not settings.scaling.use_gpu
+    asked = settings.search.in_process
+    if asked is True and not small:
+        raise ConfigError(
+            "search.in_process=true is for one worker without a GPU",
+            remedy="set scaling.num_workers=1 and scaling.use_gpu=false, or search.in_process=auto",
+        )
+    inside = small and asked is not False
+    if not inside and "peak_memory" in settings.search.objectives:
+        raise ConfigError(
+            "search.objectives: peak_memory is measured in trials that train in their own process only",
+            remedy="take it out, or set scaling.num_workers=1 and search.in_process=true",
+        )
+    return inside
+
+
+def _absolute(settings: Settings, uri: str, out: Path) -> Settings:
+    """Paths and addresses that mean the same in a trial's process, which Tune starts in another directory."""
+    data = {
+        f"data.{split}": {name: str(Path(path).resolve()) for name, path in paths.items()}
+        for split, paths in (("train", settings.data.train), ("valid", settings.data.valid))
+    }
+    sources = [
+        one if one.startswith(("hf:", "package:")) else str(Path(one).resolve())
+        for one in settings.backbone.source
+    ]
+    places = {"backbone.source": sources, "cache.dir": str(Path(settings.cache.dir).resolve())}
+    return settings.replace({**data, **places, "tracking.uri": uri, "run.dir": str(out)})
+
+
+def _check_earlier(settings: Settings, ledger: Ledger) -> None:
+    """Refuse a directory whose trials had the same values and other settings."""
+    for known in ledger.trials:
+        if set(known.config) <= set(settings.search.space):
+            ours = trial.settings_of(settings, known.config, ledger.out)
+            ledger.check({known.name: digest_of(ours)})
+
+
+def _run_trials(settings: Settings, ledger: Ledger, parent_run_id: str, inside: bool, total: int) -> None:
+    """Run what is left to run."""
+    ended = [known for known in ledger.trials if known.state in ENDED]
+    if ended:
+        say(f"tune: {len(ended)} trials have ended before and are not run again")
+    source, stored, left = _sources(settings, ledger, ended)
+    budget = stopping.Budget(settings, lambda: ledger.seconds)
+    if not left or budget.spent():
+        say(f"tune: no trial is run ({budget.spent() or 'all have ended'})")
+        return
+    board = Board(total, _first(settings), lambda: ledger.seconds)
+    for known in ended:
+        board.note(known)
+    under_way = course.Course(settings, ledger, source, stored, budget, board)
+    shared = trial.Shared(settings, parent_run_id, inside, settings.search.scheduler != "hyperband")
+    with board.shown():
+        try:
+            _tuner(settings, shared, under_way, budget, ended, left).fit()
+        finally:
+            under_way.close()
+            shutil.rmtree(ledger.out / _TUNE, ignore_errors=True)
+
+
+def _sources(
+    settings: Settings, ledger: Ledger, ended: list[Trial]
+) -> tuple[proposals.Proposals, sharing.Stored, int]:
+    """Where trials come from, the frozen prefixes that they share, and how many trials are left."""
+    out, search = ledger.out, settings.search
+    listed = space.trials(settings)
+    if listed is None:
+        begun = [known.config for known in ledger.trials if known.state not in ENDED]
+        names = search.objectives
+        past = [(known.config, [OBJECTIVES[name].of(known) or 0.0 for name in names]) for known in ended]
+        more = [OBJECTIVES[name].more for name in names]
+        cuts = [trial.settings_of(settings, one, out) for one in space.corners(settings, *_CUT_KEYS)]
+        left = max(0, search.num_trials - len(ended))
+        stored = sharing.store(cuts, left / len(cuts)) if left else sharing.Stored({}, [])
+        return proposals.Optimized(settings, more, begun, past), stored, left
+    done = {known.name for known in ended}
+    open_ones = [one for one in listed if space.trial_name(one) not in done]
+    theirs = [trial.settings_of(settings, one, out) for one in open_ones]
+    stored = sharing.store(theirs)
+    return proposals.Listed(open_ones[at] for at in sharing.ordered(theirs)), stored, len(open_ones)
+
+
+def _tuner(
+    settings: Settings,
+    shared: trial.Shared,
+    under_way: course.Course,
+    budget: stopping.Budget,
+    ended: list[Trial],
+    left: int,
+) -> Any:
     from ray import tune
-    from ray.tune.schedulers import ASHAScheduler
 
-    shared = settings.replace({"tracking.uri": uri, "run.dir": str(out)})
+    # Ctrl-C means KeyboardInterrupt: Tune would end as if all were well.
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the board tells what happens; stdout is the job's result
 
-    def trial(overrides: dict[str, Any]) -> None:
-        _trial(shared, overrides, parent_run_id)
+    def one_trial(config: dict[str, Any]) -> None:
+        trial.run(shared, config["overrides"], config["cached"])
 
-    asha = ASHAScheduler(
-        metric=METRIC, mode="max", time_attr="training_iteration", max_t=settings.train.epochs
-    )
-    tuner = tune.Tuner(
-        # The trial itself only waits: its workers are Ray Train's and reserve CPUs and GPUs of their own. Tune
-        # refuses an empty request, so it asks for a byte.
-        tune.with_resources(trial, {"cpu": 0, "memory": 1}),
-        param_space=space.parameters(settings),
+    inside, search = shared.in_process, settings.search
+    at_a_time = _concurrent(settings)
+    # A trial that only waits for Ray Train's workers reserves nothing itself; Tune refuses an empty request, so it asks
+    # for a byte.
+    resources: dict[str, float] = {"cpu": settings.scaling.cpus_per_worker if inside else 0, "memory": 1}
+    banded = search.scheduler == "hyperband"
+    if banded:
+        # A paused trial counts as running for Tune's own limit, which would keep a bracket from filling: the limit
+        # is a share of the memory instead.
+        resources["memory"] = int(_memory() / (at_a_time + 0.01))
+        # Brackets are halved among the trials that they know: they must know all of theirs before the first one ends.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(left)
+    longest = max(ours.train.epochs for ours in (settings.replace(one) for one in space.corners(settings)))
+    return tune.Tuner(
+        tune.with_resources(one_trial, resources),
         tune_config=tune.TuneConfig(
-            num_samples=1 if settings.search.method == "grid" else settings.search.num_trials,
-            max_concurrent_trials=_concurrent(settings),
-            scheduler=asha if settings.search.scheduler == "asha" else None,
-            reuse_actors=False,
+            num_samples=left,
+            max_concurrent_trials=None if banded else at_a_time,
+            search_alg=under_way,
+            scheduler=stopping.scheduler(settings, _first(settings).metric, longest, ended),
+            # The next trial begins in the process of one that ended: libraries are imported once.
+            reuse_actors=inside,
         ),
         run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(out),
+            name=_TUNE,
+            storage_path=str(shared.settings.run.dir),
             verbose=0,
-            callbacks=[_teller()],
-            failure_config=tune.FailureConfig(max_failures=0),
+            stop=budget,
+            failure_config=tune.FailureConfig(max_failures=settings.train.max_failures if inside else 0),
         ),
     )
-    return [_row(result, settings) for result in tuner.fit()]
 
 
 def _concurrent(settings: Settings) -> int:
@@ -113,94 +220,67 @@ def _concurrent(settings: Settings) -> int:
     return max(1, min(settings.search.max_concurrent, fit))
 
 
-def _trial(settings: Settings, overrides: dict[str, Any], parent_run_id: str) -> None:
-    """One trial: a whole Ray Train run, in the MLflow run of its own below the search's."""
-    from ray.tune.integration.ray_train import TuneReportCallback
+def _memory() -> float:
+    """Bytes of memory that the cluster's nodes offer to Ray."""
+    import ray
 
-    from liftray.train.reporter import Reporter
-
-    ours = _settings_of(settings, overrides, Path(settings.run.dir))
-    run_dir = Path(ours.run.dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    run_id = earlier_run(run_dir, ours, settings.tracking.uri)
-    with runs.start_run(ours, run_id=run_id, parent_run_id=parent_run_id, system_metrics_s=None) as run:
-        files.write_json(run_dir / RUN_FILE, {"run_id": run.run_id, "tracking_uri": run.uri})
-        reporter = Reporter(run.uri, run.run_id, run_dir)
-        saved = launch.fit(launch.prepare(ours), run_dir, [reporter, TuneReportCallback()])
-        _report_best(saved.progress.history)
+    return float(ray.cluster_resources()["memory"])
 
 
-def _report_best(history: list[dict[str, Any]]) -> None:
-    """Close a trial with its best epoch, whose weights it kept: Tune judges a trial by its last report."""
-    from ray import tune
-
-    best = max(history, key=lambda record: float(record[METRIC]))
-    tune.report({**best, "finished": True})
+def _first(settings: Settings) -> Objective:
+    """What chooses the best."""
+    return OBJECTIVES[settings.search.objectives[0]]
 
 
-def _settings_of(settings: Settings, overrides: dict[str, Any], out: Path) -> Settings:
-    return settings.replace(
+def _space_text(settings: Settings) -> str:
+    return json.dumps(settings.search.model_dump(mode="json"), indent=2)
+
+
+def _finish(settings: Settings, ledger: Ledger, parent: runs.Run) -> dict[str, Any]:
+    finished = [known for known in ledger.trials if known.state == "finished"]
+    if not finished:
+        reasons = "; ".join(dict.fromkeys(known.reason for known in ledger.trials))
+        raise LiftrayError(
+            f"no trial finished ({reasons[:500]})",
+            where=str(ledger.out),
+            remedy="mend that, or raise the budget, and give the same command again",
+        )
+    best = max(finished, key=lambda known: _first(settings).of(known) or 0.0)
+    chosen = trial.settings_of(settings, best.config, ledger.out, best.cached).replace(
         {
-            **overrides,
-            "run.dir": str(out / _TRIALS / space.trial_name(overrides)),
-            "registry.name": "",
-            "data.test": {},
-            "evaluate.baselines": [],
-            "train.checkpoint_steps": 0,
-            "tracking.run_name": space.trial_name(overrides),
-            "search.space": {},
+            "registry.name": settings.registry.name,
+            "data.test": settings.data.test,
+            "evaluate.baselines": settings.evaluate.baselines,
         }
     )
-
-
-def _teller() -> Any:
-    """Tells the person who watches how trials end."""
-    from ray.tune import Callback
-
-    class Teller(Callback):
-        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            self._tell(trial, "ended")
-
-        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            self._tell(trial, "failed")
-
-        def _tell(self, trial: Any, how: str) -> None:
-            score = (trial.last_result or {}).get(METRIC)
-            told = f", validation Q3 {100 * score:.2f}" if score is not None else ""
-            say(f"tune: trial {how}: {trial.config}{told}")
-
-    return Teller()
-
-
-def _row(result: Any, settings: Settings) -> dict[str, Any]:
-    metrics = result.metrics or {}
-    numbers = {
-        name: metrics[name]
-        for name in metrics
-        if name.startswith(("valid/", "train/")) and isinstance(metrics[name], int | float)
-    }
-    config = {key: result.config[key] for key in settings.search.space} if result.config else {}
-    state = "error" if result.error else "finished" if metrics.get("finished") else "stopped"
-    return {
-        "config": config,
-        "state": state,
-        "metrics": numbers,
-        "seconds": float(metrics.get("time_total_s", 0.0)),
-        **({"error": str(result.error).splitlines()[-1]} if result.error else {}),
-    }
-
-
-def _summary(
-    best: dict[str, Any], result: dict[str, Any], rows: list[dict[str, Any]], run_id: str
-) -> dict[str, Any]:
-    return {
-        "run_id": run_id,
+    say(f"tune: best on validation: trial {best.number}, {best.config}; evaluating and registering it")
+    result = train(chosen, parent_run_id=parent.run_id)
+    _name_the_search(result, parent)
+    summary: dict[str, Any] = {
+        "run_id": parent.run_id,
         "best": {
-            "config": best["config"],
+            "config": best.config,
             "metrics": result["metrics"],
             "bundle": result["bundle"],
             "run_id": result["run_id"],
             "model_uri": result["model_uri"],
         },
-        "trials": rows,
+        "trials": [known.row() for known in ledger.trials],
+        "seconds": round(ledger.seconds, 1),
+        "cost": round(ledger.seconds / 3600 * settings.search.cost_per_hour, 4),
     }
+    written = report.write(ledger, settings, best, summary)
+    files.write_json(ledger.out / SUMMARY, summary)
+    parent.log_metrics({f"best/{name}": value for name, value in best.metrics.items()})
+    for path in (*written, ledger.out / SUMMARY):
+        parent.log_artifacts(path)
+    return summary
+
+
+def _name_the_search(result: dict[str, Any], parent: runs.Run) -> None:
+    """Tag the registered version with the search that found it."""
+    uri = str(result["model_uri"])
+    if uri.startswith("models:/"):
+        name, _, version = uri.removeprefix("models:/").rpartition("/")
+        with told(parent.uri):
+            client(parent.uri).set_model_version_tag(name, version, _PARENT_TAG, parent.run_id)

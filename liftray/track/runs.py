@@ -273,8 +273,10 @@ def _reopen(uri: str, run_id: str, system_metrics_s: float | None) -> Run:
 
 def _run_name(settings: Settings) -> str:
     parts: list[str] = [settings.task, settings.method]
-    if settings.method == "adapter":
-        adapter = settings.adapter
+    adapter = settings.adapter
+    if settings.method == "full":
+        parts.append(f"k{adapter.skip_layers}")
+    elif settings.method == "adapter":
         parts = [settings.task, adapter.kind, f"r{adapter.reduction_factor}", f"k{adapter.skip_layers}"]
     return "-".join([*parts, settings.head.kind, f"seed{settings.train.seed}"])
 

@@ -14,7 +14,7 @@ from typing import Any
 from ray.train import Checkpoint, UserCallback
 
 from liftray.progress import say
-from liftray.track.runs import attach
+from liftray.track.outbox import Outbox
 
 PROGRESS_FILE = "progress.jsonl"
 _POLL_S = 0.5
@@ -41,7 +41,8 @@ class Reporter(UserCallback):
             return
         if self._run_id is not None:
             numbers = {name: value for name, value in record.items() if "/" in name}
-            attach(self._uri, self._run_id).log_metrics(numbers, step=record["epoch"] + 1)
+            # A store that does not answer stops no training: what it does not take is kept and sent later.
+            Outbox(self._uri, self._run_id, self._file.parent).log(numbers, record["epoch"] + 1)
         with self._file.open("a") as file:
             file.write(json.dumps(record) + "\n")
 

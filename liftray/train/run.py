@@ -16,19 +16,29 @@ from liftray.adapt.tagger import TaggerSettings
 from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
 from liftray.errors import ConfigError
-from liftray.evaluate import baselines, report
+from liftray.evaluate import report
 from liftray.evaluate.chains import PredictedSet
-from liftray.evaluate.run import compare_sets, labelled_chains, leakage_of, predict_sets, score_sets
+from liftray.evaluate.run import (
+    baseline_sets,
+    calibration_of,
+    compare_sets,
+    leakage_of,
+    predict_sets,
+    score_sets,
+)
 from liftray.predict import bundle
 from liftray.predict.predictor import Predictor
 from liftray.progress import say
 from liftray.track import runs, versions
+from liftray.track.outbox import Outbox
 from liftray.train import cluster, launch
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.pictures import draw
 from liftray.train.reporter import Reporter, follow
 
 SUMMARY, RUN_FILE, BUNDLE, FROZEN = "summary.json", "run.json", "bundle", "frozen"
+# How long a finished run waits for a tracking store that does not answer.
+_DRAIN_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ class Trained:
     Attributes:
         prepared: What the run was made of.
         checkpoint: The last checkpoint, which holds the best weights.
-        predictor: The best weights, ready to predict.
+        predictor: The best weights, ready to predict, with the temperature that fits the validation sets.
     """
 
     prepared: launch.Prepared
@@ -82,7 +92,10 @@ def _fit(
     model = bundle.assemble(
         prepared.backbone, TaggerSettings.of(settings), settings.backbone.dtype, saved.best
     )
-    return Trained(prepared, saved, Predictor.of(model, {"ss3_map": settings.ss3_map}))
+    info: dict[str, Any] = {"ss3_map": settings.ss3_map, "calibration": {"temperature": 1.0}}
+    if settings.evaluate.calibrate:
+        info["calibration"] = calibration_of(Predictor.of(model, info), settings.data.valid, settings.ss3_map)
+    return Trained(prepared, saved, Predictor.of(model, info))
 
 
 def _fit_frozen(settings: Settings, run_dir: Path, uri: str) -> Trained | None:
@@ -100,7 +113,7 @@ def _finish(
 ) -> dict[str, Any]:
     sets = _sets(settings)
     predicted = predict_sets(trained.predictor, sets, settings.ss3_map)
-    rivals = _rivals(settings, sets, frozen)
+    rivals = _rivals(settings, predicted, frozen)
     score = {"seed": settings.train.seed, "resamples": settings.evaluate.resamples}
     metrics = score_sets(predicted, **score)  # type: ignore[arg-type]
     beside = {name: score_sets(rival, **score) for name, rival in rivals.items()}  # type: ignore[arg-type]
@@ -111,6 +124,7 @@ def _finish(
         "metrics": metrics,
         "leakage": leaks,
         "run_id": run.run_id,
+        "calibration": trained.predictor.info["calibration"],
     }
     model = trained.predictor.tagger
     info = bundle.save(model, run_dir / BUNDLE, settings.backbone.source, details)  # type: ignore[arg-type]
@@ -147,31 +161,13 @@ def _sets(settings: Settings) -> dict[str, str]:
 
 
 def _rivals(
-    settings: Settings, sets: Mapping[str, str], frozen: Trained | None
+    settings: Settings, predicted: Mapping[str, PredictedSet], frozen: Trained | None
 ) -> dict[str, dict[str, PredictedSet]]:
-    found: dict[str, dict[str, PredictedSet]] = {}
-    asked, task, ss3_map = settings.evaluate.baselines, settings.task, settings.ss3_map
-
-    def chains_of_training() -> Iterator[tuple[str, Any]]:
-        for path in settings.data.train.values():
-            for _, sequence, codes in labelled_chains(ProteinDataset.open(path), task, ss3_map):
-                yield sequence, codes
-
-    def of_every_set(baseline: baselines.Baseline) -> dict[str, PredictedSet]:
-        return {
-            label: baselines.predict_set(
-                baseline, labelled_chains(ProteinDataset.open(path), task, ss3_map), ss3_map
-            )
-            for label, path in sets.items()
-        }
-
-    if "majority" in asked:
-        found["majority"] = of_every_set(baselines.majority(chains_of_training(), task))
-    if "windowed_linear" in asked:
-        linear = baselines.windowed_linear(chains_of_training(), task, seed=settings.train.seed)
-        found["windowed_linear"] = of_every_set(linear)
+    asked = [name for name in settings.evaluate.baselines if name != FROZEN]
+    train_sets = list(settings.data.train.values())
+    found = baseline_sets(train_sets, predicted, asked, seed=settings.train.seed) if asked else {}
     if frozen is not None:
-        found[FROZEN] = predict_sets(frozen.predictor, sets, ss3_map)
+        found[FROZEN] = predict_sets(frozen.predictor, _sets(settings), settings.ss3_map)
     return found
 
 
@@ -182,6 +178,7 @@ def _register(
     metrics: Mapping[str, Any],
     beside: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
+    Outbox(run.uri, run.run_id, run_dir).drain(_DRAIN_S)
     for name, scores in metrics.items():
         run.log_scores(name if name.startswith("valid") else f"test/{name}", scores)
     for baseline, scored in beside.items():

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def test_a_killed_job_goes_on_with_the_same_command(command: list[str], tmp_path
     with log.open("wb") as output:
         job = subprocess.Popen(go, cwd=_ROOT, env=_environment(), stdout=output, stderr=output)
         try:
-            _wait_for_a_checkpoint(run_dir, job, log)
+            _wait(lambda: bool(_checkpoints(run_dir)), job, log)
         finally:
             os.kill(job.pid, signal.SIGKILL)
             job.wait()
@@ -80,7 +81,7 @@ def test_ctrl_c_ends_a_job_as_interrupted(command: list[str], mlflow_uri: str, t
             [*command, f"run.dir={run_dir}"], cwd=_ROOT, env=_environment(), stdout=output, stderr=output
         )
         try:
-            _wait_for_a_checkpoint(run_dir, job, log)
+            _wait(lambda: bool(_checkpoints(run_dir)), job, log)
             job.send_signal(signal.SIGINT)
             assert job.wait(timeout=_PATIENCE_S) == 130
         finally:
@@ -89,6 +90,55 @@ def test_ctrl_c_ends_a_job_as_interrupted(command: list[str], mlflow_uri: str, t
     assert "Traceback" not in log.read_text()
     run_id = json.loads((run_dir / "run.json").read_text())["run_id"]
     assert MlflowClient(mlflow_uri).get_run(run_id).info.status == "KILLED"
+
+
+def test_a_killed_search_goes_on_and_repeats_no_trial(
+    parts: dict[str, Any], mlflow_uri: str, tmp_path: Path
+) -> None:
+    chosen = tiny.settings(
+        **{
+            **parts,
+            "tracking__uri": mlflow_uri,
+            "tracking__experiment": "killed search",
+            "registry__name": "",
+            "train__keep_checkpoints": 1000,
+            "search__space": {"train.lr": [1e-3, 2e-3, 3e-3]},
+        }
+    )
+    (tmp_path / "c.yaml").write_text(to_yaml(chosen))
+    out, log = tmp_path / "search", tmp_path / "log"
+    job_file = str(_ROOT / "jobs" / "tune.py")
+    go = [sys.executable, job_file, "--config", str(tmp_path / "c.yaml"), f"run.dir={out}"]
+    with log.open("wb") as output:
+        job = subprocess.Popen(go, cwd=_ROOT, env=_environment(), stdout=output, stderr=output)
+        try:
+            _wait(lambda: _states(out)[:1] == ["finished"] and len(_stores(out)) > 1, job, log)
+        finally:
+            os.kill(job.pid, signal.SIGKILL)
+            job.wait()
+    assert "running" in _states(out), "it ended before it was killed"
+    parent = json.loads((out / "run.json").read_text())["run_id"]
+    written = {path: path.stat().st_mtime_ns for store in _stores(out) for path in _checkpoints(store)}
+    found = _run(go)
+    assert [row["state"] for row in found["trials"]] == ["finished"] * 3
+    assert [row["config"]["train.lr"] for row in found["trials"]] == [1e-3, 2e-3, 3e-3]
+    assert [row["epochs"] for row in found["trials"]] == [4] * 3
+    again = [path.parent.name for path, when in written.items() if path.stat().st_mtime_ns != when]
+    assert not again, "an epoch was trained again whose checkpoint was there"
+    assert found["run_id"] == parent
+    store = MlflowClient(mlflow_uri)
+    runs = store.search_runs([store.get_run(parent).info.experiment_id])
+    assert len([run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent]) == 3
+
+
+def _states(out: Path) -> list[str]:
+    found = [json.loads(path.read_text()) for path in out.glob("trials/*/trial.json")]
+    return [trial["state"] for trial in sorted(found, key=lambda trial: trial["number"])]
+
+
+def _stores(out: Path) -> list[Path]:
+    """Directories of the trials that have a checkpoint."""
+    return [path for path in out.glob("trials/*") if _checkpoints(path)]
 
 
 def _run(command: list[str]) -> dict[str, Any]:
@@ -106,14 +156,14 @@ def _environment() -> dict[str, str]:
     return {**{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}, "PYTHONPATH": str(_ROOT)}
 
 
-def _wait_for_a_checkpoint(run_dir: Path, job: "subprocess.Popen[bytes]", log: Path) -> None:
+def _wait(reached: Callable[[], bool], job: "subprocess.Popen[bytes]", log: Path) -> None:
     until = time.monotonic() + _PATIENCE_S
     while time.monotonic() < until:
-        if _checkpoints(run_dir):
+        if reached():
             return
         assert job.poll() is None, log.read_text()[-3000:]
-        time.sleep(0.05)  # a poll, not a guess: the loop ends when the checkpoint is there
-    pytest.fail(f"no checkpoint came: {log.read_text()[-3000:]}")
+        time.sleep(0.05)  # a poll, not a guess: the loop ends when the files are there
+    pytest.fail(f"it never came so far: {log.read_text()[-3000:]}")
 
 
 def _checkpoints(run_dir: Path) -> list[Path]:

@@ -1,0 +1,112 @@
+"""The state of a search for the person who watches: a live table on a terminal, plain lines otherwise.
+
+Invariant: everything goes to stderr; without a terminal, a line for each trial that begins, goes on or ends and none
+for an epoch. Flow: course -> [this].
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from liftray.progress import say
+from liftray.search.ledger import Trial
+from liftray.search.objectives import Objective
+
+_SHOWN = 15
+
+
+class Board:
+    """Shows trials as they go.
+
+    Args:
+        total: Trials of the search at most.
+        objective: What chooses the best.
+        seconds: Tells the seconds that the search has taken.
+    """
+
+    def __init__(self, total: int, objective: Objective, seconds: Callable[[], float]) -> None:
+        self._total, self._objective, self._seconds = total, objective, seconds
+        self._trials: dict[int, Trial] = {}
+        self._live: Any = None
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show the table, where there is a terminal, while the block runs."""
+        if not sys.stderr.isatty():
+            yield
+            return
+        from rich.console import Console
+        from rich.live import Live
+
+        with Live(
+            console=Console(stderr=True), get_renderable=self.table, refresh_per_second=2
+        ) as self._live:
+            try:
+                yield
+            finally:
+                self._live.refresh()
+        self._live = None
+
+    def tell(self, trial: Trial) -> None:
+        """Note a trial that began or ended."""
+        self._trials[trial.number] = trial
+        if self._live is None:
+            say(self.line(trial))
+
+    def note(self, trial: Trial) -> None:
+        """Note an epoch of a trial."""
+        self._trials[trial.number] = trial
+
+    def line(self, trial: Trial) -> str:
+        """What is said of a trial that began or ended."""
+        values = ", ".join(f"{key} {_short(value)}" for key, value in trial.config.items())
+        if trial.state == "running":
+            return f"tune: trial {trial.number}/{self._total} {trial.reason}: {values}"
+        score = self._objective.of(trial)
+        scored = f", {self._objective.title} {self._objective.told(score)}" if score is not None else ""
+        best = self.best()
+        leads = ", the best so far" if best is not None and best.number == trial.number else ""
+        return (
+            f"tune: trial {trial.number}/{self._total} {trial.state} ({trial.reason}) "
+            f"in {trial.seconds:.0f} s{scored}{leads}: {values}"
+        )
+
+    def best(self) -> Trial | None:
+        """The best of those that finished."""
+        finished = [trial for trial in self._trials.values() if trial.state == "finished"]
+        return max(finished, key=lambda trial: self._objective.of(trial) or 0.0, default=None)
+
+    def table(self) -> Any:
+        """The live table: the newest trials, the best one, and how far the search is."""
+        from rich.table import Table
+
+        trials = sorted(self._trials.values(), key=lambda trial: trial.number)
+        best = self.best()
+        ended = sum(trial.state != "running" for trial in trials)
+        took = self._seconds()
+        told = f"{ended}/{self._total} trials ended, {took:.0f} s"
+        if ended:
+            told += f", about {took / ended * (self._total - ended):.0f} s left"
+        if best is not None:
+            told += f"; best: trial {best.number}, {self._objective.told(self._objective.of(best))}"
+        table = Table(caption=told, caption_justify="left", header_style="bold")
+        for title in ("trial", "values", "state", "epoch", self._objective.title):
+            table.add_column(title, justify="left" if title in ("values", "state") else "right")
+        for trial in trials[-_SHOWN:]:
+            values = ", ".join(
+                f"{key.rpartition('.')[2]} {_short(value)}" for key, value in trial.config.items()
+            )
+            table.add_row(
+                str(trial.number),
+                values,
+                trial.state,
+                str(len(trial.history)),
+                self._objective.told(self._objective.of(trial)),
+                style="bold" if trial is best else "dim" if trial.state in ("stopped", "error") else "",
+            )
+        return table
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

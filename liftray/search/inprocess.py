@@ -1,0 +1,120 @@
+"""A run inside this very process: the loop that Ray Train's workers run, without a worker group around it.
+
+Invariant: steps, checkpoints and scores are those of `launch.fit` with one worker, so either goes on with what the
+other left. For small trials on CPUs: a worker group and its feed cost more seconds than such a trial trains.
+Flow: trial -> [this] -> train.loop.
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from liftray.errors import ConfigError
+from liftray.train import checkpoint, launch
+from liftray.train.checkpoint import Checkpoint
+from liftray.train.launch import Prepared
+
+Report = Callable[[dict[str, Any], Checkpoint], None]
+PEAK = "train/peak_memory_gb"
+
+
+def fit(prepared: Prepared, run_dir: Path, report: Report) -> Checkpoint:
+    """Train on one CPU worker, from the newest checkpoint or from the start, to the end.
+
+    Args:
+        prepared: What `launch.prepare` found; its feed reads a stored prefix where it names one.
+        run_dir: Where checkpoints go.
+        report: Called after each epoch, when its checkpoint is on disk.
+
+    Returns:
+        The last checkpoint.
+
+    Raises:
+        ConfigError: The run directory holds a run with other settings.
+        CacheError: The stored prefix cannot be read.
+    """
+    import torch
+
+    from liftray.adapt import tagger as taggers
+    from liftray.data.feed import Feed
+    from liftray.train import worker
+    from liftray.train.engine import Engine
+    from liftray.train.loop import Loop
+
+    settings = prepared.settings
+    job = launch.job_of(prepared, run_dir)
+    saved = checkpoint.newest(job.store)
+    if saved is not None and saved.progress.config_digest != job.config_digest:
+        raise ConfigError(
+            "the run directory holds a run with other settings",
+            where=str(run_dir),
+            remedy="use another run.dir, or start anew with train.resume=false",
+        )
+    if saved is not None and saved.progress.finished:
+        return saved
+    torch.set_num_threads(max(1, ceil(settings.scaling.cpus_per_worker)))
+    join_group_of_one()
+    device, last, peak = torch.device("cpu"), saved, PeakMemory()
+    model = worker.tagger(job, saved).to(device)
+    frozen = taggers.fingerprint(model)
+    engine = Engine(model, settings, job.feed.turns(1), 1, device)
+
+    def keep(metrics: dict[str, Any], state: Checkpoint) -> None:
+        nonlocal last
+        if "train/loss" in metrics:
+            metrics[PEAK] = peak.gb()  # the very record that the checkpoint's history holds
+        checkpoint.commit(state, job.store, settings.train.keep_checkpoints)
+        last = state
+        if "train/loss" in metrics:
+            report(metrics, state)
+
+    loop = Loop(job, model, engine, saved, keep)
+    place = loop.progress.epoch, loop.progress.step
+    loop.run(Feed(job.feed, 0, 1).local_batches(settings.train.epochs, *place))
+    assert taggers.fingerprint(model) == frozen, "the frozen backbone changed"
+    assert last is not None, "a run that is not finished has an epoch to run"
+    return last
+
+
+def with_stored_prefix(prepared: Prepared) -> Prepared:
+    """The same run, reading the frozen prefix that was stored before."""
+    prefix = launch.prefix_of(prepared)
+    return prepared if prefix is None else replace(prepared, feed=replace(prepared.feed, prefix=prefix))
+
+
+def join_group_of_one() -> None:
+    """Make this process a group of one rank, as Ray Train would; it stays so, for the trials that follow in it."""
+    import torch.distributed as dist
+
+    # What DeepSpeed asks for beside the group itself; it would take CUDA wherever it sees it.
+    os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", DS_ACCELERATOR="cpu")
+    os.environ.setdefault("DS_LOG_LEVEL", "error")
+    if dist.is_initialized():
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    dist.init_process_group("gloo", init_method=address, rank=0, world_size=1)
+
+
+class PeakMemory:
+    """The most memory that this process held since the object was made, where the system tells it (Linux)."""
+
+    def __init__(self) -> None:
+        # Forget what earlier trials of this process held; where that is not allowed the peak is the whole process's.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+    def gb(self) -> float | None:
+        """Resident memory at the peak in 1e9 bytes; None where the system does not tell."""
+        try:
+            lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return None
+        told = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+        return int(told[0]) * 1024 / 1e9 if told else None

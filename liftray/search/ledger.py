@@ -1,0 +1,173 @@
+"""What is known of each trial, on disk: one JSON file a trial, in the directory where its checkpoints lie.
+
+Invariant: a trial that ended is written before its search goes on, whole or not at all, so a search that is killed at
+any moment and given again repeats no trial that ended and loses none that began. Ray Tune's own files are not read.
+Flow: tune (the driver alone writes) -> [this] -> report, and the same search later.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from liftray import files
+from liftray.config import Settings, TrainSettings
+from liftray.errors import ConfigError
+from liftray.search.space import Overrides, trial_name
+
+State = Literal["running", "finished", "stopped", "unfinished", "error"]
+TRIALS, TRIAL_FILE, CLOCK_FILE = "trials", "trial.json", "clock.json"
+# Settings that say how a run is kept, not what it computes.
+_KEEPING = ("resume", "checkpoint_steps", "keep_checkpoints", "max_failures", "recompute_activations")
+# A failed trial is tried again by the next command: the failure may have been the machine's.
+ENDED: tuple[State, ...] = ("finished", "stopped")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial as its file holds it.
+
+    Attributes:
+        number: In the order of proposal, from 1.
+        config: Its values of the search space.
+        digest: Of all settings that its result depends on.
+        state: `finished` to its end, `stopped` early, `unfinished` (to go on with), `error`, or `running`.
+        reason: Why it ended, or how it began.
+        metrics: Of its best epoch, the weights of which it kept.
+        history: A record an epoch.
+        seconds: From proposal to end, over all its attempts.
+        start_s: From proposal to first step of its first attempt; None where it took none.
+        run_id: Its MLflow run.
+        cached: Whether it reads a stored frozen prefix.
+    """
+
+    number: int
+    config: Overrides
+    digest: str
+    state: State = "running"
+    reason: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    start_s: float | None = None
+    run_id: str | None = None
+    cached: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its directory."""
+        return trial_name(self.config)
+
+    def row(self) -> dict[str, Any]:
+        """What `summary.json` tells of it."""
+        told = asdict(self)
+        kept = ("config", "state", "reason", "metrics", "seconds", "start_s", "run_id", "number")
+        return {**{name: told[name] for name in kept}, "epochs": len(self.history)}
+
+
+class Ledger:
+    """All trials of a search, and the time that it has taken.
+
+    Args:
+        out: The search's directory.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self._trials: dict[str, Trial] = {}
+        self._began = time.monotonic()
+        for file in sorted((out / TRIALS).glob(f"*/{TRIAL_FILE}")):
+            trial = Trial(**_read(file))
+            self._trials[trial.name] = trial
+        clock = out / CLOCK_FILE
+        self._before = float(_read(clock)["seconds"]) if clock.exists() else 0.0
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All of them, in the order of their proposal."""
+        return sorted(self._trials.values(), key=lambda trial: trial.number)
+
+    @property
+    def seconds(self) -> float:
+        """Wall clock of this search, earlier processes included."""
+        return self._before + time.monotonic() - self._began
+
+    def directory(self, trial: Trial) -> Path:
+        """Where a trial's files are."""
+        return self.out / TRIALS / trial.name
+
+    def find(self, overrides: Mapping[str, Any]) -> Trial | None:
+        """A trial by its values."""
+        return self._trials.get(trial_name(overrides))
+
+    def begin(self, overrides: Overrides, digest: str, cached: bool) -> Trial:
+        """Book a trial that is about to run, or to go on."""
+        number = 1 + max((trial.number for trial in self._trials.values()), default=0)
+        known = self.find(overrides)
+        trial = known or Trial(number, overrides, digest)
+        reason = "goes on" if known else "begins"
+        return self.write(replace(trial, state="running", reason=reason, cached=cached))
+
+    def write(self, trial: Trial) -> Trial:
+        """Write a trial, and how long the search has taken."""
+        self._trials[trial.name] = trial
+        files.make_directories(self.directory(trial))
+        files.write_json(self.directory(trial) / TRIAL_FILE, asdict(trial))
+        files.write_json(self.out / CLOCK_FILE, {"seconds": round(self.seconds, 3)})
+        return trial
+
+    def check(self, digests: Mapping[str, str]) -> None:
+        """Refuse to go on with trials of other settings.
+
+        Args:
+            digests: Trial's name -> digest of its settings, of those that this search would run.
+
+        Raises:
+            ConfigError: A trial of the same values was run with other settings.
+        """
+        for name, digest in digests.items():
+            if name in self._trials and self._trials[name].digest != digest:
+                raise ConfigError(
+                    "the search directory holds trials with other settings",
+                    where=str(self.out),
+                    remedy="use another run.dir, or start anew with train.resume=false",
+                )
+
+
+def digest_of(settings: Settings) -> str:
+    """Digest of all that a trial's result depends on."""
+    usual = TrainSettings()
+    kept = {f"train.{name}": getattr(usual, name) for name in _KEEPING}
+    plain = settings.replace({"data.test": {}, **kept})
+    return plain.digest("data", "task", "ss3_map", "backbone", "method", "adapter", "head", "loss", "train")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+@contextmanager
+def sole_user(out: Path) -> Iterator[None]:
+    """Keep a second search out of a directory in use.
+
+    Raises:
+        ConfigError: Another process searches there.
+    """
+    import filelock
+
+    files.make_directories(out)
+    lock = filelock.FileLock(out / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise ConfigError(
+            "another search is at work", where=str(out), remedy="wait for it, or use another run.dir"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

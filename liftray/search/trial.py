@@ -1,0 +1,179 @@
+"""One trial: a whole training run, as Ray Tune runs it.
+
+Invariant: a trial sees training and validation data only, and whatever it did stands in its own directory before Tune
+hears of it, so a trial that is stopped, killed or paused at any moment goes on there. Only the death of its process
+is left to Tune to mend; an error of the run itself is written down and not tried again.
+Flow: tune -> [this] -> inprocess, or launch and a Ray Train worker group.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ray import tune
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from liftray import files
+from liftray.adapt.tagger import TaggerSettings
+from liftray.cli import understood
+from liftray.config import Settings
+from liftray.data.dataset import ProteinDataset
+from liftray.errors import TrackingError
+from liftray.evaluate import report
+from liftray.evaluate.run import predict_set
+from liftray.predict import bundle
+from liftray.predict.predictor import Predictor
+from liftray.progress import say
+from liftray.search import inprocess
+from liftray.search.ledger import TRIALS
+from liftray.search.space import trial_name
+from liftray.track import runs
+from liftray.track.outbox import Outbox
+from liftray.train import checkpoint, launch
+from liftray.train.checkpoint import Checkpoint, Progress
+from liftray.train.launch import Prepared
+from liftray.train.reporter import PROGRESS_FILE, Reporter
+from liftray.train.run import RUN_FILE, earlier_run
+
+EPOCHS_DONE = "epochs_done"
+FAILURE, CHAINS = "failure.json", "validation.parquet"
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all trials of a search are told.
+
+    Attributes:
+        settings: Those of the search, addresses and directories absolute.
+        parent_run_id: The search's MLflow run.
+        in_process: Whether a trial trains in its own process.
+        replayed: Whether epochs that an earlier process trained are told to the scheduler again.
+    """
+
+    settings: Settings
+    parent_run_id: str
+    in_process: bool
+    replayed: bool
+
+
+def settings_of(
+    settings: Settings, overrides: Mapping[str, Any], out: Path, cached: bool | None = None
+) -> Settings:
+    """The settings of one trial: no test set, no registry, a directory and a name of its own."""
+    name = trial_name(overrides)
+    return settings.replace(
+        {
+            **overrides,
+            "run.dir": str(out / TRIALS / name),
+            "registry.name": "",
+            "data.test": {},
+            "evaluate.baselines": [],
+            "train.checkpoint_steps": 0,
+            "tracking.run_name": name,
+            **({} if cached is None else {"cache.enabled": cached}),
+            "search.space": {},
+        }
+    )
+
+
+def run(shared: Shared, overrides: Mapping[str, Any], cached: bool) -> None:
+    """Run a trial to its end, in the process that Tune gave it.
+
+    Args:
+        shared: What all trials have in common.
+        overrides: The trial's values.
+        cached: Whether its frozen prefix is stored and to be read.
+    """
+    ours = settings_of(shared.settings, overrides, Path(shared.settings.run.dir), cached)
+    run_dir = Path(ours.run.dir)
+    files.make_directories(run_dir)
+    (run_dir / FAILURE).unlink(missing_ok=True)
+    try:
+        _run(shared, ours, run_dir)
+    except Exception as error:  # Tune would start the trial again, which mends nothing but a lost process
+        known = understood(error)
+        told = str(known) if known else f"{type(error).__name__}: {error}"
+        files.write_json(run_dir / FAILURE, {"error": " ".join(told.split())[:2000]})
+
+
+def _run(shared: Shared, ours: Settings, run_dir: Path) -> None:
+    prepared = launch.prepare(ours)
+    run_id = earlier_run(run_dir, ours, ours.tracking.uri)
+    tags = {"liftray.search": "trial"}
+    tracked = runs.start_run(
+        ours, run_id=run_id, parent_run_id=shared.parent_run_id, tags=tags, system_metrics_s=None
+    )
+    files.write_json(run_dir / RUN_FILE, {"run_id": tracked.run_id, "tracking_uri": tracked.uri})
+    reporter = Reporter(tracked.uri, tracked.run_id, run_dir)
+    earlier = checkpoint.newest(launch.job_of(prepared, run_dir).store)
+    if earlier is not None:
+        _tell_again(shared, earlier.progress, reporter, run_dir)
+    ended = _fit(shared, prepared, run_dir, reporter)
+    _score(prepared, ended, run_dir)
+    try:
+        Outbox(tracked.uri, tracked.run_id, run_dir).drain(0)
+    except TrackingError as error:
+        say(str(error))  # the search drains it with more patience when all trials have ended
+    tune.report({**told(ended.progress.history[-1]), "done": True})
+
+
+def _tell_again(shared: Shared, progress: Progress, reporter: Reporter, run_dir: Path) -> None:
+    """Tell the epochs of an earlier process: to MLflow what it could not tell, to the scheduler all."""
+    file = run_dir / PROGRESS_FILE
+    lines = file.read_text().splitlines() if file.exists() else []
+    known = {json.loads(line)["epoch"] for line in lines if line.endswith("}")}
+    for record in progress.history:
+        if record["epoch"] not in known:
+            reporter.after_report(None, [record], None)
+    if shared.replayed:
+        for record in progress.history[:-1] if progress.finished else progress.history:
+            tune.report(told(record))
+
+
+def _fit(shared: Shared, prepared: Prepared, run_dir: Path, reporter: Reporter) -> Checkpoint:
+    if not shared.in_process:
+        return launch.fit(prepared, run_dir, [reporter, _ToTune()])
+
+    def tell(record: dict[str, Any], state: Checkpoint) -> None:
+        reporter.after_report(None, [record], None)
+        if not state.progress.finished:  # the last epoch is told when the trial has ended
+            tune.report(told(record))
+
+    if prepared.settings.cache.enabled:
+        prepared = inprocess.with_stored_prefix(prepared)
+    return inprocess.fit(prepared, run_dir, tell)
+
+
+class _ToTune(TuneReportCallback):
+    """Sends epochs, counted as the schedulers count them, from Ray Train's controller to Tune."""
+
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        if "train/loss" in metrics[0]:
+            super().after_report(run_context, [told(metrics[0])], None)
+
+
+def told(record: Mapping[str, Any]) -> dict[str, Any]:
+    """An epoch's record as Tune is told it."""
+    numbers = {name: value for name, value in record.items() if isinstance(value, int | float)}
+    return {**numbers, EPOCHS_DONE: int(record["epoch"]) + 1}
+
+
+def _score(prepared: Prepared, ended: Checkpoint, run_dir: Path) -> None:
+    """Predict the validation chains with the best weights: what the search's report draws chains from."""
+    if (run_dir / CHAINS).exists():
+        return
+    ours = prepared.settings
+    model = bundle.assemble(prepared.backbone, TaggerSettings.of(ours), ours.backbone.dtype, ended.best)
+    predictor = Predictor.of(model, {"ss3_map": ours.ss3_map})
+    tables = []
+    for name, path in ours.data.valid.items():
+        table = report.per_protein(predict_set(predictor, ProteinDataset.open(path), ours.ss3_map))
+        names = pa.array([f"{name}/{one}" for one in table.column("id").to_pylist()])
+        tables.append(table.set_column(0, "id", names))
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.concat_tables(tables), buffer)
+    files.write_bytes(run_dir / CHAINS, buffer.getvalue().to_pybytes())

@@ -1,0 +1,62 @@
+"""The ledger: what was done is on disk before the search goes on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny
+
+from liftray.errors import ConfigError
+from liftray.search.ledger import TRIALS, Ledger, digest_of, sole_user
+
+
+def test_trials_and_time_are_found_again(tmp_path: Path) -> None:
+    first = Ledger(tmp_path)
+    one = first.begin({"train.seed": 1}, "d", cached=True)
+    two = first.begin({"train.seed": 2}, "d", cached=False)
+    first.write(
+        replace(one, state="finished", metrics={"valid/q3": 0.7}, history=[{"epoch": 0}], seconds=3.0)
+    )
+    again = Ledger(tmp_path)
+    assert [(trial.number, trial.state, trial.cached) for trial in again.trials] == [
+        (1, "finished", True),
+        (2, "running", False),
+    ]
+    assert again.trials[0].metrics == {"valid/q3": 0.7}
+    assert again.seconds >= first.seconds - again.seconds
+    resumed = again.begin(two.config, "d", cached=True)
+    assert (resumed.number, resumed.reason, resumed.cached) == (2, "goes on", True)
+    assert len(Ledger(tmp_path).trials) == 2
+
+
+def test_time_adds_up_over_processes(tmp_path: Path) -> None:
+    (tmp_path / "clock.json").write_text('{"seconds": 7200.0}')
+    assert Ledger(tmp_path).seconds >= 7200
+
+
+def test_a_trial_of_other_settings_is_refused(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    trial = ledger.begin({"train.seed": 1}, "d", cached=False)
+    ledger.check({trial.name: "d", "unknown": "e"})
+    with pytest.raises(ConfigError, match="trials with other settings"):
+        ledger.check({trial.name: "e"})
+
+
+def test_the_digest_is_of_what_is_computed() -> None:
+    plain = tiny.settings()
+    same = {"run.dir": "x", "train.resume": False, "train.max_failures": 9, "search.max_concurrent": 3}
+    assert digest_of(plain.replace(same)) == digest_of(plain)
+    assert digest_of(plain.replace({"train.lr": 0.5})) != digest_of(plain)
+    assert digest_of(plain.replace({"data.valid": {"v": "p"}})) != digest_of(plain)
+
+
+def test_a_half_written_trial_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / TRIALS / "x").mkdir(parents=True)
+    assert Ledger(tmp_path).trials == []
+
+
+def test_a_second_search_in_the_directory_is_refused(tmp_path: Path) -> None:
+    with sole_user(tmp_path), pytest.raises(ConfigError, match="another search"), sole_user(tmp_path):
+        pass
+    with sole_user(tmp_path):
+        pass

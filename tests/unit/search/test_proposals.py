@@ -1,0 +1,76 @@
+"""What is tried next, also after an interruption."""
+
+import sys
+from typing import Any
+
+import pytest
+import tiny
+
+from liftray.config import Settings
+from liftray.errors import ConfigError
+from liftray.search.proposals import Listed, Optimized, require
+
+_SPACE = {
+    "adapter.kind": ["bottleneck", "lora"],
+    "adapter.reduction_factor": {"log_integer": [2, 32], "when": {"adapter.kind": "bottleneck"}},
+    "train.lr": {"log_uniform": [1e-4, 1e-2]},
+}
+
+
+def _settings(method: str, trials: int, space: dict[str, Any] | None = None) -> Settings:
+    return tiny.settings(search__space=space or _SPACE, search__method=method, search__num_trials=trials)
+
+
+def _all(source: Optimized) -> list[dict[str, Any]]:
+    found = []
+    while (one := source.propose()) is not None:
+        found.append(one)
+        source.told(one, [one.get("train.lr", 0.5), 10.0])
+    return found
+
+
+def test_a_list_is_proposed_in_order_and_once() -> None:
+    source = Listed([{"a": 1}, {"a": 2}])
+    assert [source.propose(), source.propose(), source.propose()] == [{"a": 1}, {"a": 2}, None]
+
+
+@pytest.mark.parametrize("method", ["tpe", "nsga2"])
+def test_optuna_proposes_different_valid_trials(method: str) -> None:
+    found = _all(Optimized(_settings(method, 8), [True, False]))
+    assert len(found) == 8
+    assert len({str(sorted(one.items())) for one in found}) == 8
+    for one in found:
+        assert ("adapter.reduction_factor" in one) == (one["adapter.kind"] == "bottleneck")
+        assert 1e-4 <= one["train.lr"] <= 1e-2
+
+
+@pytest.mark.parametrize("method", ["tpe", "nsga2"])
+def test_a_search_goes_on_with_what_began_and_repeats_nothing(method: str) -> None:
+    begun = {"adapter.kind": "lora", "train.lr": 0.005}
+    ended = {"adapter.kind": "bottleneck", "adapter.reduction_factor": 4, "train.lr": 0.001}
+    found = _all(Optimized(_settings(method, 4), [True, False], [begun], [(ended, [0.7, 100.0])]))
+    assert found[0] == begun
+    assert len(found) == 3
+    assert ended not in found
+
+
+def test_a_space_that_is_used_up_ends_the_search() -> None:
+    found = _all(Optimized(_settings("tpe", 50, {"adapter.kind": ["bottleneck", "lora"]}), [True]))
+    assert sorted(one["adapter.kind"] for one in found) == ["bottleneck", "lora"]
+
+
+def test_a_failed_trial_is_told_and_the_search_goes_on() -> None:
+    source = Optimized(_settings("tpe", 2), [True])
+    one = source.propose()
+    assert one is not None
+    source.told(one, None)
+    other = source.propose()
+    assert other is not None
+    assert other != one
+
+
+def test_without_optuna_the_search_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)  # what Python itself does for a module that is not there
+    require("random")
+    with pytest.raises(ConfigError, match="pip install 'liftray\\[optuna\\]'"):
+        require("tpe")

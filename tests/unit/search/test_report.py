@@ -1,0 +1,98 @@
+"""The report: tables, plot and page claim what was shown, and no more."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trials import trial
+
+from liftray.search import picture, report
+from liftray.search.evidence import Weighed
+from liftray.search.objectives import OBJECTIVES
+from liftray.search.report import Found, page_rows, sentences
+
+
+def _found(
+    number: int, blocks: int, width: int | None, weighed: Weighed | None, size: int, front: bool = True
+) -> Found:
+    state: Any = "finished" if weighed else "stopped"
+    score = weighed.score if weighed else 0.4
+    return Found(trial(number, [score], size, state), front, "bottleneck", blocks, 6, width, weighed)
+
+
+def _weighed(score: float, difference: float, low: float, high: float) -> Weighed:
+    return Weighed(score, (score - 0.02, score + 0.02), difference, (low, high), 40)
+
+
+_BEST = _found(1, 6, 64, _weighed(0.76, 0.0, 0.0, 0.0), 90_000)
+_CLOSE = _found(2, 3, 16, _weighed(0.758, -0.002, -0.004, 0.001), 9_000)
+_OPEN = _found(3, 1, 8, _weighed(0.75, -0.01, -0.03, 0.005), 900)
+_WORSE = _found(4, 1, 4, _weighed(0.7, -0.06, -0.08, -0.03), 500)
+_STOPPED = _found(5, 1, 4, None, 450, front=False)
+
+
+def test_the_answer_names_the_smallest_that_is_shown_to_suffice() -> None:
+    said = sentences([_BEST, _CLOSE, _OPEN, _WORSE, _STOPPED], _BEST.trial, OBJECTIVES["q3"], 0.005)
+    assert said == [
+        "The best is trial 1 (bottleneck of width 64 in the top 6 of 6 blocks): validation Q3 76.00 (74.00 to 78.00) "
+        "on 40 chains, with 90,000 trained parameters.",
+        *(
+            f"{what} shown to lose at most 0.5 points of Q3: trial 2 (bottleneck of width 16 in the top 3 of 6 "
+            "blocks), −0.20 (−0.40 to +0.10)."
+            for what in ("Fewest trained blocks", "Narrowest adapter", "Fewest trained parameters")
+        ),
+        "Smaller still and not shown to be worse, nor shown to be as good: trial 3 (bottleneck of width 8 in the top 1 "
+        "of 6 blocks), −1.00 (−3.00 to +0.50).",
+        "1 of 3 other finished trials are shown to be worse than the best.",
+    ]
+
+
+def test_nothing_is_claimed_where_nothing_was_shown() -> None:
+    said = sentences([_BEST, _WORSE], _BEST.trial, OBJECTIVES["q3"], 0.005)
+    assert [line.rpartition(": ")[2] for line in said[1:4]] == ["the best itself."] * 3
+    assert sentences([_BEST, _STOPPED], _BEST.trial, OBJECTIVES["q3"], 0.005)[1].startswith(
+        "No other trial finished"
+    )
+
+
+def test_the_table_has_finished_trials_first_and_no_interval_for_the_others() -> None:
+    header, rows = page_rows([_STOPPED, _CLOSE, _BEST], ["q3", "parameters"])
+    place = {title: at for at, title in enumerate(header)}
+    assert [row[0] for row in rows] == ["1", "2", "5"]
+    assert [row[place["difference to the best"]] for row in rows] == [
+        "the best",
+        "−0.20 (−0.40 to +0.10)",
+        "–",
+    ]
+    assert [row[place["blocks"]] for row in rows] == ["6/6", "3/6", "1/6"]
+    assert rows[2][place["validation Q3 (%)"]] == "40.00"
+    assert all(len(row) == len(header) for row in rows)
+
+
+@pytest.mark.parametrize("shown", [[_BEST], [_BEST, _CLOSE, _STOPPED], [_BEST, _found(9, 0, None, None, 10)]])
+def test_the_plot_is_drawn_of_any_search(tmp_path: Path, shown: list[Found]) -> None:
+    picture.draw(tmp_path / "pareto.png", shown, OBJECTIVES["q3"], 1)
+    assert (tmp_path / "pareto.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_page_escapes_and_stands_alone(tmp_path: Path) -> None:
+    picture.draw(tmp_path / "pareto.png", [_BEST], OBJECTIVES["q3"], 1)
+    header, rows = page_rows([_BEST], ["q3"])
+    facts = {"training data": "<b>mine</b>"}
+    page = report._html(tmp_path / "pareto.png", ["a & b"], facts, header, rows, 1)
+    assert "&lt;b&gt;mine" in page
+    assert "a &amp; b" in page
+    assert "http" not in page
+    assert '<tr class="best">' in page
+
+
+def test_the_csv_holds_fractions_and_all_trials() -> None:
+    import tiny
+
+    settings = tiny.settings(search__space={"train.seed": [1, 2, 5]})
+    lines = list(csv.DictReader(report._table([_BEST, _CLOSE, _STOPPED], settings).splitlines()))
+    assert [line["train.seed"] for line in lines] == ["1", "2", "5"]
+    assert [line["pareto"] for line in lines] == ["yes", "yes", "no"]
+    assert (float(lines[1]["q3"]), float(lines[1]["difference_ci95_low"])) == (0.758, -0.004)
+    assert lines[2]["ci95_low"] == ""

@@ -1,0 +1,75 @@
+"""Schedulers know earlier trials; the budget counts earlier processes."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import tiny
+from ray.tune.schedulers import TrialScheduler
+from trials import history, trial
+
+from liftray.search.stopping import Budget, scheduler
+from liftray.search.trial import told
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A trial, as far as these schedulers ask."""
+
+    trial_id: str
+
+
+def _verdicts(name: str, scores: list[float], earlier: list[Any], grace: int = 1) -> list[str]:
+    settings = tiny.settings(search__scheduler=name, search__grace_epochs=grace)
+    chosen = scheduler(settings, "valid/q3", 9, earlier)
+    nobody: Any = SimpleNamespace(get_live_trials=list)
+    one: Any = _Running("new")
+    chosen.on_trial_add(nobody, one)
+    return [chosen.on_trial_result(nobody, one, told(record)) for record in history(scores)]
+
+
+@pytest.mark.parametrize("name", ["asha", "median"])
+def test_a_poor_trial_is_stopped_for_what_earlier_processes_found(name: str) -> None:
+    earlier = [trial(number, [0.5, 0.6, 0.7]) for number in range(1, 7)]
+    assert _verdicts(name, [0.1], earlier) == [TrialScheduler.STOP]
+    assert _verdicts(name, [0.9, 0.95], earlier) == [TrialScheduler.CONTINUE] * 2
+    assert _verdicts(name, [0.1], []) == [TrialScheduler.CONTINUE]
+
+
+@pytest.mark.parametrize("name", ["asha", "median"])
+def test_no_trial_is_stopped_in_its_grace(name: str) -> None:
+    earlier = [trial(number, [0.5, 0.6, 0.7]) for number in range(1, 7)]
+    assert _verdicts(name, [0.1, 0.1, 0.1], earlier, grace=3) == [
+        *[TrialScheduler.CONTINUE] * 2,
+        TrialScheduler.STOP,
+    ]
+
+
+def test_the_last_epoch_is_no_early_stop() -> None:
+    assert _verdicts("asha", [0.5] * 9, [])[-1] == TrialScheduler.CONTINUE
+
+
+def test_without_a_scheduler_there_is_none() -> None:
+    assert scheduler(tiny.settings(), "valid/q3", 9, []) is None
+
+
+@pytest.mark.parametrize(
+    ("search", "told_as"),
+    [
+        ({"search__max_hours": 2.0}, "search.max_hours=2 is spent"),
+        ({"search__max_cost": 3.0, "search__cost_per_hour": 1.5}, "search.max_cost=3 is spent"),
+    ],
+)
+def test_a_budget_is_spent_by_hours_and_by_cost(search: dict[str, float], told_as: str) -> None:
+    clock = {"seconds": 7199.0}
+    budget = Budget(tiny.settings(**search), lambda: clock["seconds"])
+    assert not budget.stop_all()
+    clock["seconds"] = 7200.0
+    assert budget.stop_all()
+    assert budget.spent() == told_as
+    assert not budget("trial", {})
+
+
+def test_without_a_budget_nothing_is_spent() -> None:
+    assert Budget(tiny.settings(), lambda: 1e9).spent() is None
