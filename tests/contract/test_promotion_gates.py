@@ -99,11 +99,11 @@ def add(uri: str, folder: Path, parts: Parts, which: str = "good", **change: Any
         return registry.register(folder / "bundle", run.run_id, uri, NAME, metrics)
 
 
-@pytest.fixture(params=["sqlite", "server"])
+@pytest.fixture(params=["sqlite", "mlflow_server", "postgresql_server"])
 def uri(request: pytest.FixtureRequest) -> str:
     if request.param == "sqlite":
         return str(request.getfixturevalue("mlflow_uri"))
-    address = str(request.getfixturevalue("mlflow_server"))
+    address = str(request.getfixturevalue(request.param))
     if client(address).search_registered_models(f"name='{NAME}'"):
         client(address).delete_registered_model(NAME)
     return address
