@@ -2,15 +2,19 @@
 
 Compared: Ray Train with 2 workers against 1, full cache, in residues/s. To reach: 85 % of linear, which the last column
 tells. Each worker has a batch of the same budget in every global step, so a step of 2 workers is twice as large.
+`apart_*` is the same training in processes that share nothing but the machine: cores that slow each other down by
+clock, cache or memory keep them from linear as well, and `workers_2_of_apart` tells what is lost beside that.
 
 Invariant: every run is the whole product path, Ray Data, Ray Train and DeepSpeed, in a process and cluster of its own.
 """
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from liftray.bench.report import Row
+from liftray.bench import rivals
+from liftray.bench.report import Row, row
 from liftray.bench.suites import contest
 from liftray.bench.suites.contest import Contestant, hold, rate, told
 from liftray.errors import ConfigError
@@ -46,7 +50,31 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
         for count in sizes.workers
     }
     outcomes = hold("scale", contestants, sizes)
-    base, *others = zip(sizes.workers, outcomes.items(), strict=True)
-    first = rate(*base[1])
-    rows = [rate(name, outcome, first, count / base[0]) for count, (name, outcome) in others]
-    return [first, *rows], {**told(outcomes, sizes), "cores": len(os.sched_getaffinity(0))}
+    fewest, *more = sizes.workers
+    workers = {fewest: rate(f"workers_{fewest}", outcomes[f"workers_{fewest}"])}
+    apart = {fewest: _apart(sizes, fewest, options)}
+    shares = []
+    for count in more:
+        name = f"workers_{count}"
+        workers[count] = rate(name, outcomes[name], workers[fewest], count / fewest)
+        apart[count] = _apart(sizes, count, options, apart[fewest], count / fewest)
+        shares.append(row(f"{name}_of_apart", workers[count].value, contest.RATE, apart[count], 1.0))
+    rows = [*workers.values(), *apart.values(), *shares]
+    return rows, {**told(outcomes, sizes), "cores": len(os.sched_getaffinity(0))}
+
+
+def _apart(
+    sizes: Sizes,
+    count: int,
+    options: dict[str, Any],
+    against: Row | None = None,
+    ceiling: float | None = None,
+) -> Row:
+    """The rate of so many processes at once that train without Ray and know nothing of each other."""
+
+    def one(_: int) -> float:
+        timing, _child = rivals.measure("ours", sizes.workload(), threads=sizes.threads, options=options)
+        return timing.residues_per_s
+
+    with ThreadPoolExecutor(count) as pool:
+        return row(f"apart_{count}", sum(pool.map(one, range(count))), contest.RATE, against, ceiling)

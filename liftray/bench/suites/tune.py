@@ -3,20 +3,23 @@
 Compared: `cached` against `uncached`, in searches an hour: data checks, six trials of three epochs, process starts, and
 the evaluation of the best. To reach: 2.5 times. The cached search begins with an empty cache, so its fill is counted.
 The ceiling counts blocks alone: what a trial's processes take to start is the same for both and keeps the ratio below.
+`start_*` is the median over trials from proposal to first step: of trials that are Ray Train runs, each with a worker
+group of its own, and of trials in Tune's processes, which go on from one trial to the next.
 
 Invariant: each search is the whole product path in a process, cluster, tracking store and cache directory of its own.
 """
 
 import math
+import statistics
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from liftray.bench import flops, process
 from liftray.bench.process import MeasurementFailed
-from liftray.bench.report import Row, rate_row
+from liftray.bench.report import Row, rate_row, row
 from liftray.bench.suites import contest
 from liftray.progress import progress
 
@@ -55,12 +58,14 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
         Rows in searches an hour, and what else the figures depend on.
     """
     results: dict[str, list[dict[str, Any]]] = {"uncached": [], "cached": []}
-    with progress("bench tune", 2 * sizes.searches, "searches") as advance:
+    with progress("bench tune", 2 * sizes.searches + 1, "searches") as advance:
         for _ in range(sizes.searches):
             for name, done in results.items():
-                order = {"sizes": asdict(sizes), "cached": name == "cached"}
-                done.append(process.run(f"{__name__}:search_once", order, threads=sizes.threads).result)
+                done.append(_search(sizes, cached=name == "cached"))
                 advance()
+        # One width: what is asked of them is how they start.
+        grouped = _search(replace(sizes, reduction_factors=sizes.reduction_factors[:1]), in_process=False)
+        advance()
     seconds = {name: [each["seconds"] for each in done] for name, done in results.items()}
     tried = [cut for cut in sizes.cuts for _ in sizes.reduction_factors]
     limit = flops.ceiling_search(
@@ -70,18 +75,29 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
     cached = rate_row(
         "cached", 3600, seconds["cached"], _UNIT, uncached, limit if math.isfinite(limit) else None
     )
-    return [uncached, cached], {"trials": len(tried), "seconds": seconds, "searched": results}
+    begun = [start for each in results["cached"] for start in each["start_seconds"]]
+    slow = row("start_worker_group", statistics.median(grouped["start_seconds"]), "s")
+    fast = row("start_in_process", statistics.median(begun), "s", slow)
+    config = {"trials": len(tried), "seconds": seconds, "searched": {**results, "worker_groups": [grouped]}}
+    return [uncached, cached, slow, fast], config
 
 
-def search_once(sizes: dict[str, Any], cached: bool) -> dict[str, Any]:
+def _search(sizes: Sizes, *, cached: bool = True, in_process: bool = True) -> dict[str, Any]:
+    order = {"sizes": asdict(sizes), "cached": cached, "in_process": in_process}
+    found: dict[str, Any] = process.run(f"{__name__}:search_once", order, threads=sizes.threads).result
+    return found
+
+
+def search_once(sizes: dict[str, Any], cached: bool, in_process: bool) -> dict[str, Any]:
     """Search in this process.
 
     Args:
         sizes: Fields of `Sizes`.
         cached: Whether the trials share a cache, empty at first.
+        in_process: Whether trials train in Tune's processes, or as Ray Train runs.
 
     Returns:
-        `seconds` of the search, those of each trial, and those that its epochs trained.
+        `seconds` of the search, those of each trial, and those from each trial's proposal to its first step.
 
     Raises:
         MeasurementFailed: A trial did not finish.
@@ -105,6 +121,7 @@ def search_once(sizes: dict[str, Any], cached: bool) -> dict[str, Any]:
                     "adapter.skip_layers": chosen.cuts,
                 },
                 "search.max_concurrent": chosen.concurrent,
+                "search.in_process": in_process,
                 "tracking.uri": f"sqlite:///{place / 'mlflow.db'}",
                 "registry.name": "",
                 "evaluate.baselines": [],
@@ -119,4 +136,5 @@ def search_once(sizes: dict[str, Any], cached: bool) -> dict[str, Any]:
     return {
         "seconds": round(seconds, 2),
         "trial_seconds": [round(trial["seconds"], 2) for trial in summary["trials"]],
+        "start_seconds": [trial["start_s"] for trial in summary["trials"]],
     }

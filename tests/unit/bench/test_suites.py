@@ -49,13 +49,13 @@ NAMES = {
     ],
     "cache": ["prefix_alone", *(f"{row}_{stored}" for stored in STORED for row in CACHE_ROWS)],
     "step": ["without_ray", "with_ray", "start_up", "data_wait"],
-    "scale": ["workers_1", "workers_2"],
+    "scale": ["workers_1", "workers_2", "apart_1", "apart_2", "workers_2_of_apart"],
     "predict": ["pipeline", "predictor", "forward", "predictor_of_forward"],
     "ingest": [
         *("unchecked", "ingest", "ingest_bytes"),
         *("peak_memory_20", "peak_memory_60", "peak_memory_growth"),
     ],
-    "tune": ["uncached", "cached"],
+    "tune": ["uncached", "cached", "start_worker_group", "start_in_process"],
     "memory": [*MEMORY, *(f"{name}_whole_process" for name in MEMORY), "libraries"],
 }
 SLOW = {"train", "step", "scale", "predict", "tune", "memory"}
