@@ -25,7 +25,9 @@ def main(settings: Settings) -> None:
         click.echo(sentence)
     for what, value in (("best", summary["best"]["config"]), ("model_uri", summary["best"]["model_uri"])):
         click.echo(f"{what:10} {value}")
-    click.echo(f"{'report':10} {settings.run.dir}/report.html (beside it trials.csv, pareto.png, summary.json)")
+    click.echo(
+        f"{'report':10} {settings.run.dir}/report.html (beside it trials.csv, pareto.png, summary.json)"
+    )
 
 
 if __name__ == "__main__":

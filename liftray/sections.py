@@ -165,7 +165,9 @@ class TrainSettings(Section):
         default=1.0, ge=0, description="norm to clip the global gradient at; 0 clips nothing"
     )
     tokens_per_batch: int = Field(
-        default=2048, ge=64, description="budget of a micro-batch: padded tokens, special tokens included"
+        default=2048,
+        ge=64,
+        description="budget of a micro-batch, special tokens included; padding too where a head pads",
     )
     micro_batches_per_step: int = Field(
         default=4,
@@ -176,6 +178,10 @@ class TrainSettings(Section):
         default=5, ge=1, description="stop after this many epochs without a better validation score"
     )
     seed: int = Field(default=0, ge=0, description="of initial weights, order and dropout")
+    start_from: str = Field(
+        default="",
+        description="bundle, runs:/ or models:/ URI whose trained weights are the initial ones; else random",
+    )
     resume: bool = Field(
         default=True, description="go on from the newest checkpoint in run.dir, if there is one"
     )
@@ -192,7 +198,7 @@ class TrainSettings(Section):
     )
     recompute_activations: bool = Field(
         default=False,
-        description="compute the adapted blocks' activations again in the backward pass: less memory",
+        description="compute the adapted blocks' activations again in the backward pass: less memory, more time",
     )
 
 
@@ -302,6 +308,9 @@ class SearchSettings(Section):
         default=0.005, gt=0, lt=1, description="loss of score up to which a smaller adapter suffices"
     )
     num_trials: int = Field(default=6, ge=1, description="trials of a search that is no grid")
+    start_from: str = Field(
+        default="", description="run.dir of an earlier search, whose trials tpe or nsga2 learns from at first"
+    )
     max_hours: float | None = Field(default=None, gt=0, description="hours after which no trial goes on")
     max_cost: float | None = Field(default=None, gt=0, description="hours x cost_per_hour at most")
     cost_per_hour: float = Field(default=0.0, ge=0, description="of the machines, in any currency")
@@ -330,6 +339,8 @@ class SearchSettings(Section):
         crossed = [key for key, one in domains.items() if one.kind == "grid"]
         if self.method in ("tpe", "nsga2") and crossed:
             raise ValueError(f"{self.method} proposes values itself; make {crossed[0]} a choice, not a grid")
+        if self.start_from and self.method not in ("tpe", "nsga2"):
+            raise ValueError(f"method {self.method} learns nothing from search.start_from; use tpe or nsga2")
         if self.method == "nsga2" and len(self.objectives) < 2:
             raise ValueError("nsga2 weighs several search.objectives; name two, or use method: tpe")
         if self.method == "nsga2" and self.scheduler != "none":

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from liftray import config
+from liftray.adapt import heads
 from liftray.adapt import tagger as taggers
 from liftray.adapt.tagger import Tagger, TaggerSettings
 from liftray.backbone.attention import Layout
@@ -145,4 +146,5 @@ def feed_spec(
         seed=chosen.train.seed,
         budget=chosen.train.tokens_per_batch,
         per_step=chosen.train.micro_batches_per_step,
+        by_length=heads.pads(chosen.head),
     )

@@ -98,6 +98,11 @@ class InceptionUnit(nn.Module):
 _KINDS = {"linear": LinearHead, "conv": ConvHead}
 
 
+def pads(settings: HeadSettings) -> bool:
+    """Whether the head lays windows out as rows of equal length, and so computes padding."""
+    return settings.kind != "linear"
+
+
 def build(settings: HeadSettings, width: int, classes: int) -> nn.Module:
     """Make the head that the settings name.
 

@@ -52,8 +52,9 @@ class FeedSpec:
         task: Alphabet of the labels that are fed.
         ss3_map: How 9 states become 3.
         seed: The run's seed.
-        budget: Most padded tokens of a micro-batch.
+        budget: Most tokens of a micro-batch.
         per_step: Micro-batches of a global step.
+        by_length: Whether like lengths share a micro-batch, for a model that pads; see `packing.plan_train`.
         prefix: Where the windows' hidden states at the cut are stored; None: the model computes them.
     """
 
@@ -65,6 +66,7 @@ class FeedSpec:
     seed: int
     budget: int
     per_step: int
+    by_length: bool = True
     prefix: StoredStates | None = None
 
     def token_lengths(self, split: SplitIndex) -> npt.NDArray[np.int64]:
@@ -80,6 +82,7 @@ class FeedSpec:
             budget=self.budget,
             per_step=self.per_step,
             groups=self.train.window_groups,
+            by_length=self.by_length,
         )
 
     def turns(self, ranks: int) -> int:

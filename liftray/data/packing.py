@@ -5,6 +5,7 @@ decides only who runs what: every rank takes the same number of micro-batches, e
 step, and over all ranks each item comes up exactly once an epoch. Pure NumPy; [this] -> feed -> workers.
 """
 
+import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,18 +62,22 @@ def plan_train(
     per_step: int,
     groups: npt.NDArray[np.integer] | None = None,
     window_groups: int = 32,
+    by_length: bool = True,
 ) -> EpochPlan:
-    """Shuffle items, gather like lengths within a budget of padded tokens, and shuffle the micro-batches.
+    """Shuffle items, gather them within a budget of tokens, and shuffle the micro-batches.
 
     Args:
         lengths: (N,) tokens of each item, special tokens included.
         seed: The run's seed.
         epoch: Number of the epoch, from 0.
-        budget: Most padded tokens in a micro-batch; an item longer than that is alone in one.
+        budget: Most tokens in a micro-batch; an item longer than that is alone in one.
         per_step: Micro-batches of a global step.
         groups: (N,) row group of each item. Items are shuffled within windows of shuffled row groups, so that a
             reader holds a window and not the data set. None: one window.
         window_groups: Row groups of a window.
+        by_length: Whether like lengths share a micro-batch, the budget then counting padded tokens: for a model that
+            pads. Otherwise lengths are mixed so that all micro-batches take about equally long: no rank waits for
+            another.
 
     Returns:
         The plan of this epoch.
@@ -84,7 +89,8 @@ def plan_train(
         batches = []
         for start in range(0, len(window), _POOL):
             pool = window[start : start + _POOL]
-            batches.extend(_fill(pool[np.argsort(sizes[pool], kind="stable")], sizes, budget))
+            pool = pool[np.argsort(sizes[pool], kind="stable")]
+            batches.extend((_fill if by_length else _spread)(pool, sizes, budget))
         micro.extend(batches[index] for index in rng.permutation(len(batches)))
     return _plan(micro, per_step)
 
@@ -156,6 +162,25 @@ def _fill(
     if len(ordered) > start:
         batches.append(ordered[start:])
     return batches
+
+
+def _spread(
+    ordered: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], budget: int
+) -> list[npt.NDArray[np.int64]]:
+    """Few batches of about equally many tokens: the longest item left goes to the emptiest batch (Graham 1969)."""
+    alone = ordered[lengths[ordered] > budget]
+    rest = ordered[lengths[ordered] <= budget][::-1].tolist()
+    count = -(-sum(int(lengths[item]) for item in rest) // budget)
+    while True:
+        loads = [(0, number) for number in range(count)]
+        batches: list[list[int]] = [[] for _ in range(count)]
+        for item in rest:
+            load, number = loads[0]
+            batches[number].append(item)
+            heapq.heapreplace(loads, (load + int(lengths[item]), number))
+        if not loads or max(loads)[0] <= budget:
+            return [np.array(items) for items in [*([item] for item in alone.tolist()), *batches] if items]
+        count += 1
 
 
 def _plan(micro: list[npt.NDArray[np.int64]], per_step: int) -> EpochPlan:

@@ -155,7 +155,7 @@ def load(directory: str | Path, *, sources: Sequence[str] | None = None) -> Load
     """
     directory = Path(directory)
     info = read_info(directory)
-    settings, recorded = _read_settings(directory, info)
+    settings, recorded = described(directory, info)
     resolved = resolve(sources or recorded["sources"])
     if resolved.digest != recorded["digest"]:
         raise BundleError(
@@ -171,6 +171,55 @@ def load(directory: str | Path, *, sources: Sequence[str] | None = None) -> Load
     tagger = Tagger(backbone, settings)
     tagger.head.load_state_dict(load_file(directory / _HEAD))
     return LoadedBundle(tagger.requires_grad_(False).eval(), info)
+
+
+def described(directory: Path, info: Mapping[str, Any]) -> tuple[TaggerSettings, dict[str, Any]]:
+    """Say what a bundle holds.
+
+    Args:
+        directory: The bundle, for the error.
+        info: As `read_info` gives it.
+
+    Returns:
+        The tagger's shape, and what is recorded of its backbone.
+
+    Raises:
+        BundleError: `bundle.json` does not describe a model.
+    """
+    try:
+        recorded = dict(info["backbone"])
+        BackboneSettings(source=recorded["sources"], dtype=recorded["dtype"])
+        checked = Settings.model_validate(
+            {name: info[name] for name in ("task", "ss3_map", "method", "adapter", "head")}
+            | {"data": {"max_length": info["max_length"]}}
+        )
+        if not all(isinstance(recorded[key], str) for key in ("digest", "name")):
+            raise TypeError("backbone.digest and backbone.name are texts")
+    except (KeyError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise BundleError(
+            f"{_INFO} does not describe a model ({type(error).__name__}: {reason})",
+            where=str(directory),
+            remedy="train or export it anew",
+        ) from error
+    return TaggerSettings.of(checked), recorded
+
+
+def trained_weights(directory: str | Path) -> dict[str, Tensor]:
+    """The trained weights of a bundle as `Tagger.trained` names them, in float32 on the CPU; the backbone is not read.
+
+    Raises:
+        BundleError: The bundle is damaged.
+    """
+    directory = Path(directory)
+    method = read_info(directory)["method"]
+    weights = {f"head.{name}": weight for name, weight in load_file(directory / _HEAD).items()}
+    if method == "adapter":
+        for path in sorted((directory / _ADAPTER).glob("*.safetensors")):
+            weights |= {f"backbone.hf.{name}": weight for name, weight in load_file(path).items()}
+    elif method == "full":
+        weights |= {f"backbone.{name}": weight for name, weight in load_file(directory / _TRAINED).items()}
+    return weights
 
 
 def _read_adapter(backbone: Backbone, directory: Path) -> None:
@@ -220,24 +269,3 @@ def _check_files(directory: Path, listed: Any) -> None:
                 where=str(directory),
                 remedy="fetch the bundle again",
             )
-
-
-def _read_settings(directory: Path, info: Mapping[str, Any]) -> tuple[TaggerSettings, dict[str, Any]]:
-    """The tagger's shape and what is recorded of its backbone."""
-    try:
-        recorded = dict(info["backbone"])
-        BackboneSettings(source=recorded["sources"], dtype=recorded["dtype"])
-        checked = Settings.model_validate(
-            {name: info[name] for name in ("task", "ss3_map", "method", "adapter", "head")}
-            | {"data": {"max_length": info["max_length"]}}
-        )
-        if not all(isinstance(recorded[key], str) for key in ("digest", "name")):
-            raise TypeError("backbone.digest and backbone.name are texts")
-    except (KeyError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise BundleError(
-            f"{_INFO} does not describe a model ({type(error).__name__}: {reason})",
-            where=str(directory),
-            remedy="train or export it anew",
-        ) from error
-    return TaggerSettings.of(checked), recorded

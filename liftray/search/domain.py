@@ -61,6 +61,14 @@ class Domain:
         """Values that must be valid for all to be: the whole list, or the ends of a range."""
         return self.values
 
+    def has(self, value: Any) -> bool:
+        """Whether the value is one of the listed, or lies in the range."""
+        if self.kind in _LISTS:
+            return value in self.values
+        low, high = self.values
+        inside = isinstance(value, int | float) and low <= value <= high
+        return inside and (not self.is_whole or (value - low) % self.step == 0)
+
     def holds(self, chosen: Mapping[str, Any]) -> bool:
         """Whether the key is set, given those set before it."""
         return all(key in chosen and chosen[key] in values for key, values in self.when.items())
@@ -88,6 +96,18 @@ def parse(space: Mapping[str, Any]) -> dict[str, Domain]:
             if strange:
                 raise ValueError(f"{key}: `when` waits for {other}={strange[0]!r}, which it never is")
     return _ordered(found)
+
+
+def contains(domains: Mapping[str, Domain], overrides: Mapping[str, Any]) -> bool:
+    """Whether a space could have proposed these values: all its keys that hold are set, none else, each in range."""
+    chosen: dict[str, Any] = {}
+    for key, domain in domains.items():
+        if not domain.holds(chosen):
+            continue
+        if key not in overrides or not domain.has(overrides[key]):
+            return False
+        chosen[key] = overrides[key]
+    return chosen.keys() == overrides.keys()
 
 
 def _domain(key: str, given: Any) -> Domain:

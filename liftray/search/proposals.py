@@ -54,6 +54,7 @@ class Optimized:
         maximize: Of each objective, whether more is better; TPE weighs the first alone.
         begun: Trials that an earlier process began.
         ended: Those that it ended, with their objectives.
+        earlier: Trials of another search, with their objectives: learnt from, and not counted.
 
     Raises:
         ConfigError: Optuna is not installed.
@@ -65,6 +66,7 @@ class Optimized:
         maximize: Sequence[bool],
         begun: Sequence[Overrides] = (),
         ended: Sequence[tuple[Overrides, Values]] = (),
+        earlier: Sequence[tuple[Overrides, Values]] = (),
     ) -> None:
         optuna = _optuna()
         self._optuna, self._domains = optuna, parse(settings.search.space)
@@ -76,6 +78,8 @@ class Optimized:
         self._open: dict[str, Any] = {}
         self._values: dict[str, Values | None] = {}
         self._left = settings.search.num_trials - len(ended)
+        for overrides, values in earlier:
+            self._study.add_trial(self._past(overrides, values))
         for overrides, values in ended:
             self._study.add_trial(self._past(overrides, values))
             self._values[text(overrides)] = values

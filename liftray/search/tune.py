@@ -8,6 +8,7 @@ turn), `trial` (one trial) and `report` (what was found).
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from liftray import files
 from liftray.config import Settings
 from liftray.errors import ConfigError, LiftrayError
 from liftray.progress import say
-from liftray.search import course, proposals, report, sharing, space, stopping, trial
+from liftray.search import course, domain, proposals, report, sharing, space, stopping, trial
 from liftray.search.board import Board
 from liftray.search.ledger import ENDED, TRIALS, Ledger, Trial, digest_of, sole_user
 from liftray.search.objectives import OBJECTIVES, Objective
@@ -103,6 +104,8 @@ def _absolute(settings: Settings, uri: str, out: Path) -> Settings:
         for one in settings.backbone.source
     ]
     places = {"backbone.source": sources, "cache.dir": str(Path(settings.cache.dir).resolve())}
+    if (start := settings.train.start_from) and not start.startswith(("runs:", "models:")):
+        places["train.start_from"] = str(Path(start).resolve())
     return settings.replace({**data, **places, "tracking.uri": uri, "run.dir": str(out)})
 
 
@@ -146,17 +149,43 @@ def _sources(
     if listed is None:
         begun = [known.config for known in ledger.trials if known.state not in ENDED]
         names = search.objectives
-        past = [(known.config, [OBJECTIVES[name].of(known) or 0.0 for name in names]) for known in ended]
+        past = _values(ended, names)
         more = [OBJECTIVES[name].more for name in names]
         cuts = [trial.settings_of(settings, one, out) for one in space.corners(settings, *_CUT_KEYS)]
         left = max(0, search.num_trials - len(ended))
         stored = sharing.store(cuts, left / len(cuts)) if left else sharing.Stored({}, [])
-        return proposals.Optimized(settings, more, begun, past), stored, left
+        earlier = _values(_earlier_search(settings), names)
+        return proposals.Optimized(settings, more, begun, past, earlier), stored, left
     done = {known.name for known in ended}
     open_ones = [one for one in listed if space.trial_name(one) not in done]
     theirs = [trial.settings_of(settings, one, out) for one in open_ones]
     stored = sharing.store(theirs)
     return proposals.Listed(open_ones[at] for at in sharing.ordered(theirs)), stored, len(open_ones)
+
+
+def _values(trials: Sequence[Trial], names: Sequence[str]) -> list[tuple[dict[str, Any], list[float]]]:
+    return [(known.config, [OBJECTIVES[name].of(known) or 0.0 for name in names]) for known in trials]
+
+
+def _earlier_search(settings: Settings) -> list[Trial]:
+    """Trials of the search that this one starts from, as far as this space could have proposed them.
+
+    Raises:
+        ConfigError: There is no search, or nothing to learn from.
+    """
+    if not settings.search.start_from:
+        return []
+    domains = domain.parse(settings.search.space)
+    known = [one for one in Ledger(Path(settings.search.start_from)).trials if one.state == "finished"]
+    fitting = [one for one in known if domain.contains(domains, one.config)]
+    if not fitting:
+        raise ConfigError(
+            f"search.start_from: none of {len(known)} finished trials lies in search.space",
+            where=settings.search.start_from,
+            remedy="name the run.dir of a search over the same keys",
+        )
+    say(f"tune: learning from {len(fitting)} trials of {settings.search.start_from}")
+    return fitting
 
 
 def _tuner(

@@ -104,13 +104,14 @@ class Run:
             for start in range(0, len(found), _METRICS_PER_CALL):
                 self._client.log_batch(self.run_id, metrics=found[start : start + _METRICS_PER_CALL])
 
-    def log_scores(self, prefix: str, scores: Mapping[str, Any]) -> None:
+    def log_scores(self, prefix: str, scores: Mapping[str, Any], step: int = 0) -> None:
         """Log the numbers of one set under `PREFIX/NAME`, such as `test/CASP12/q3`; an interval as `_low`,
         `_high`.
 
         Args:
             prefix: `valid`, or `test/NAME`.
             scores: As in `metrics.json`; what is neither a number nor a pair of numbers is left out.
+            step: Where they stand among those of the epochs; the last step is what MLflow shows.
         """
         found: dict[str, float] = {}
         for name, value in scores.items():
@@ -118,7 +119,7 @@ class Run:
                 found[f"{prefix}/{name}"] = value
             elif isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)):
                 found[f"{prefix}/{name}_low"], found[f"{prefix}/{name}_high"] = value
-        self.log_metrics(found)
+        self.log_metrics(found, step=step)
 
     def log_dataset(self, split: str, name: str, digest: str, path: str) -> None:
         """Name a data set that the run used.

@@ -22,6 +22,7 @@ class Job:
         total_steps: Global steps of all epochs.
         config_digest: Digest of the settings that a resumed run must share.
         store: Directory of the run's checkpoints, on storage that all nodes share.
+        start: The bundle whose weights are the initial ones, on the same storage; None: random weights.
     """
 
     settings: Settings
@@ -31,3 +32,4 @@ class Job:
     total_steps: int
     config_digest: str
     store: Path
+    start: Path | None = None

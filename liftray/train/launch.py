@@ -15,7 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from liftray.adapt import kinds, tagger
+from liftray import files
+from liftray.adapt import heads, kinds, tagger
+from liftray.adapt.tagger import TaggerSettings
 from liftray.backbone.sources import ResolvedBackbone, resolve
 from liftray.cache import decide, fill
 from liftray.cache.prefix import StoredPrefix
@@ -23,13 +25,14 @@ from liftray.config import Settings
 from liftray.data import index
 from liftray.data.feed import FeedSpec
 from liftray.errors import ConfigError, DataError
+from liftray.predict import bundle
 from liftray.progress import say
 from liftray.train import checkpoint
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.job import Job
 from liftray.train.worker import train
 
-_STORE, _RAY = "checkpoints", "ray"
+_STORE, _RAY, _START = "checkpoints", "ray", "start"
 _SPECIALS = 8  # No backbone family adds more special tokens to a sequence.
 # Settings of `train` that say how a run is kept, not what it computes: a resumed run may change them.
 _KEEPING = {"resume", "checkpoint_steps", "keep_checkpoints", "max_failures", "recompute_activations"}
@@ -43,11 +46,13 @@ class Prepared:
         settings: The run's settings.
         backbone: The backbone that was found.
         feed: What to train and validate on.
+        start: The bundle whose weights are the initial ones, if there is one.
     """
 
     settings: Settings
     backbone: ResolvedBackbone
     feed: FeedSpec
+    start: Path | None = None
 
 
 def prepare(settings: Settings) -> Prepared:
@@ -57,6 +62,8 @@ def prepare(settings: Settings) -> Prepared:
         ConfigError: Sets are not named, a batch cannot hold the longest window, or no block is left to adapt.
         DataError: A data set is missing, damaged or of the wrong alphabet.
         BackboneError: No backbone source is reachable.
+        BundleError: What `train.start_from` names is no bundle.
+        TrackingError: It cannot be fetched.
     """
     for split in ("train", "valid"):
         if not getattr(settings.data, split):
@@ -84,8 +91,43 @@ def prepare(settings: Settings) -> Prepared:
         seed=settings.train.seed,
         budget=settings.train.tokens_per_batch,
         per_step=settings.train.micro_batches_per_step,
+        by_length=_pads(settings, backbone),
     )
-    return Prepared(settings, backbone, feed)
+    return Prepared(settings, backbone, feed, _start_of(settings, backbone))
+
+
+def _pads(settings: Settings, backbone: ResolvedBackbone) -> bool:
+    """Whether a part of the model lays windows out as rows of equal length; see `attention.attend`."""
+    packed_on_gpu = backbone.family != "t5" and settings.backbone.dtype == "bfloat16"
+    return heads.pads(settings.head) or (settings.scaling.use_gpu and not packed_on_gpu)
+
+
+def _start_of(settings: Settings, backbone: ResolvedBackbone) -> Path | None:
+    """The bundle that `train.start_from` names, if it holds what the run trains."""
+    if not settings.train.start_from:
+        return None
+    from liftray.track.versions import resolve as find
+
+    directory = find(settings.train.start_from, settings.tracking.uri)
+    theirs, recorded = bundle.described(directory, bundle.read_info(directory))
+    ours = TaggerSettings.of(settings)
+    shapes = [
+        {
+            "task": one.task,
+            "method": one.method,
+            "adapter": one.adapter.model_dump() if one.method != "features" else {},
+            "head": one.head.model_dump(exclude={"dropout"}),
+            "backbone": digest,
+        }
+        for one, digest in ((ours, backbone.digest), (theirs, recorded["digest"]))
+    ]
+    if other := [name for name, value in shapes[0].items() if value != shapes[1][name]]:
+        raise ConfigError(
+            f"train.start_from: the bundle has another {' and '.join(other)} than this run",
+            where=str(directory),
+            remedy="start from a bundle of the same shape, or leave train.start_from empty",
+        )
+    return directory
 
 
 def fit(prepared: Prepared, run_dir: Path, callbacks: list[Any]) -> Checkpoint:
@@ -198,6 +240,13 @@ def _interruptible() -> Iterator[None]:
 def job_of(prepared: Prepared, run_dir: Path) -> Job:
     """What every rank of a run is told."""
     settings, feed = prepared.settings, prepared.feed
+    start = None
+    if prepared.start is not None:
+        # All nodes see the run's directory; where the bundle was found they may not.
+        start = run_dir.resolve() / _START
+        if not start.exists():
+            with files.new_directory(start) as fresh:
+                shutil.copytree(prepared.start, fresh, dirs_exist_ok=True)
     return Job(
         settings=settings,
         source=prepared.backbone.source,
@@ -206,6 +255,7 @@ def job_of(prepared: Prepared, run_dir: Path) -> Job:
         total_steps=sum(feed.plan(epoch).num_steps for epoch in range(settings.train.epochs)),
         config_digest=_what_is_computed(prepared),
         store=run_dir.resolve() / _STORE,
+        start=start,
     )
 
 
@@ -229,5 +279,6 @@ def _what_is_computed(prepared: Prepared) -> str:
         "data": [[dataset.digest for dataset in split.datasets] for split in (feed.train, feed.valid)],
         "backbone": [prepared.backbone.digest, settings.backbone.dtype],
         "hidden": _rounded(settings),
+        "by_length": feed.by_length,
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

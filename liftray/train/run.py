@@ -133,7 +133,8 @@ def _finish(
     report.write_metrics(evaluation / "metrics.json", metrics, baselines=beside, leakage=leaks, paired=paired)
     _write_chains(evaluation, predicted)
     draw(run_dir / "plots", trained.checkpoint.progress.history, metrics, predicted)
-    registered = _register(settings, run, run_dir, metrics, beside)
+    epochs = len(trained.checkpoint.progress.history)
+    registered = _register(settings, run, run_dir, metrics, beside, epochs)
     summary = {
         "run_id": run.run_id,
         "model_uri": registered.get("model_uri", registered["bundle_uri"]),
@@ -177,10 +178,12 @@ def _register(
     run_dir: Path,
     metrics: Mapping[str, Any],
     beside: Mapping[str, Mapping[str, Any]],
+    epochs: int,
 ) -> dict[str, Any]:
     Outbox(run.uri, run.run_id, run_dir).drain(_DRAIN_S)
     for name, scores in metrics.items():
-        run.log_scores(name if name.startswith("valid") else f"test/{name}", scores)
+        # At the last epoch: `valid/q3` of a run is then that of the weights that it kept.
+        run.log_scores(name if name.startswith("valid") else f"test/{name}", scores, epochs)
     for baseline, scored in beside.items():
         for name, scores in scored.items():
             run.log_scores(f"baseline/{baseline}/{name}", scores)

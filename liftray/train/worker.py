@@ -4,6 +4,8 @@ Invariant: a rank that starts again, on whatever node, goes on from the newest c
 Flow: launch -> [this on every rank] -> loop -> checkpoints and reports.
 """
 
+import contextlib
+import ctypes
 import os
 from typing import Any
 
@@ -18,11 +20,14 @@ from liftray.backbone.sources import resolve
 from liftray.config import Settings
 from liftray.data.feed import Feed
 from liftray.errors import BackboneError
+from liftray.predict import bundle
 from liftray.train import checkpoint
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.engine import Engine
 from liftray.train.job import Job
 from liftray.train.loop import Loop
+
+_M_MMAP_THRESHOLD = -3  # from malloc.h
 
 
 def train(config: dict[str, Job]) -> None:
@@ -74,8 +79,20 @@ def _newest(job: Job, rank: int, device: torch.device) -> Checkpoint | None:
     return checkpoint.at_step(job.store, int(chosen))
 
 
+def _give_memory_back() -> None:
+    """Let the C library give large blocks back to the system as soon as they are freed.
+
+    By itself glibc comes to keep blocks below 32 MiB, in pieces that the next batch, of other lengths, does not fit:
+    half as much again as is in use. Fresh pages for every tensor cost a quarter of the speed, so this is for runs that
+    give time for memory.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # a C library without it
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 128 * 1024)
+
+
 def tagger(job: Job, saved: Checkpoint | None) -> Tagger:
-    """The model of a run, with the weights of a checkpoint; of the backbone only what lies above a cached cut.
+    """The model of a run, with the weights of a checkpoint, else of the bundle that it starts from, else random ones;
+    of the backbone only what lies above a cached cut.
 
     Raises:
         BackboneError: The backbone that this node finds is another one.
@@ -90,10 +107,13 @@ def tagger(job: Job, saved: Checkpoint | None) -> Tagger:
     first_block = job.feed.prefix.cut if job.feed.prefix else 0
     backbone = backbones.load(resolved, dtype=job.settings.backbone.dtype, first_block=first_block)
     backbone.recompute = job.settings.train.recompute_activations
+    if backbone.recompute and not job.settings.scaling.use_gpu:
+        _give_memory_back()
     model = taggers.build(backbone, TaggerSettings.of(job.settings), job.settings.train.seed)
-    if saved is not None:
+    weights = saved.weights if saved is not None else bundle.trained_weights(job.start) if job.start else None
+    if weights is not None:
         trained = model.trained()
-        assert trained.keys() == saved.weights.keys(), "checkpoint and model train different parameters"
+        assert trained.keys() == weights.keys(), "the model trains other parameters than it is given"
         for name, parameter in trained.items():
-            parameter.data.copy_(saved.weights[name])
+            parameter.data.copy_(weights[name])
     return model

@@ -131,6 +131,8 @@ def test_the_run_and_the_version_stand_in_mlflow(whole: Whole) -> None:
     ):
         assert name in metrics
     assert metrics["test/held.out/q9"] == pytest.approx(whole.summary["metrics"]["held.out"]["q9"])
+    # The weights that were kept, which need not be those of the last epoch.
+    assert metrics["valid/q3"] == pytest.approx(whole.summary["metrics"]["valid"]["q3"])
     assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2]
     digests = {
         (one.tags[0].value, one.dataset.name): {tag.key: tag.value for tag in one.tags}

@@ -12,13 +12,16 @@ def _lengths(count: int, seed: int = 7) -> np.ndarray:
     return np.random.default_rng(seed).integers(20, 514, size=count)
 
 
+@pytest.mark.parametrize("by_length", [True, False])
 @pytest.mark.parametrize("per_step", [1, 3, 8])
-def test_global_steps_do_not_depend_on_ranks_or_resume(per_step: int) -> None:
+def test_global_steps_do_not_depend_on_ranks_or_resume(per_step: int, by_length: bool) -> None:
     """1..16 ranks x every resume step x 3 epochs x 20 seeds: the same global steps, each item once."""
     lengths = _lengths(97)
     for seed in range(20):
         for epoch in range(3):
-            plan = packing.plan_train(lengths, seed=seed, epoch=epoch, budget=1024, per_step=per_step)
+            plan = packing.plan_train(
+                lengths, seed=seed, epoch=epoch, budget=1024, per_step=per_step, by_length=by_length
+            )
             assert np.array_equal(np.sort(plan.items), np.arange(97))
             steps = [
                 np.arange(s * per_step, min((s + 1) * per_step, plan.num_micro))
@@ -68,6 +71,23 @@ def test_budget_holds_and_nothing_is_lost(lengths: list[int], budget: int, seed:
             items = plan.micro(number)
             assert len(items) > 0
             assert sizes[items].max() * len(items) <= budget or len(items) == 1
+    mixed = packing.plan_train(sizes, seed=seed, epoch=0, budget=budget, per_step=2, by_length=False)
+    assert np.array_equal(np.sort(mixed.items), np.arange(len(sizes)))
+    for number in range(mixed.num_micro):
+        items = mixed.micro(number)
+        assert len(items) > 0
+        assert sizes[items].sum() <= budget or len(items) == 1
+
+
+def test_mixed_batches_are_few_and_take_equally_long() -> None:
+    lengths = np.random.default_rng(0).gamma(3.0, 80.0, size=400).astype(int).clip(20, 513)
+    plan = packing.plan_train(lengths, seed=0, epoch=0, budget=4096, per_step=2, by_length=False)
+    loads = [int(lengths[plan.micro(number)].sum()) for number in range(plan.num_micro)]
+    assert plan.num_micro <= lengths.sum() / 4096 + 2
+    assert max(loads) < 1.02 * min(loads)
+    # Attention takes the square of a window's length.
+    squares = [int((lengths[plan.micro(number)] ** 2).sum()) for number in range(plan.num_micro)]
+    assert max(squares) < 1.15 * min(squares)
 
 
 def test_a_reader_needs_one_window_of_row_groups_at_a_time() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from liftray.errors import ConfigError
-from liftray.search.domain import parse
+from liftray.search.domain import contains, parse
 
 
 def test_a_list_is_a_choice_and_ranges_keep_their_ends() -> None:
@@ -91,3 +91,25 @@ def test_a_method_that_does_not_fit_is_refused_with_the_config(search: dict[str,
     with pytest.raises(ConfigError, match=told) as caught:
         tiny.settings(**{f"search__{key}": value for key, value in search.items()})
     assert "\n" not in str(caught.value)
+
+
+def test_a_space_knows_what_it_could_have_proposed() -> None:
+    domains = parse(
+        {
+            "adapter.kind": ["lora", "ia3"],
+            "adapter.reduction_factor": {"integer": [4, 16], "step": 4, "when": {"adapter.kind": "lora"}},
+            "train.lr": {"log_uniform": [1e-4, 1e-2]},
+        }
+    )
+    fitting = {"adapter.kind": "lora", "adapter.reduction_factor": 8, "train.lr": 1e-3}
+    assert contains(domains, fitting)
+    assert contains(domains, {"adapter.kind": "ia3", "train.lr": 1e-2})
+    for strange in (
+        {"adapter.reduction_factor": 9},
+        {"train.lr": 0.1},
+        {"adapter.kind": "mam"},
+        {"adapter.kind": "ia3"},
+        {"train.seed": 1},
+    ):
+        assert not contains(domains, {**fitting, **strange})
+    assert not contains(domains, {"adapter.kind": "lora", "train.lr": 1e-3})

@@ -54,6 +54,14 @@ def test_a_search_goes_on_with_what_began_and_repeats_nothing(method: str) -> No
     assert ended not in found
 
 
+def test_what_an_earlier_search_found_is_learnt_from_and_not_counted() -> None:
+    known = {"adapter.kind": "lora", "train.lr": 0.005}
+    found = _all(Optimized(_settings("tpe", 3), [True], earlier=[(known, [0.7])]))
+    assert len(found) == 3
+    unknowing = _all(Optimized(_settings("tpe", 3), [True]))
+    assert found != unknowing
+
+
 def test_a_space_that_is_used_up_ends_the_search() -> None:
     found = _all(Optimized(_settings("tpe", 50, {"adapter.kind": ["bottleneck", "lora"]}), [True]))
     assert sorted(one["adapter.kind"] for one in found) == ["bottleneck", "lora"]

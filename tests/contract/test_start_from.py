@@ -1,0 +1,86 @@
+"""A run that starts from a bundle has its weights at step 0, whatever lies in memory; another shape is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from liftray.config import Settings
+from liftray.data.feed import FeedSpec
+from liftray.errors import BundleError, ConfigError
+from liftray.predict import bundle
+from liftray.train import launch, worker
+
+_METHODS: dict[str, dict[str, Any]] = {
+    "adapter": {"adapter__reduction_factor": 4, "adapter__skip_layers": 1},
+    "mam": {"adapter__kind": "mam", "adapter__prefix_hidden": 0, "adapter__skip_layers": 1},
+    "full": {"method": "full", "adapter__skip_layers": 1},
+    "features": {"method": "features"},
+}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    root = tmp_path_factory.mktemp("start")
+    return {
+        "backbone__source": [tiny.write_backbone(root / "esm")],
+        "data__train": {"t": tiny.dataset(root / "t", tiny.chains([30, 40], seed=1))},
+        "data__valid": {"v": tiny.dataset(root / "v", tiny.chains([35], seed=2, name="v"))},
+        "data__max_length": 100,
+    }
+
+
+def _bundle(settings: Settings, folder: Path) -> dict[str, torch.Tensor]:
+    """Write a bundle of weights that nobody would begin with; give them."""
+    model = worker.tagger(launch.job_of(launch.prepare(settings), folder / "run"), None)
+    moved = tiny.move(model, 5)
+    bundle.save(moved, folder / "bundle", settings.backbone.source, {})
+    return {name: weight.detach().clone() for name, weight in moved.trained().items()}
+
+
+@pytest.mark.parametrize("method", _METHODS)
+def test_the_weights_of_the_bundle_are_the_initial_ones(
+    method: str, places: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = tiny.settings(**places, **_METHODS[method])
+    weights = _bundle(settings, tmp_path)
+    started = settings.replace({"train.start_from": str(tmp_path / "bundle"), "train.seed": 9})
+    prepared = launch.prepare(started)
+    job = launch.job_of(prepared, tmp_path / "second")
+    # All nodes see the run's own copy.
+    assert job.start is not None
+    assert job.start.is_relative_to(tmp_path / "second")
+    found = worker.tagger(job, None).trained()
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[name], weights[name]) for name in weights)
+    above = worker.tagger(_cached(job, prepared), None).trained()
+    assert all(torch.equal(above[name], weights[name]) for name in weights)
+
+
+def _cached(job: Any, prepared: launch.Prepared) -> Any:
+    """The job as it is where the frozen prefix is read: only the blocks above it are loaded."""
+    from dataclasses import replace
+
+    feed: FeedSpec = replace(job.feed, prefix=launch.prefix_of(prepared))
+    return replace(job, feed=feed)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"adapter.reduction_factor": 8}, "another adapter than"),
+        ({"head.kind": "conv"}, "another head than"),
+        ({"method": "features", "head.kind": "conv"}, "another method and adapter and head than"),
+    ],
+)
+def test_another_shape_is_refused(
+    change: dict[str, Any], named: str, places: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = tiny.settings(**places, **_METHODS["adapter"])
+    _bundle(settings, tmp_path)
+    with pytest.raises(ConfigError, match=named):
+        launch.prepare(settings.replace({"train.start_from": str(tmp_path / "bundle"), **change}))
+    with pytest.raises(BundleError, match="no model"):
+        launch.prepare(settings.replace({"train.start_from": str(tmp_path / "nothing")}))
