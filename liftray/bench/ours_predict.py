@@ -6,6 +6,7 @@ softmax, stitching. Flow: workload -> [this] -> residues/s beside the pipeline's
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ from liftray.config import AdapterSettings, HeadSettings
 from liftray.data.labels import decode
 from liftray.predict.prediction import Prediction
 from liftray.predict.predictor import Predictor
+
+_OPERATIONS = 8
 
 
 def predictor(workload: Workload, *, tokens_per_batch: int = 4096) -> Timing:
@@ -53,7 +56,8 @@ def forward(workload: Workload, *, tokens_per_batch: int = 4096) -> Timing:
         tokens_per_batch: Tokens of a packed batch.
 
     Returns:
-        As `predictor`.
+        As `predictor`; in its details also the share of each operation in the time of a batch, as torch's profiler
+        sees it.
     """
     model = tagger(workload)
     tokens = [torch.from_numpy(each.tokens_L) for each in workload.encoded()]
@@ -72,7 +76,53 @@ def forward(workload: Workload, *, tokens_per_batch: int = 4096) -> Timing:
                 states[row] = decode(codes_L[first : len(codes_L) - last].numpy(), workload.task)
         return states
 
-    return _timed(workload, predict)
+    timing = _timed(workload, predict)
+    return replace(
+        timing,
+        details={**timing.details, "operations": _operations(lambda: predict(min(WARM_CHAINS, len(tokens))))},
+    )
+
+
+def _operations(run: Callable[[], Any]) -> dict[str, float]:
+    """The operations that take most of the time, and their shares."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        run()
+    times = {each.key: each.self_cpu_time_total for each in seen.key_averages()}
+    whole = sum(times.values())
+    most = sorted(times, key=times.__getitem__, reverse=True)[:_OPERATIONS]
+    return {name: round(times[name] / whole, 3) for name in most}
+
+
+def products(workload: Workload, *, tokens_per_batch: int = 4096) -> Timing:
+    """The matrix products with the blocks' weights alone: what a model would take if all else were free.
+
+    Args:
+        workload: What is compared; weights and states are random.
+        tokens_per_batch: Rows of a product.
+
+    Returns:
+        Seconds of each pass.
+    """
+    shape = workload.model
+    place: Any = {"dtype": getattr(torch, workload.precision), "device": workload.device}
+    sides = [(shape.width, shape.inner)] * 3 + [(shape.inner, shape.width)]
+    sides += [(shape.width, shape.feed_forward), (shape.feed_forward, shape.width)]
+    weights = [[torch.randn(rows, columns, **place) for rows, columns in sides] for _ in range(shape.blocks)]
+    states = {rows: torch.randn(tokens_per_batch, rows, **place) for rows, _ in sides}
+
+    @torch.inference_mode()
+    def multiply(count: int) -> list[str]:
+        left = sum(len(each.tokens_L) for each in workload.encoded()[:count])
+        while left > 0:
+            for block in weights:
+                for weight in block:
+                    states[len(weight)][:left] @ weight
+            left -= tokens_per_batch
+        return []
+
+    return _timed(workload, multiply)
 
 
 def tagger(workload: Workload) -> Tagger:

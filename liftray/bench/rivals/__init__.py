@@ -55,6 +55,7 @@ RIVALS: Mapping[str, Rival] = MappingProxyType(
         "ours_with_ray": Rival("liftray.bench.ours:run_with_ray"),
         "predictor": Rival("liftray.bench.ours_predict:predictor", ("adapters.models",)),
         "forward": Rival("liftray.bench.ours_predict:forward", ("adapters.models",)),
+        "products": Rival("liftray.bench.ours_predict:products"),
     }
 )
 

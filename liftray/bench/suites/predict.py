@@ -3,7 +3,8 @@
 Compared: `predictor` against `pipeline`, in residues/s, from sequences to states. To reach: 3 times. `forward` is the
 model alone inside our predictor: how near the predictor is to it tells what tidying, batching and decoding cost. The
 ceiling against the pipeline counts the padding that it computes; what it spends on each residue in Python beside that,
-it loses on top.
+it loses on top. `products` is the matrix products with the blocks' weights alone, at the rate that the machine has for
+them: no model of this shape and precision can be faster.
 
 Invariant: the same backbone, chains and threads for all, each in a process of its own.
 """
@@ -38,11 +39,16 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
         "pipeline": Contestant("pipeline"),
         "predictor": Contestant("predictor", budget),
         "forward": Contestant("forward", budget),
+        "products": Contestant("products", budget),
     }
     outcomes = hold("predict", contestants, sizes)
     limit = flops.ceiling_packing([len(each.tokens_L) for each in sizes.encoded()], _PIPELINE_BATCH)
     pipeline = rate("pipeline", outcomes["pipeline"])
     predictor = rate("predictor", outcomes["predictor"], pipeline, limit)
     forward = rate("forward", outcomes["forward"], pipeline, limit)
-    share = row("predictor_of_forward", predictor.value, contest.RATE, forward, 1.0)
-    return [pipeline, predictor, forward, share], told(outcomes, sizes)
+    products = rate("products", outcomes["products"], pipeline)
+    shares = [
+        row("predictor_of_forward", predictor.value, contest.RATE, forward, 1.0),
+        row("predictor_of_products", predictor.value, contest.RATE, products, 1.0),
+    ]
+    return [pipeline, predictor, forward, products, *shares], told(outcomes, sizes)

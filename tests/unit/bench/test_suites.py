@@ -50,7 +50,10 @@ NAMES = {
     "cache": ["prefix_alone", *(f"{row}_{stored}" for stored in STORED for row in CACHE_ROWS)],
     "step": ["without_ray", "with_ray", "start_up", "data_wait"],
     "scale": ["workers_1", "workers_2", "apart_1", "apart_2", "workers_2_of_apart"],
-    "predict": ["pipeline", "predictor", "forward", "predictor_of_forward"],
+    "predict": [
+        *("pipeline", "predictor", "forward", "products"),
+        *("predictor_of_forward", "predictor_of_products"),
+    ],
     "ingest": [
         *("unchecked", "ingest", "ingest_bytes"),
         *("peak_memory_20", "peak_memory_60", "peak_memory_growth"),
