@@ -116,9 +116,12 @@ def test_a_trial_in_its_own_process_takes_ray_trains_steps_though_it_is_killed(
     assert ours.progress.step_losses == theirs.progress.step_losses
     assert [record[_Q3] for record in ours.progress.history] == [r[_Q3] for r in theirs.progress.history]
     assert one.metrics["peak_memory_gb"] > 0.05
-    steps = [point.step for point in client(mlflow_uri).get_metric_history(str(one.run_id), _Q3)]
-    # Each epoch once, and at the end the evaluation of the weights that were kept.
-    assert sorted(steps) == [1, 2, 3, 4, 4]
+    points = client(mlflow_uri).get_metric_history(str(one.run_id), _Q3)
+    # One value an epoch, though the one in which the process was killed may have been told twice; the last epoch also
+    # has the evaluation of the weights that were kept.
+    told = {(point.step, point.value) for point in points if point.step < 4}
+    assert sorted(step for step, _ in told) == [1, 2, 3]
+    assert points[-1].step == 4
 
 
 def _kill_the_trial(out: Path, killed: list[int]) -> None:

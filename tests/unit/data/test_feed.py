@@ -107,9 +107,11 @@ def test_empty_turns_run_one_unlabelled_residue(spec: FeedSpec) -> None:
         assert len(packed.items) == 0
 
 
-def test_batches_keep_to_the_budget_even_padded(spec: FeedSpec) -> None:
-    for packed in _epoch(spec, 0, 1):
+def test_batches_keep_to_the_budget_and_padded_where_they_are_padded(spec: FeedSpec) -> None:
+    for packed in _epoch(replace(spec, by_length=True), 0, 1):
         assert max(packed.lengths) * len(packed.lengths) <= spec.budget
+    for packed in _epoch(replace(spec, by_length=False), 0, 1):
+        assert sum(packed.lengths) <= spec.budget
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
