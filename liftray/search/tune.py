@@ -225,8 +225,9 @@ def _tuner(
             max_concurrent_trials=None if banded else at_a_time,
             search_alg=under_way,
             scheduler=stopping.scheduler(settings, _first(settings).metric, longest, ended),
-            # The next trial begins in the process of one that ended: libraries are imported once.
-            reuse_actors=inside,
+            # The next trial begins in the process of one that ended: libraries are imported once. But a process keeps
+            # some of the memory that it had.
+            reuse_actors=inside and "peak_memory" not in search.objectives,
         ),
         run_config=tune.RunConfig(
             name=_TUNE,
