@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from liftray.errors import ConfigError
+
 _CHUNK = 1 << 20
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -174,6 +176,33 @@ def sweep(directory: str | Path) -> None:
     for pattern in (".*.new.*", ".*.old.*"):
         for left in Path(directory).glob(pattern):
             _clear(left)
+
+
+@contextmanager
+def sole_user(directory: str | Path, what: str) -> Iterator[None]:
+    """Keep every other process that asks for the same out of a directory, which is made if it is not there.
+
+    Args:
+        directory: Which.
+        what: Who works in it, for the error: `run`, `search`.
+
+    Raises:
+        ConfigError: Another process is at work there.
+    """
+    import filelock
+
+    make_directories(directory)
+    lock = filelock.FileLock(Path(directory) / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise ConfigError(
+            f"another {what} is at work", where=str(directory), remedy="wait for it, or use another run.dir"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sha256_file(path: str | Path) -> str:

@@ -14,7 +14,6 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from liftray.errors import ConfigError
 from liftray.train import checkpoint, launch
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.launch import Prepared
@@ -48,13 +47,7 @@ def fit(prepared: Prepared, run_dir: Path, report: Report) -> Checkpoint:
 
     settings = prepared.settings
     job = launch.job_of(prepared, run_dir)
-    saved = checkpoint.newest(job.store)
-    if saved is not None and saved.progress.config_digest != job.config_digest:
-        raise ConfigError(
-            "the run directory holds a run with other settings",
-            where=str(run_dir),
-            remedy="use another run.dir, or start anew with train.resume=false",
-        )
+    saved = launch.to_go_on_from(job)
     if saved is not None and saved.progress.finished:
         return saved
     torch.set_num_threads(max(1, ceil(settings.scaling.cpus_per_worker)))

@@ -7,8 +7,7 @@ Flow: tune (the driver alone writes) -> [this] -> report, and the same search la
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -148,26 +147,3 @@ def digest_of(settings: Settings) -> str:
 def _read(file: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return found
-
-
-@contextmanager
-def sole_user(out: Path) -> Iterator[None]:
-    """Keep a second search out of a directory in use.
-
-    Raises:
-        ConfigError: Another process searches there.
-    """
-    import filelock
-
-    files.make_directories(out)
-    lock = filelock.FileLock(out / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise ConfigError(
-            "another search is at work", where=str(out), remedy="wait for it, or use another run.dir"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -140,10 +140,13 @@ def sentences(trials: Sequence[Found], best: Trial, objective: Objective, margin
             f"{_difference(fewest[1])}."
         )
     worse = sum(found.worse for _, found in weighed)
-    return [
-        *said,
-        f"{worse} of {len(weighed) - 1} other finished trials are shown to be worse than the best.",
-    ]
+    said.append(f"{worse} of {len(weighed) - 1} other finished trials are shown to be worse than the best.")
+    if len(weighed) < len(trials):
+        said.append(
+            f"All this is of the {len(weighed)} of {len(trials)} trials that finished; how good the others would have "
+            "become is not known."
+        )
+    return said
 
 
 _Size = Callable[[Found], Any]

@@ -18,7 +18,7 @@ from liftray.errors import ConfigError, LiftrayError
 from liftray.progress import say
 from liftray.search import course, domain, proposals, report, sharing, space, stopping, trial
 from liftray.search.board import Board
-from liftray.search.ledger import ENDED, TRIALS, Ledger, Trial, digest_of, sole_user
+from liftray.search.ledger import ENDED, TRIALS, Ledger, Trial, digest_of
 from liftray.search.objectives import OBJECTIVES, Objective
 from liftray.track import runs
 from liftray.track.store import client, told
@@ -61,7 +61,7 @@ def search(settings: Settings) -> dict[str, Any]:
         _check_earlier(absolute, Ledger(out))
     where = "in their own processes" if inside else "as Ray Train runs"
     say(f"tune: {total} trials of {', '.join(settings.search.space)}, {where}")
-    with cluster.connected(settings, dashboard=not inside), sole_user(out):
+    with cluster.connected(settings, dashboard=not inside), files.sole_user(out, "search"):
         if not settings.train.resume:
             shutil.rmtree(out / TRIALS, ignore_errors=True)
         ledger = Ledger(out)

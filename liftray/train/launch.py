@@ -154,13 +154,7 @@ def fit(prepared: Prepared, run_dir: Path, callbacks: list[Any]) -> Checkpoint:
     if not settings.train.resume:
         shutil.rmtree(run_dir / _STORE, ignore_errors=True)
     job = job_of(prepared, run_dir)
-    saved = checkpoint.newest(job.store)
-    if saved is not None and saved.progress.config_digest != job.config_digest:
-        raise ConfigError(
-            "the run directory holds a run with other settings",
-            where=str(run_dir),
-            remedy="use another run.dir, or start anew with train.resume=false",
-        )
+    saved = to_go_on_from(job)
     if saved is not None and saved.progress.finished:
         return saved
     job = replace(job, feed=_with_stored_prefix(prepared))
@@ -193,6 +187,23 @@ def fit(prepared: Prepared, run_dir: Path, callbacks: list[Any]) -> Checkpoint:
             remedy="put run.dir on storage that all nodes share",
         )
     return ended
+
+
+def to_go_on_from(job: Job) -> Checkpoint | None:
+    """The newest checkpoint of a run; None at its start.
+
+    Raises:
+        ConfigError: It is of a run with other settings.
+        DataError: All are damaged.
+    """
+    saved = checkpoint.newest(job.store)
+    if saved is not None and saved.progress.config_digest != job.config_digest:
+        raise ConfigError(
+            "the run directory holds a run with other settings",
+            where=str(job.store.parent),
+            remedy="use another run.dir, or start anew with train.resume=false",
+        )
+    return saved
 
 
 def prefix_of(prepared: Prepared) -> StoredPrefix | None:

@@ -5,8 +5,7 @@ with the same command, in the same MLflow run. Read on in `launch`, `worker` and
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from liftray import files
 from liftray.adapt.tagger import TaggerSettings
 from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
-from liftray.errors import ConfigError
 from liftray.evaluate import report
 from liftray.evaluate.chains import PredictedSet
 from liftray.evaluate.run import (
@@ -74,7 +72,7 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
     cluster.check(settings)
     uri = runs.check(settings.tracking.uri)
     run_dir = Path(settings.run.dir).resolve()
-    with cluster.connected(settings), _sole_user(run_dir):
+    with cluster.connected(settings), files.sole_user(run_dir, "run"):
         run_id = earlier_run(run_dir, settings, uri)
         with runs.start_run(settings, run_id=run_id, parent_run_id=parent_run_id) as run:
             files.write_json(run_dir / RUN_FILE, {"run_id": run.run_id, "tracking_uri": uri})
@@ -243,22 +241,3 @@ def earlier_run(run_dir: Path, settings: Settings, uri: str) -> str | None:
     earlier = json.loads(file.read_text())
     finished = (run_dir / SUMMARY).exists()
     return earlier["run_id"] if earlier["tracking_uri"] == uri and not finished else None
-
-
-@contextmanager
-def _sole_user(run_dir: Path) -> Iterator[None]:
-    """Keep a second run out of a run directory in use."""
-    import filelock
-
-    run_dir.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(run_dir / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise ConfigError(
-            "another run is at work", where=str(run_dir), remedy="wait for it, or use another run.dir"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

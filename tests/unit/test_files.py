@@ -10,6 +10,7 @@ import crash
 import pytest
 
 from liftray import files
+from liftray.errors import ConfigError
 
 
 def test_a_file_appears_whole_in_folders_made_for_it(tmp_path: Path) -> None:
@@ -222,3 +223,15 @@ def test_names_that_cannot_be_swapped_are_told(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     with pytest.raises(FileNotFoundError):
         files.DISK.exchange(tmp_path / "here", tmp_path / "absent")
+
+
+def test_a_directory_has_one_user_at_a_time(tmp_path: Path) -> None:
+    place = tmp_path / "new" / "run"
+    with (
+        files.sole_user(place, "run"),
+        pytest.raises(ConfigError, match="another run is at work"),
+        files.sole_user(place, "run"),
+    ):
+        pass
+    with files.sole_user(place, "run"):
+        pass

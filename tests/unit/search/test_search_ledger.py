@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from liftray.errors import ConfigError
-from liftray.search.ledger import TRIALS, Ledger, digest_of, sole_user
+from liftray.search.ledger import TRIALS, Ledger, digest_of
 
 
 def test_trials_and_time_are_found_again(tmp_path: Path) -> None:
@@ -53,10 +53,3 @@ def test_the_digest_is_of_what_is_computed() -> None:
 def test_a_half_written_trial_is_not_there(tmp_path: Path) -> None:
     (tmp_path / TRIALS / "x").mkdir(parents=True)
     assert Ledger(tmp_path).trials == []
-
-
-def test_a_second_search_in_the_directory_is_refused(tmp_path: Path) -> None:
-    with sole_user(tmp_path), pytest.raises(ConfigError, match="another search"), sole_user(tmp_path):
-        pass
-    with sole_user(tmp_path):
-        pass

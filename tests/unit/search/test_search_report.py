@@ -45,6 +45,7 @@ def test_the_answer_names_the_smallest_that_is_shown_to_suffice() -> None:
         "Smaller still and not shown to be worse, nor shown to be as good: trial 3 (bottleneck of width 8 in the top 1 "
         "of 6 blocks), −1.00 (−3.00 to +0.50).",
         "1 of 3 other finished trials are shown to be worse than the best.",
+        "All this is of the 4 of 5 trials that finished; how good the others would have become is not known.",
     ]
 
 
