@@ -27,7 +27,7 @@ from liftray.bench.bare import packed
 from liftray.bench.rivals import models
 from liftray.bench.workload import Workload
 from liftray.cache import codec
-from liftray.cache.fill import PrefixActor
+from liftray.cache.actor import PrefixActor
 from liftray.cache.prefix import StoredPrefix
 from liftray.cache.shard import ROWS
 from liftray.cache.store import Store

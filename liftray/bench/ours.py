@@ -18,7 +18,7 @@ from typing import Any, Literal
 from liftray import config
 from liftray.bench.workload import Timing, Workload
 from liftray.cache import fill
-from liftray.cache.fill import FillJob, PrefixActor
+from liftray.cache.actor import FillJob, PrefixActor
 from liftray.cache.prefix import StoredPrefix
 from liftray.cache.store import Store
 from liftray.config import Settings
@@ -220,7 +220,7 @@ def fill_job(prepared: Prepared, prefix: StoredPrefix) -> FillJob:
 
 def run_fill(actor: PrefixActor, job: FillJob, prefix: StoredPrefix, missing: set[bytes]) -> None:
     """Let one actor compute and commit all entries that are missing."""
-    for row in fill.chunks(job, prefix, missing, actors=1):
+    for row in fill.chunks(job, prefix.ids, {prefix.cut: missing}, actors=1):
         actor({name: [value] for name, value in row.items()})
 
 

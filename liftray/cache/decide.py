@@ -7,7 +7,7 @@ in one line with the figures it rests on. Flow: launch -> [this] -> fill.
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from liftray import files
@@ -61,10 +61,11 @@ class Rates:
 
 @dataclass(frozen=True)
 class Choice:
-    """Whether the cache is used, and why, in one line."""
+    """Whether the cache is used, why, in one line, and the bytes that filling it will write."""
 
     use: bool
     why: str
+    writes: int = 0
 
 
 def choose(
@@ -74,8 +75,18 @@ def choose(
     settings: CacheSettings,
     scaling: ScalingSettings,
     epochs: int,
+    promised: int = 0,
 ) -> Choice:
     """Decide for a run on the connected Ray cluster; measures only where the answer is open.
+
+    Args:
+        prefix: What would be stored.
+        feed: The windows.
+        backbone: The backbone.
+        settings: Whether the user has decided, and the size limit.
+        scaling: Workers and their resources.
+        epochs: Epochs at most.
+        promised: Bytes of the free room that other fills will write.
 
     Raises:
         CacheError: The cache's directory cannot be read or made.
@@ -84,17 +95,17 @@ def choose(
         return Choice(False, "off: cache.enabled=false")
     store = Store.open(prefix.root, prefix.key)
     work = _work(prefix, feed, store, epochs, scaling.num_workers)
-    needed, room = work.missing * work.row_bytes, _room(store.directory)
+    needed, room = work.missing * work.row_bytes, _room(store.directory) - promised
     if needed > room or work.residues * work.row_bytes > settings.max_gb * 1e9:
         limit = f"{room / 1e9:.1f} GB are free" if needed > room else f"cache.max_gb={settings.max_gb:g}"
         return Choice(False, f"off: it would need {work.residues * work.row_bytes / 1e9:.1f} GB and {limit}")
     if settings.enabled is True:
-        return Choice(True, f"on: cache.enabled=true, {work.missing:,} residues to compute")
+        return Choice(True, f"on: cache.enabled=true, {work.missing:,} residues to compute", needed)
     if not work.missing:
         return Choice(True, f"on: all {work.residues:,} residues are stored already")
     if epochs == 1:
         return Choice(False, "off: a single epoch reads nothing twice")
-    return predict(work, _measure(prefix, feed, backbone, scaling))
+    return replace(predict(work, _measure(prefix, feed, backbone, scaling)), writes=needed)
 
 
 def predict(work: Work, rates: Rates) -> Choice:

@@ -54,6 +54,11 @@ class PrefixKey:
         """R, the bytes on disk of one token's hidden state."""
         return {"float32": 4 * self.width, "bfloat16": 2 * self.width, "int8": self.width + 4}[self.stored]
 
+    @property
+    def exact(self) -> bool:
+        """Whether decoding gives back the very tensor that the blocks computed."""
+        return self.stored == self.compute
+
     def digest(self) -> str:
         """The sha256, in hex, of the key's canonical JSON."""
         return _sha256(_canonical({**asdict(self), "versions": dict(self.versions)}))

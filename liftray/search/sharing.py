@@ -1,7 +1,7 @@
 """The frozen prefixes that a search's trials share: each stored once, before the trials that read it.
 
-Invariant: every trial of a signature reads the same stored states, which are there before it starts; the shallowest
-cut is stored first, because the deeper ones are computed from it. Flow: trials' settings -> [this] -> cache.fill.
+Invariant: every trial of a signature reads the same stored states, which are there before it starts; trials that differ
+in their cuts alone have theirs filled in one pass. Flow: trials' settings -> [this] -> cache.fill.
 """
 
 import hashlib
@@ -78,26 +78,43 @@ def store(trials: Sequence[Settings], weight: float = 1.0) -> Stored:
     prepare = Preparer()
     groups = [(signature(prepared), prepared) for prepared in map(prepare, trials)]
     sizes = Counter(name for name, _ in groups)
-    first = dict(reversed(groups))
     stored = Stored({}, [])
-    for name, prepared in sorted(first.items(), key=lambda group: cut(group[1])):
-        stored.read[name] = _store(prepared, max(1, round(weight * sizes[name])), stored.held)
+    passes: dict[tuple[str, ...], list[tuple[Prepared, StoredPrefix]]] = {}
+    promised = 0
+    for name, prepared in dict(groups).items():
+        prefix, writes = _chosen(prepared, max(1, round(weight * sizes[name])), promised)
+        stored.read[name] = prefix is not None
+        if prefix is not None:
+            promised += writes
+            passes.setdefault(_pass(prepared, prefix), []).append((prepared, prefix))
+    for together in passes.values():
+        prefixes = [prefix for _, prefix in together]
+        one = together[0][0]
+        fill.fill(prefixes, one.feed, one.backbone, one.settings.cache, one.settings.scaling)
+        stored.held.extend(prefixes)
     return stored
 
 
-def _store(prepared: Prepared, trials: int, held: list[StoredPrefix]) -> bool:
+def _chosen(prepared: Prepared, trials: int, promised: int) -> tuple[StoredPrefix | None, int]:
+    """The prefix of a group of trials, where reading it pays or was asked for, and the bytes that it will take."""
     settings, feed, backbone = prepared.settings, prepared.feed, prepared.backbone
     prefix = launch.prefix_of(prepared)
     if prefix is None:
-        return False
+        return None, 0
     # All trials of the group read what is stored once: for the decision they are one long run.
     epochs = settings.train.epochs * trials
-    choice = decide.choose(prefix, feed, backbone, settings.cache, settings.scaling, epochs)
+    choice = decide.choose(prefix, feed, backbone, settings.cache, settings.scaling, epochs, promised)
     say(f"cache: block {prefix.cut}, shared by {trials} trials: {choice.why}")
-    if choice.use:
-        fill.fill(prefix, feed, backbone, settings.cache, settings.scaling)
-        held.append(prefix)
-    return choice.use
+    return (prefix, choice.writes) if choice.use else (None, 0)
+
+
+def _pass(prepared: Prepared, prefix: StoredPrefix) -> tuple[str, ...]:
+    """What prefixes have in common that one job can fill."""
+    return (
+        prefix.root,
+        prefix.key.lineage(),
+        *(hashlib.sha256(ids.tobytes()).hexdigest() for ids in prefix.ids.values()),
+    )
 
 
 def ordered(trials: Sequence[Settings]) -> list[int]:

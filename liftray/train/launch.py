@@ -227,7 +227,7 @@ def _with_stored_prefix(prepared: Prepared) -> FeedSpec:
     say(f"cache: {choice.why}")
     if not choice.use:
         return feed
-    fill.fill(prefix, feed, backbone, settings.cache, settings.scaling)
+    fill.fill([prefix], feed, backbone, settings.cache, settings.scaling)
     return replace(feed, prefix=prefix)
 
 

@@ -41,7 +41,7 @@ def prefill(settings: Settings) -> dict[str, Any]:
         )
     cluster.check(settings)
     with cluster.connected(settings):
-        fill.fill(prefix, prepared.feed, prepared.backbone, settings.cache, settings.scaling)
+        fill.fill([prefix], prepared.feed, prepared.backbone, settings.cache, settings.scaling)
     store = Store.open(prefix.root, prefix.key)
     held = store.report()
     summary = {

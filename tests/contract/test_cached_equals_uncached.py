@@ -19,7 +19,7 @@ from liftray.adapt.tagger import Tagger, TaggerSettings
 from liftray.backbone import model as backbones
 from liftray.backbone.sources import resolve
 from liftray.cache import fill
-from liftray.cache.fill import FillJob, PrefixActor
+from liftray.cache.actor import FillJob, PrefixActor
 from liftray.cache.prefix import StoredPrefix
 from liftray.config import Settings
 from liftray.data.batch import TRAIN, VALID
@@ -54,12 +54,14 @@ def _case(
     return tiny.move(model), spec, fill.place(spec, key, chosen.cache), chosen
 
 
-def _fill(prefix: StoredPrefix, spec: FeedSpec, source: str) -> None:
+def _fill(prefixes: list[StoredPrefix], spec: FeedSpec, source: str) -> None:
     """What the Ray Data job does, in this process."""
     splits = {TRAIN: spec.train, VALID: spec.valid}
-    job = FillJob(source, resolve([source]).digest, prefix.key, prefix.root, splits)
+    first = prefixes[0]
+    job = FillJob(source, resolve([source]).digest, first.key, first.root, splits)
     actor = PrefixActor(job)
-    for row in fill.chunks(job, prefix, set(prefix.all_ids()), actors=1):
+    missing = {one.cut: set(one.all_ids()) for one in prefixes}
+    for row in fill.chunks(job, first.ids, missing, actors=1):
         actor({name: [value] for name, value in row.items()})
 
 
@@ -90,7 +92,7 @@ def test_to_the_bit(
 ) -> None:
     options = {"head__kind": head, "method": method, "backbone__dtype": dtype}
     model, spec, prefix, _ = _case(data, tmp_path, family, 1, **options)
-    _fill(prefix, spec, data[family])
+    _fill([prefix], spec, data[family])
     uncached = list(_passes(model, spec, None))
     above = backbones.load(resolve([data[family]]), dtype=dtype, first_block=model.entry)
     suffix = taggers.build(above, model.settings, seed=5)
@@ -108,7 +110,7 @@ def test_rounded_within_the_tolerance(
     data: dict[str, str], tmp_path: Path, family: str, stored: str, share: float
 ) -> None:
     model, spec, prefix, _ = _case(data, tmp_path, family, 2, stored)
-    _fill(prefix, spec, data[family])
+    _fill([prefix], spec, data[family])
     uncached = list(_passes(model, spec, None))
     cached = list(_passes(model, _with(spec, prefix), prefix.stored))
     gradients = [torch.cat([gradient for _, gradient in passes]) for passes in (cached, uncached)]
@@ -116,14 +118,17 @@ def test_rounded_within_the_tolerance(
     assert not torch.equal(*gradients), "nothing was rounded: the cache was not read"
 
 
+@pytest.mark.parametrize("stored", ["auto", "bfloat16"])
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_a_deeper_cut_filled_from_a_shallower_one_has_the_same_bytes(
-    data: dict[str, str], tmp_path: Path, family: str
+def test_a_deeper_cut_has_the_same_bytes_whichever_cuts_were_filled_before_or_with_it(
+    data: dict[str, str], tmp_path: Path, family: str, stored: str
 ) -> None:
-    stored = {}
-    for root, cuts in (("direct", [2]), ("stepwise", [1, 2])):
-        for cut in cuts:
-            _, spec, prefix, _ = _case(data, tmp_path / root, family, cut)
-            _fill(prefix, spec, data[family])
-        stored[root] = [prefix.read(TRAIN, item).tobytes() for item in range(len(spec.train.windows.row))]
-    assert stored["direct"] == stored["stepwise"]
+    """Also where what is stored was rounded: no deeper cut is computed from it."""
+    found = {}
+    for name, jobs in (("direct", [[2]]), ("stepwise", [[1], [2]]), ("together", [[1, 2]])):
+        for cuts in jobs:
+            cases = [_case(data, tmp_path / name, family, cut, stored) for cut in cuts]
+            _, spec, prefix, _ = cases[-1]
+            _fill([each[2] for each in cases], spec, data[family])
+        found[name] = [prefix.read(TRAIN, item).tobytes() for item in range(len(spec.train.windows.row))]
+    assert found["direct"] == found["stepwise"] == found["together"]

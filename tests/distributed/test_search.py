@@ -37,7 +37,7 @@ def _checkpoints(out: Path) -> dict[str, int]:
 
 
 def test_the_best_trial_is_registered_and_a_second_search_repeats_none(
-    parts: dict[str, Any], mlflow_uri: str, tmp_path: Path
+    parts: dict[str, Any], mlflow_uri: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "search"
     chosen = tiny.settings(
@@ -61,7 +61,8 @@ def test_the_best_trial_is_registered_and_a_second_search_repeats_none(
     assert set(first["best"]["metrics"]) == {"valid", "held"}
     info = bundle.read_info(first["best"]["bundle"])
     assert info["adapter"]["skip_layers"] == top["config"]["adapter.skip_layers"]
-    # Both cuts are stored, so no trial computed a prefix.
+    # Both cuts are stored, by one job, so no trial computed a prefix.
+    assert "cache: blocks 1, 2: " in capfd.readouterr().err
     assert all(one.cached for one in Ledger(out).trials)
     assert {path.name for path in out.glob("*.*")} >= {"report.html", "report.md", "pareto.png", "trials.csv"}
     assert first["answer"][0].startswith(f"The best is trial {top['number']} ")
