@@ -30,6 +30,7 @@ from liftray.sections import (
     ScalingSettings,
     SearchSettings,
     Section,
+    StudySettings,
     TrackingSettings,
     TrainSettings,
     ZeroSettings,
@@ -48,6 +49,7 @@ __all__ = [
     "ScalingSettings",
     "SearchSettings",
     "Settings",
+    "StudySettings",
     "TrackingSettings",
     "TrainSettings",
     "ZeroSettings",
@@ -83,6 +85,7 @@ class Settings(Section):
     run: RunSettings = RunSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     search: SearchSettings = SearchSettings()
+    study: StudySettings = StudySettings()
 
     @model_validator(mode="after")
     def _search_names_real_keys(self) -> "Settings":
@@ -226,7 +229,10 @@ _SYNONYMS = {
     "model.source": "backbone.source",
 }
 # Keys whose values are mappings that the user names freely: the dots below them are not config keys.
-_OPEN = ("data.train", "data.valid", "data.test", "search.space")
+_OPEN = (
+    "data.train", "data.valid", "data.test", "search.space", "study.arms", "study.choose", "study.claims",
+    "study.groups",
+)  # fmt: skip
 
 
 def _check_keys(tree: Mapping[str, Any], where: str, prefix: str = "") -> None:

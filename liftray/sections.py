@@ -354,3 +354,95 @@ class SearchSettings(Section):
         if self.max_cost is not None and not self.cost_per_hour:
             raise ValueError("search.max_cost needs search.cost_per_hour")
         return self
+
+
+class ClaimSettings(Section):
+    """One claim of a study, and the arms that it is about; names of groups stand for their arms."""
+
+    says: str = Field(min_length=1, description="the claim, in a sentence")
+    kind: Literal["better", "better_by", "not_worse", "sweep"] = Field(
+        description="better: the arm of `arms` that is best on validation against each of `than`; better_by: the same "
+        "by more than `margin`; not_worse: the same up to `margin`; sweep: how far down `arms` one can go without "
+        "losing more than `margin` to the one best on validation"
+    )
+    arms: list[str] = Field(min_length=1, description="arms that the claim speaks of")
+    than: list[str] = Field(default=[], description="arms that they are compared with")
+    margin: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="difference of score that the kinds but better speak of, a fraction",
+    )
+    note: str = Field(default="", description="what the reader must know of it")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "ClaimSettings":
+        if self.kind == "sweep" and self.than:
+            raise ValueError("a sweep compares its `arms` among themselves: it names nothing under `than`")
+        if self.kind != "sweep" and not self.than:
+            raise ValueError(
+                f"a claim of kind {self.kind} names under `than` what its arms are compared with"
+            )
+        if (self.margin is None) != (self.kind == "better"):
+            raise ValueError(
+                "`margin` goes with the kinds better_by, not_worse and sweep, and all three need it"
+            )
+        return self
+
+
+class StudySettings(Section):
+    """The comparison of methods of `study`."""
+
+    arms: dict[str, dict[str, Any]] = Field(
+        default={}, description="name -> config keys and values of one method that is compared"
+    )
+    groups: dict[str, list[str]] = Field(
+        default={}, description="name -> arms that the report shows together; an arm may be in several"
+    )
+    seeds: list[int] = Field(
+        default=[0, 1, 2],
+        min_length=1,
+        description="train.seed of each arm's runs; values are tried with the first",
+    )
+    choose: dict[str, list[Any]] = Field(
+        default={},
+        description="config key -> values that each arm tries, the best on validation data is its own; an arm may name "
+        "other values for the key, as many",
+    )
+    scores: list[Literal["q3", "q8", "q9"]] = Field(
+        default=["q3"],
+        min_length=1,
+        description="what arms are compared on; the first chooses and decides claims",
+    )
+    claims: dict[str, ClaimSettings] = Field(default={}, description="name -> claim that the report answers")
+    train_chains: int = Field(
+        default=0,
+        ge=0,
+        description="training chains of all runs: the first so many in the order of their digests; 0: all",
+    )
+    valid_chains: int = Field(
+        default=0,
+        ge=0,
+        description="validation chains that choose values and epochs, likewise; the others are test sets "
+        "NAME_held_out. 0: all choose",
+    )
+
+    @model_validator(mode="after")
+    def _names_its_arms(self) -> "StudySettings":
+        for name, members in self.groups.items():
+            if name in self.arms:
+                raise ValueError(f"study.groups: {name} is an arm, too; give the group another name")
+            _known(f"study.groups.{name}", members, self.arms)
+        for name, claim in self.claims.items():
+            _known(f"study.claims.{name}", [*claim.arms, *claim.than], {**self.arms, **self.groups})
+        if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError("study.seeds wants different whole numbers from 0")
+        if len(set(self.scores)) < len(self.scores):
+            raise ValueError("study.scores names a score twice")
+        return self
+
+
+def _known(where: str, names: list[str], arms: dict[str, Any]) -> None:
+    strange = [name for name in names if name not in arms]
+    if strange:
+        raise ValueError(f"{where}: no arm {strange[0]!r}; there are {', '.join(arms) or 'none'}")

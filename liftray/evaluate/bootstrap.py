@@ -28,7 +28,7 @@ RESAMPLES = 2000
 _LEVELS = (0.025, 0.975)
 _BLOCK = 4_000_000  # draws held at once, so that memory does not grow with chains x resamples
 _UNPAIRED = frozenset({"ece"})
-_TIE = 1e-12  # a swap that changes nothing must count as "as extreme" in spite of rounding
+TIE = 1e-12  # a swap that changes nothing must count as "as extreme" in spite of rounding
 
 FloatArray = npt.NDArray[np.float64]
 Interval = tuple[float, float] | None
@@ -46,8 +46,8 @@ def intervals(statistics: SetStatistics, *, seed: int = 0, resamples: int = RESA
     Resamples in which a score is undefined (a state's SOV where no drawn chain has it) do not count for it.
     """
     matrix_NK = statistics.matrix_NK[statistics.scored_N]
-    resampled = statistics.scores(_resampled_sums(matrix_NK, np.random.default_rng(seed), resamples))
-    return {name: _interval(values, len(matrix_NK)) for name, values in resampled.items()}
+    resampled = statistics.scores(resampled_sums(matrix_NK, np.random.default_rng(seed), resamples))
+    return {name: percentile_interval(values, len(matrix_NK)) for name, values in resampled.items()}
 
 
 def paired(
@@ -94,19 +94,19 @@ def compare(
     observed = _differences(one, matrix_a_NK.sum(axis=0)[None], matrix_b_NK.sum(axis=0)[None])
     both_NK = np.concatenate([matrix_a_NK, matrix_b_NK], axis=1)
     drawn_a_RK, drawn_b_RK = np.split(
-        _resampled_sums(both_NK, np.random.default_rng([seed, 0]), resamples), 2, axis=1
+        resampled_sums(both_NK, np.random.default_rng([seed, 0]), resamples), 2, axis=1
     )
     drawn = _differences(one, drawn_a_RK, drawn_b_RK)
-    moved_RK = _swapped_sums(matrix_b_NK - matrix_a_NK, np.random.default_rng([seed, 1]), resamples)
+    moved_RK = swapped_sums(matrix_b_NK - matrix_a_NK, np.random.default_rng([seed, 1]), resamples)
     swapped = _differences(one, matrix_a_NK.sum(axis=0) + moved_RK, matrix_b_NK.sum(axis=0) - moved_RK)
     found: dict[str, dict[str, Any]] = {}
     for name, (difference,) in observed.items():
         if np.isnan(difference) or name in _UNPAIRED:
             continue
-        extreme = int((np.abs(swapped[name]) >= abs(difference) - _TIE).sum())
+        extreme = int((np.abs(swapped[name]) >= abs(difference) - TIE).sum())
         found[name] = {
             "difference": float(difference),
-            "ci95": _as_json(_interval(drawn[name], len(matrix_a_NK))),
+            "ci95": _as_json(percentile_interval(drawn[name], len(matrix_a_NK))),
             "p": (1 + extreme) / (1 + resamples),
         }
     return found
@@ -159,8 +159,15 @@ def _differences(layout: SetStatistics, sums_a_RK: FloatArray, sums_b_RK: FloatA
     return {name: a[name] - b[name] for name in a}
 
 
-def _resampled_sums(matrix_NK: FloatArray, rng: np.random.Generator, resamples: int) -> FloatArray:
-    """(R, K) column sums of N rows drawn with replacement, R times."""
+def resampled_sums(matrix_NK: FloatArray, rng: np.random.Generator, resamples: int) -> FloatArray:
+    """(R, K) column sums of N rows drawn with replacement, R times.
+
+    Args:
+        matrix_NK: A row a chain. The draws depend on N and on the generator alone, so equal generators draw the same
+            chains of two matrices.
+        rng: Where chance comes from.
+        resamples: R.
+    """
     count = len(matrix_NK)
     blocks = []
     for size in _blocks(resamples, count):
@@ -170,8 +177,14 @@ def _resampled_sums(matrix_NK: FloatArray, rng: np.random.Generator, resamples: 
     return np.concatenate(blocks)
 
 
-def _swapped_sums(difference_NK: FloatArray, rng: np.random.Generator, permutations: int) -> FloatArray:
-    """(R, K) sums of the rows of b minus a over the chains swapped, each with probability 1/2."""
+def swapped_sums(difference_NK: FloatArray, rng: np.random.Generator, permutations: int) -> FloatArray:
+    """(R, K) sums of the rows of b minus a over the chains swapped, each with probability 1/2.
+
+    Args:
+        difference_NK: Rows of b minus rows of a.
+        rng: Where chance comes from.
+        permutations: R.
+    """
     count = len(difference_NK)
     return np.concatenate(
         [
@@ -186,7 +199,8 @@ def _blocks(total: int, count: int) -> list[int]:
     return [min(size, total - start) for start in range(0, total, size)]
 
 
-def _interval(values_R: FloatArray, num_chains: int) -> Interval:
+def percentile_interval(values_R: FloatArray, num_chains: int) -> Interval:
+    """The 95 % interval of R resampled values; None for a single chain, which tells nothing about spread."""
     defined = values_R[~np.isnan(values_R)]
     if num_chains < 2 or not defined.size:
         return None

@@ -21,13 +21,13 @@ from liftray.search.domain import Domain, parse
 Overrides = dict[str, Any]
 
 # What all trials share: where they run and are kept, and what they are compared on.
-_FIXED = (
+FIXED = (
     "cache.", "data.test", "data.valid", "evaluate.", "registry.", "run.", "scaling.", "search.", "ss3_map",
     "tracking.", "train.checkpoint_steps", "train.keep_checkpoints", "train.max_failures", "train.resume",
 )  # fmt: skip
 _MOST_COMBINATIONS = 4096
 _DRAWS_PER_TRIAL = 50
-_SCORES_OF = {"ss3": ("q3",), "ss8": ("q3", "q8"), "ss9": ("q3", "q8", "q9")}
+SCORES_OF = {"ss3": ("q3",), "ss8": ("q3", "q8"), "ss9": ("q3", "q8", "q9")}
 
 
 class Chooser(Protocol):
@@ -195,7 +195,7 @@ def check(settings: Settings, num_blocks: int, backbone: str, width: int) -> int
             "search.space is empty", remedy="name keys and values, such as adapter.skip_layers: [2, 4]"
         )
     for key in search.space:
-        if key.startswith(_FIXED):
+        if key.startswith(FIXED):
             raise ConfigError(
                 f"search.space: {key} is the same for all trials", remedy="set it beside the space"
             )
@@ -210,7 +210,7 @@ def check(settings: Settings, num_blocks: int, backbone: str, width: int) -> int
 
 
 def _check_objectives(settings: Settings) -> None:
-    scores = _SCORES_OF[settings.task]
+    scores = SCORES_OF[settings.task]
     for objective in settings.search.objectives:
         if objective.startswith("q") and objective not in scores:
             raise ConfigError(

@@ -166,9 +166,7 @@ def _score(prepared: Prepared, ended: Checkpoint, run_dir: Path) -> None:
     """Predict the validation chains with the best weights: what the search's report draws chains from."""
     if (run_dir / CHAINS).exists():
         return
-    ours = prepared.settings
-    model = bundle.assemble(prepared.backbone, TaggerSettings.of(ours), ours.backbone.dtype, ended.best)
-    predictor = Predictor.of(model, {"ss3_map": ours.ss3_map})
+    ours, predictor = prepared.settings, predictor_of(prepared, ended)
     tables = []
     for name, path in ours.data.valid.items():
         table = report.per_protein(predict_set(predictor, ProteinDataset.open(path), ours.ss3_map))
@@ -177,3 +175,10 @@ def _score(prepared: Prepared, ended: Checkpoint, run_dir: Path) -> None:
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.concat_tables(tables), buffer)
     files.write_bytes(run_dir / CHAINS, buffer.getvalue().to_pybytes())
+
+
+def predictor_of(prepared: Prepared, ended: Checkpoint) -> Predictor:
+    """The best weights of a run, ready to predict."""
+    ours = prepared.settings
+    model = bundle.assemble(prepared.backbone, TaggerSettings.of(ours), ours.backbone.dtype, ended.best)
+    return Predictor.of(model, {"ss3_map": ours.ss3_map})

@@ -1,0 +1,42 @@
+"""Compare methods with equal care: arms tuned, run with several seeds, tested chain by chain, and one report.
+
+study.arms names the methods, study.claims what the report answers (configs/experiment/claims.yaml). The same command
+goes on with a study that was interrupted; no run that ended is repeated.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from liftray.cli import config_options, job
+from liftray.config import Settings
+
+
+@job
+@config_options
+@click.option("--dry-run", is_flag=True, help="Print the runs and about how long they take; start nothing.")
+@click.option(
+    "--report-to", metavar="DIR", help="Also put a dated copy of the report there, such as reports."
+)
+def main(settings: Settings, dry_run: bool, report_to: str | None) -> None:
+    from liftray.study import run
+
+    if dry_run:
+        rows, sentence = run.preview(settings)
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        click.echo(sentence)
+        return
+    command = shlex.join(["liftray", "study", *sys.argv[1:]])
+    summary = run.study(settings, command, Path(report_to) if report_to else None)
+    for claim in summary["claims"].values():
+        click.echo(f"{claim['says']} {claim['verdict']}. {claim['sentence']}")
+    for path in (*summary["report"].values(), *summary.get("copy", {}).values()):
+        click.echo(path)
+
+
+if __name__ == "__main__":
+    main()

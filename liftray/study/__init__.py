@@ -1,0 +1,1 @@
+"""Studies: methods compared with equal care, and claims answered by paired tests."""

@@ -1,0 +1,300 @@
+"""The claims of a study, answered by paired tests and in sentences that say no more than was shown.
+
+Invariant: which arm speaks for several is decided on validation data; the verdict rests on the test sets (all that are
+not leaky, as one) where there are any, and on validation only where there are none. Pure. Flow: outcomes -> inference
+-> [this] -> findings.
+
+A claim compares a difference with its null: 0 for "better", minus the margin for "not worse" and for the steps of a
+sweep, the margin for "better by". It counts when the permutation test over chains against that null gives p < 0.05,
+corrected by Holm's method for every comparison that decides a claim of the study; and it is told apart whether it
+would also hold with other seeds (the hierarchical bootstrap's 95 % interval). A sweep starts at the arm that is best
+on validation (of all but the last), goes down the arms behind it in the order of the config, and stops at the first
+that is not shown to be not worse: so the chance of one false step in the whole sweep stays that of one test (a fixed
+sequence of hypotheses; Maurer, Hothorn & Lehmacher, 1995). It counts as one of the study's comparisons, with the
+largest correction (Bonferroni's), which leaves Holm's for the others valid.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from liftray.evaluate.bootstrap import holm
+from liftray.sections import ClaimSettings
+from liftray.study import inference
+from liftray.study.inference import Comparison
+from liftray.study.outcomes import Samples
+
+VALIDATION, POOLED = "validation", "all test sets"
+SIGNIFICANT = 0.05
+
+Verdict = Literal[
+    "holds", "holds for these seeds", "not shown", "contradicted for these seeds", "contradicted"
+]
+Row = dict[str, Any]
+Pair = tuple[str, str, str]
+"""An arm, what it is compared with, and the set."""
+
+# From the worst: a claim about several others holds as far as it holds against the one where it holds least.
+_ORDER: tuple[Verdict, ...] = (
+    "contradicted", "contradicted for these seeds", "not shown", "holds for these seeds", "holds",
+)  # fmt: skip
+_SHOWN: tuple[Verdict, ...] = ("holds", "holds for these seeds")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What claims are decided by.
+
+    Attributes:
+        sets: Set -> arm -> its scores; VALIDATION, each test set, and POOLED where there are test sets.
+        score: The score that decides.
+        seed: Of the resampling.
+        resamples: Draws and permutations.
+        further: Scores that are compared beside it and decide nothing.
+    """
+
+    sets: Mapping[str, Mapping[str, Samples]]
+    score: str
+    seed: int
+    resamples: int
+    further: tuple[str, ...] = ()
+
+    @property
+    def decisive(self) -> str:
+        """The set that verdicts rest on."""
+        return POOLED if POOLED in self.sets else VALIDATION
+
+    @property
+    def single(self) -> list[str]:
+        """Validation and each test set alone."""
+        return [name for name in self.sets if name != POOLED]
+
+    def of(self, arm: str, name: str) -> float:
+        """An arm's score on a set."""
+        return self.sets[name][arm][self.score].score
+
+    def compare(self, pair: Pair, null: float, score: str | None = None) -> Comparison:
+        """Two arms on a set, by the deciding score or another."""
+        one, other, name = pair
+        a, b = (self.sets[name][arm][score or self.score] for arm in (one, other))
+        return inference.compare(a, b, seed=self.seed, resamples=self.resamples, null=null)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A claim whose arms have all been run.
+
+    Attributes:
+        claim: What is claimed, and how it is tested.
+        arms: Arms that it speaks of, those of groups named one by one.
+        than: Arms that they are compared with; none of them among `arms`.
+    """
+
+    claim: ClaimSettings
+    arms: Sequence[str]
+    than: Sequence[str]
+
+    @property
+    def null(self) -> float:
+        """The difference that must be exceeded."""
+        margin = self.claim.margin or 0.0
+        return margin if self.claim.kind == "better_by" else -margin
+
+    def speaker(self, evidence: Evidence) -> str:
+        """The arm that speaks for all: the best on validation."""
+        return max(self.arms, key=lambda arm: evidence.of(arm, VALIDATION))
+
+
+def answer(asked: Mapping[str, Asked], evidence: Evidence) -> dict[str, dict[str, Any]]:
+    """Answer the claims of a study together: what decides them is corrected for their number.
+
+    Args:
+        asked: Name -> claim.
+        evidence: The scores.
+
+    Returns:
+        Name -> answer, JSON-ready: `says`, `kind`, `note`, `score`, `margin`, `decided_on`, `corrected_for` (the
+        comparisons of all claims together), `verdict`, `sentence`, and rows of comparisons: of a sweep `start`,
+        `deepest` and `steps` (each other arm against the start, on every set), else `decisive` (the arm that speaks,
+        on the deciding set), `by_set` (same on each set alone), `further` (the same by the further scores) and
+        `candidates` (every arm, on the deciding set and validation). A row: `arm`, `than`, `set`, `score`,
+        `difference`, `null`, `ci95`, `p`, `p_corrected`, `seeds_ci95`, `seeds_p`.
+    """
+    decisive = {
+        name: _rows(
+            [(one.speaker(evidence), other, evidence.decisive) for other in one.than], one.null, evidence
+        )
+        for name, one in asked.items()
+        if one.claim.kind != "sweep"
+    }
+    sweeps = len(asked) - len(decisive)
+    rows = [row for of_claim in decisive.values() for row in of_claim]
+    # A sweep keeps its share of the error whatever its p-values are: it takes part as if they were 1.
+    corrected = holm([*(row["p"] for row in rows), *[1.0] * sweeps])
+    for row, p in zip(rows, corrected, strict=False):
+        row["p_corrected"] = p
+    family = len(rows) + sweeps
+    found = {}
+    for name, one in asked.items():
+        told = {
+            **one.claim.model_dump(include={"says", "kind", "note", "margin"}),
+            "score": evidence.score,
+            "decided_on": evidence.decisive,
+            "corrected_for": family,
+        }
+        own = (
+            _sweep(one, family, evidence) if name not in decisive else _tested(one, decisive[name], evidence)
+        )
+        found[name] = {**told, **own}
+    return found
+
+
+def _tested(asked: Asked, decisive: list[Row], evidence: Evidence) -> dict[str, Any]:
+    speaker, null = asked.speaker(evidence), asked.null
+    by_set = [(speaker, other, name) for other in asked.than for name in evidence.single]
+    further: list[Row] = []
+    for score in evidence.further:
+        pairs = [(speaker, other, evidence.decisive) for other in asked.than]
+        further += _corrected(_rows(pairs, null, evidence, score))
+    candidates: list[Row] = []
+    for name in dict.fromkeys([evidence.decisive, VALIDATION]):
+        candidates += _corrected(
+            _rows([(arm, other, name) for other in asked.than for arm in asked.arms], null, evidence)
+        )
+    verdicts = [_verdict(row) for row in decisive]
+    return {
+        "speaker": speaker,
+        "verdict": min(verdicts, key=_ORDER.index),
+        "sentence": _sentence(asked, speaker, decisive, verdicts, evidence),
+        "decisive": decisive,
+        "by_set": _corrected(_rows(by_set, null, evidence)),
+        "further": further,
+        "candidates": candidates,
+    }
+
+
+def _rows(pairs: Sequence[Pair], null: float, evidence: Evidence, score: str | None = None) -> list[Row]:
+    return [
+        {
+            **dict(zip(("arm", "than", "set"), pair, strict=True)),
+            "score": score or evidence.score,
+            "null": null,
+            **evidence.compare(pair, null, score).row(),
+        }
+        for pair in pairs
+    ]
+
+
+def _corrected(rows: list[Row]) -> list[Row]:
+    """A family of comparisons: their p-values are corrected for their number."""
+    return [{**row, "p_corrected": p} for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True)]
+
+
+def _verdict(row: Row) -> Verdict:
+    if row["p_corrected"] >= SIGNIFICANT or row["difference"] == row["null"]:
+        return "not shown"
+    low, high = row["seeds_ci95"] or (row["null"], row["null"])
+    if row["difference"] < row["null"]:
+        return "contradicted" if high < row["null"] else "contradicted for these seeds"
+    return "holds" if low > row["null"] else "holds for these seeds"
+
+
+def _sweep(asked: Asked, family: int, evidence: Evidence) -> dict[str, Any]:
+    start = max(asked.arms[:-1], key=lambda arm: evidence.of(arm, VALIDATION))
+    lower = asked.arms[asked.arms.index(start) + 1 :]
+    others = [arm for arm in asked.arms if arm != start]
+    steps = []
+    for name in (*evidence.single, *([POOLED] if POOLED in evidence.sets else [])):
+        for row in _rows([(arm, start, name) for arm in others], asked.null, evidence):
+            row["p_corrected"] = min(1.0, family * row["p"])
+            steps.append({**row, "not_worse": _verdict(row)})
+    reached = {
+        name: _reached([row for row in steps if row["set"] == name and row["arm"] in lower])
+        for name in evidence.sets
+    }
+    arm, verdict = reached[evidence.decisive]
+    return {
+        "verdict": verdict,
+        "arms": list(asked.arms),
+        "start": start,
+        "deepest": arm,
+        "deepest_by_set": {name: one for name, (one, _) in reached.items()},
+        "sentence": _sweep_sentence(start, arm, asked.claim.margin or 0.0, evidence.decisive, steps, reached),
+        "steps": steps,
+    }
+
+
+def _reached(steps: Sequence[Row]) -> tuple[str | None, Verdict]:
+    """The last arm of the unbroken run of those not worse, and how sure that is."""
+    last: str | None = None
+    weakest: Verdict = "holds"
+    for row in steps:
+        if row["not_worse"] not in _SHOWN:
+            break
+        last, weakest = row["arm"], min(weakest, row["not_worse"], key=_ORDER.index)
+    if last is None:
+        return None, steps[0]["not_worse"]
+    return last, weakest
+
+
+def _sentence(
+    asked: Asked, speaker: str, rows: Sequence[Row], verdicts: Sequence[Verdict], evidence: Evidence
+) -> str:
+    many = len(asked.arms)
+    chosen = f"{speaker}, the best of {many} on validation," if many > 1 else speaker
+    parts = [
+        f"{points(row['difference'])} points against {row['than']} ({between(row['ci95'])} over chains, "
+        f"{between(row['seeds_ci95'])} over seeds and chains, corrected p {p_value(row['p_corrected'])}): {verdict}"
+        for row, verdict in zip(rows, verdicts, strict=True)
+    ]
+    wanted = {
+        "better": "",
+        "better_by": f", asking for more than {amount(asked.null)}",
+        "not_worse": f", allowing a loss of {amount(-asked.null)}",
+    }[asked.claim.kind]
+    return f"On {evidence.decisive}, by {evidence.score.upper()}{wanted}: {chosen} has {'; '.join(parts)}."
+
+
+def _sweep_sentence(
+    start: str,
+    arm: str | None,
+    margin: float,
+    decisive: str,
+    steps: Sequence[Row],
+    reached: Mapping[str, tuple[str | None, Verdict]],
+) -> str:
+    if arm is None:
+        said = f"On {decisive}, no step below {start}, best on validation, is shown to lose at most {amount(margin)}."
+    else:
+        row = next(row for row in steps if row["arm"] == arm and row["set"] == decisive)
+        said = (
+            f"On {decisive}, one can go from {start}, best on validation, down to {arm} without losing more than "
+            f"{amount(margin)}: "
+            f"{points(row['difference'])} ({between(row['ci95'])} over chains, {between(row['seeds_ci95'])} over seeds "
+            "and chains)."
+        )
+    if decisive != VALIDATION:
+        said += f" On validation: down to {reached[VALIDATION][0] or 'no step'}."
+    return said
+
+
+def amount(margin: float) -> str:
+    """A margin in words."""
+    return f"{100 * margin:g} point{'' if margin == 0.01 else 's'}"
+
+
+def points(value: float) -> str:
+    """A difference in points, with its sign."""
+    return f"{100 * value:+.2f}".replace("-", "−")
+
+
+def between(interval: Sequence[float] | None) -> str:
+    """An interval of differences in points; a dash where there is none."""
+    return "–" if interval is None else f"{points(interval[0])} to {points(interval[1])}"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value as people read it; a dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"

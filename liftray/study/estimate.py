@@ -1,0 +1,149 @@
+"""How long a study will take: predicted from counts before it starts, from its own runs while it runs.
+
+Invariant: costs are counts, in units of one block's forward pass over one residue (as in `bench.flops`); seconds come
+from a rate that was measured on this machine. Flow: plan -> [this] -> the job's dry run, the board.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from liftray.config import Settings
+from liftray.data import subset
+from liftray.data.dataset import ProteinDataset
+from liftray.search.ledger import ENDED, Trial
+from liftray.search.sharing import cut
+from liftray.train.launch import Prepared
+
+# Embedding, head, optimizer and the loop itself, on each residue of training and of validation.
+_BESIDE = 0.3
+# Starting a run and predicting its validation chains, in seconds: what small runs are made of.
+_START_S = 6.0
+_PROBE_RESIDUES, _PROBE_CHAIN, _PROBE_S = 2_000, 250, 1.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """Residues of an epoch.
+
+    Attributes:
+        train: Trained on.
+        valid: Scored after it.
+        test: Scored once by the runs that stand for an arm.
+    """
+
+    train: int
+    valid: int
+    test: int = 0
+
+
+def size_of(settings: Settings, prepared: Prepared) -> Size:
+    """Count residues, those of the chains that the study asks for.
+
+    Args:
+        settings: The study.
+        prepared: A run with all chains.
+    """
+    study, data, feed = settings.study, settings.data, prepared.feed
+    every = int(feed.valid.windows.lengths.sum())
+    valid = _residues(data.valid, study.valid_chains, feed.valid.windows.lengths)
+    tests = [ProteinDataset.open(path).index().lengths.sum() for path in data.test.values()]
+    train = _residues(data.train, study.train_chains, feed.train.windows.lengths)
+    return Size(train, valid, int(sum(tests)) + every - valid)
+
+
+def _residues(paths: Mapping[str, str], count: int, lengths: npt.NDArray[np.int64]) -> int:
+    if not count:
+        return int(lengths.sum())
+    chosen = subset.first_by_digest(paths, count)
+    return sum(len(record.sequence) for records in chosen.values() for record in records)
+
+
+def cost(prepared: Prepared, size: Size, cached: bool) -> float:
+    """What a run takes at most, in forward passes of one block over one residue.
+
+    Training runs the blocks below the cut forward (not at all where they are cached) and those above forward and
+    backward; the way back costs two forward passes where adapters alone train, and four where all weights do, whose
+    optimizer steps are dear (measured with batches of 1,024 tokens on a CPU).
+
+    Args:
+        prepared: The run.
+        size: Of its data.
+        cached: Whether the blocks below the cut are read from the cache.
+    """
+    settings, at = prepared.settings, cut(prepared)
+    below, above = (0 if cached else at), prepared.backbone.num_blocks - at
+    backward = {"features": 0, "adapter": 2, "full": 4}[settings.method] * above
+    trained = size.train * (below + above + backward + _BESIDE)
+    return settings.train.epochs * (trained + size.valid * (below + above + _BESIDE))
+
+
+def prediction(residues: int, num_blocks: int) -> float:
+    """What predicting takes, in the same unit."""
+    return residues * (num_blocks + _BESIDE)
+
+
+def measure(settings: Settings, prepared: Prepared) -> float:
+    """Forward passes of one block over one residue, a second, by one run on this machine.
+
+    Args:
+        settings: `scaling` says on what.
+        prepared: A run with the backbone.
+    """
+    import torch
+
+    from liftray.backbone import model as backbones
+    from liftray.backbone.attention import Layout
+
+    device = "cuda" if settings.scaling.use_gpu and torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        torch.set_num_threads(max(1, int(settings.scaling.cpus_per_worker)))
+    backbone = backbones.load(prepared.backbone, dtype=settings.backbone.dtype, device=device)
+    chains = ["ACDEFGHIKLMNPQRSTVWY" * (_PROBE_CHAIN // 20)] * (_PROBE_RESIDUES // _PROBE_CHAIN)
+    tokens = [torch.from_numpy(backbone.tokens.encode(one)) for one in chains]
+    layout = Layout.of(tuple(len(each) for each in tokens), device)
+    packed_T = torch.cat(tokens).to(device)
+
+    def run() -> None:
+        with backbone.autocast(device):
+            backbone.run_frozen(packed_T, layout, prepared.backbone.num_blocks)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    run()
+    begun, rounds = time.perf_counter(), 0
+    while rounds == 0 or time.perf_counter() - begun < _PROBE_S:
+        run()
+        rounds += 1
+    passes = rounds * len(packed_T) * prepared.backbone.num_blocks
+    return passes / (time.perf_counter() - begun)
+
+
+def seconds(costs: Sequence[float], rate: float, at_a_time: int) -> float:
+    """Seconds that runs take, so many at a time.
+
+    Args:
+        costs: As `cost` tells them.
+        rate: As `measure` tells it.
+        at_a_time: Runs at a time.
+    """
+    return sum(one / rate + _START_S for one in costs) / at_a_time
+
+
+def left_s(costs: Mapping[str, float], trials: Mapping[str, Trial], at_a_time: int) -> float | None:
+    """Seconds that a study still takes, judged by what its ended runs took; None before the first one ended.
+
+    Args:
+        costs: Run's name -> cost, of all its runs.
+        trials: Run's name -> how it stands, of those that began.
+        at_a_time: Runs at a time.
+    """
+    ended = [name for name in costs if name in trials and trials[name].state in ENDED]
+    if not ended:
+        return None
+    took = sum(trials[name].seconds for name in ended)
+    rate = sum(costs[name] for name in ended) / max(took - _START_S * len(ended), 0.1 * took)
+    return seconds([one for name, one in costs.items() if name not in ended], max(rate, 1e-9), at_a_time)

@@ -1,0 +1,115 @@
+"""Predictions of the test sets, by the runs that stand for an arm.
+
+Invariant: a test set is predicted once by each run, with the weights that validation found best, after all choices of
+the study were made; nothing reads these predictions but the report. Flow: checkpoints -> [this, on the Ray cluster] ->
+held_out/NAME.parquet beside each run.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from liftray import files
+from liftray.config import Settings
+from liftray.data.dataset import ProteinDataset
+from liftray.errors import DataError
+from liftray.evaluate import report
+from liftray.evaluate.chains import PredictedSet
+from liftray.evaluate.run import predict_set
+from liftray.progress import progress
+
+FOLDER, PARAMETERS = "held_out", "parameters.json"
+_DIGEST = b"liftray.data_digest"
+
+
+def file_of(run_dir: Path, name: str) -> Path:
+    """Where the chains of a test set are told."""
+    return run_dir / FOLDER / f"{name}.parquet"
+
+
+def predict(runs: Sequence[Settings], tests: Mapping[str, str], at_a_time: int) -> None:
+    """Let runs predict the test sets that they have not predicted yet, on the connected Ray cluster.
+
+    Args:
+        runs: Settings of finished runs; `run.dir` holds their checkpoints.
+        tests: Name -> data set.
+        at_a_time: Models at a time.
+
+    Raises:
+        DataError: A test set is damaged, or has changed since a run predicted it; a chain cannot be predicted.
+    """
+    import ray
+
+    open_ones = [one for one in runs if missing(Path(one.run.dir), tests) or not _counted(one)]
+    if not open_ones:
+        return
+    scaling = open_ones[0].scaling
+    task = ray.remote(num_cpus=scaling.cpus_per_worker, num_gpus=int(scaling.use_gpu))(_predict)
+    waiting = list(open_ones)
+    running: list[Any] = []
+    with progress("study: test sets", len(open_ones), "models") as advance:
+        while waiting or running:
+            while waiting and len(running) < at_a_time:
+                running.append(task.remote(waiting.pop(0), dict(tests)))
+            done, running = ray.wait(running, num_returns=1)
+            ray.get(done)
+            advance(1)
+
+
+def missing(run_dir: Path, tests: Mapping[str, str]) -> dict[str, str]:
+    """The test sets that a run has not predicted.
+
+    Raises:
+        DataError: It predicted one of that name and other content.
+    """
+    left = {}
+    for name, path in tests.items():
+        file = file_of(run_dir, name)
+        if not file.exists():
+            left[name] = path
+        elif digest_of(file) != ProteinDataset.open(path).digest:
+            raise DataError(
+                f"the test set {name} has changed since it was predicted",
+                where=str(file),
+                remedy="give the set another name, or use another run.dir",
+            )
+    return left
+
+
+def _counted(settings: Settings) -> bool:
+    return (Path(settings.run.dir) / PARAMETERS).exists()
+
+
+def write(file: Path, predicted: PredictedSet, digest: str) -> None:
+    """Write one row a chain, with the digest of the data set in the schema's metadata."""
+    table = report.per_protein(predicted)
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({_DIGEST: digest.encode()}), buffer)
+    files.write_bytes(file, buffer.getvalue().to_pybytes())
+
+
+def digest_of(file: Path) -> str:
+    """The digest of the data set that a file's chains are of."""
+    return (pq.read_schema(file).metadata or {}).get(_DIGEST, b"").decode()
+
+
+def _predict(settings: Settings, tests: Mapping[str, str]) -> None:
+    """In a worker's place: load a run's best weights once, and predict what is missing."""
+    from liftray.search.trial import predictor_of
+    from liftray.train import checkpoint, launch
+
+    run_dir = Path(settings.run.dir)
+    prepared = launch.prepare(settings)
+    saved = checkpoint.newest(launch.job_of(prepared, run_dir).store)
+    if saved is None or not saved.progress.finished:
+        raise DataError(
+            "the checkpoint of a finished run is gone", where=str(run_dir), remedy="use another run.dir"
+        )
+    predictor = predictor_of(prepared, saved)
+    for name, path in missing(run_dir, tests).items():
+        dataset = ProteinDataset.open(path)
+        write(file_of(run_dir, name), predict_set(predictor, dataset, settings.ss3_map), dataset.digest)
+    files.write_json(run_dir / PARAMETERS, predictor.tagger.count())  # type: ignore[attr-defined]

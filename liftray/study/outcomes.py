@@ -1,0 +1,76 @@
+"""What each arm's runs scored, chain by chain, as the statistics take it.
+
+Invariant: the runs of an arm, and all arms, are read on the same labelled chains in the same order, or refused. Flow:
+validation.parquet and held_out/*.parquet of each run -> [this] -> inference.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from liftray.errors import DataError
+from liftray.study.inference import Sample
+
+ACCURACIES = ("q9", "q8", "q3", "q3_dssp", "q3_lift")
+CHAIN_MEANS = ("sov99",)
+"""Scores that a set's chains are averaged over, each chain alike; accuracies are pooled over residues."""
+
+Samples = dict[str, Sample]
+"""Score -> sample, of one arm on one set."""
+
+
+def read(files: Sequence[Path]) -> Samples:
+    """Read one set's chains as the runs of one arm predicted them.
+
+    Args:
+        files: Tables as `evaluate.report.per_protein` makes them, one a seed.
+
+    Returns:
+        The accuracies that all tables have, and SOV'99 as the mean over chains. Chains without a label are left out.
+
+    Raises:
+        DataError: The runs predicted different chains.
+    """
+    tables = [_labelled(pq.read_table(file)) for file in files]
+    first = tables[0]
+    chains = tuple(first.column("id").to_pylist())
+    for file, table in zip(files, tables, strict=True):
+        if tuple(table.column("id").to_pylist()) != chains or table.column("labelled") != first.column(
+            "labelled"
+        ):
+            raise DataError("the runs of an arm predicted different chains", where=str(file))
+    labelled_N = first.column("labelled").to_numpy().astype(np.float64)
+    found: Samples = {}
+    for score in (*ACCURACIES, *CHAIN_MEANS):
+        if all(score in table.column_names for table in tables):
+            share_SN = np.stack([table.column(score).to_numpy().astype(np.float64) for table in tables])
+            if score in ACCURACIES:
+                found[score] = Sample(chains, np.rint(share_SN * labelled_N), labelled_N)
+            else:
+                found[score] = Sample(chains, share_SN, np.ones(len(chains)))
+    return found
+
+
+def pooled(sets: Mapping[str, Samples]) -> Samples:
+    """Several sets as one; only the scores that all of them have.
+
+    Args:
+        sets: Name -> samples of one arm.
+    """
+    scores = [
+        score for score in next(iter(sets.values())) if all(score in samples for samples in sets.values())
+    ]
+    return {score: _joined({name: samples[score] for name, samples in sets.items()}) for score in scores}
+
+
+def _joined(samples: Mapping[str, Sample]) -> Sample:
+    chains = [f"{name}/{chain}" for name, one in samples.items() for chain in one.chains]
+    hits_SN = np.concatenate([one.hits_SN for one in samples.values()], axis=1)
+    return Sample(tuple(chains), hits_SN, np.concatenate([one.size_N for one in samples.values()]))
+
+
+def _labelled(table: pa.Table) -> pa.Table:
+    return table.filter(pa.array(table.column("labelled").to_numpy() > 0))

@@ -1,0 +1,305 @@
+"""The study: every arm tuned on validation data with the same number of tries, run with all seeds, and compared.
+
+Invariant: runs see training and validation data only; test sets are predicted once, after all choices were made. The
+ledger alone says what was done, so the same command goes on wherever a study was killed and repeats no run that ended.
+Read on in `plan` (what is run), `search.rounds` (how), `claims` (what follows from it) and `report`.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from liftray import files
+from liftray.bench.report import hardware, versions
+from liftray.config import Settings
+from liftray.data import subset
+from liftray.errors import ConfigError, LiftrayError
+from liftray.evaluate.run import leakage_of
+from liftray.progress import say
+from liftray.search import course, rounds, sharing, stopping, trial
+from liftray.search.ledger import TRIALS, Ledger, Trial, digest_of
+from liftray.search.space import Overrides, trial_name
+from liftray.study import estimate, findings, held_out, plan, report, rivals
+from liftray.study.board import StudyBoard
+from liftray.study.estimate import Size
+from liftray.study.findings import Done
+from liftray.study.plan import Plan
+from liftray.track import runs
+from liftray.train import cluster, launch
+from liftray.train.run import RUN_FILE, SUMMARY, earlier_run
+
+_DATA, _CONTENT = "data", "data.json"
+
+
+def study(settings: Settings, command: str, report_to: Path | None = None) -> dict[str, Any]:
+    """Run what is left of a study, and write its report.
+
+    Args:
+        settings: `study` says what is compared; the rest is what all runs share.
+        command: What repeats it, for the report.
+        report_to: A directory that gets a dated copy of the report as well.
+
+    Returns:
+        What `summary.json` holds.
+
+    Raises:
+        InputError: Something the user gave is at fault; no run was started.
+        LiftrayError: Runs failed, or the budget is spent; what is complete was reported.
+    """
+    prepared = launch.prepare(settings)
+    say(prepared.backbone.describe())
+    planned = plan.make(settings, prepared.backbone)
+    inside = rounds.in_process(planned.base)
+    cluster.check(settings)
+    uri = runs.check(settings.tracking.uri)
+    out = Path(settings.run.dir).resolve()
+    with cluster.connected(settings, dashboard=not inside), files.sole_user(out, "search or study"):
+        if not settings.train.resume:
+            shutil.rmtree(out / TRIALS, ignore_errors=True)
+            (out / _CONTENT).unlink(missing_ok=True)
+        own = _with_own_data(settings, out)
+        planned = plan.make(own, prepared.backbone)
+        planned = replace(planned, base=rounds.absolute(planned.base, uri, out))
+        ledger = Ledger(out)
+        _check_earlier(planned, ledger, prepared.backbone.digest)
+        tags = {"liftray.study": "parent"}
+        with runs.start_run(settings, run_id=earlier_run(out, settings, uri), tags=tags) as parent:
+            files.write_json(out / RUN_FILE, {"run_id": parent.run_id, "tracking_uri": uri})
+            shared = trial.Shared(planned.base, parent.run_id, inside, replayed=True)
+            done = _run(planned, own, ledger, shared)
+            facts = _facts(settings, done, prepared.backbone.as_dict(), command, parent.run_id)
+            return _finish(done, facts, parent, report_to)
+
+
+def preview(settings: Settings) -> tuple[list[list[str]], str]:
+    """What `study` would run, and about how long that takes here; starts and writes nothing.
+
+    Args:
+        settings: As for `study`.
+
+    Returns:
+        Rows of a table (the first is its header), and a sentence.
+
+    Raises:
+        InputError: Something the user gave is at fault.
+    """
+    prepared = launch.prepare(settings)
+    planned = plan.make(settings, prepared.backbone)
+    at_a_time = settings.search.max_concurrent
+    size = estimate.size_of(settings, prepared)
+    known = _finished(Ledger(Path(settings.run.dir).resolve()))
+    costs = _costs(planned, planned.all_runs(plan.choose(planned, known)), size)
+    rate = estimate.measure(settings, prepared)
+    rows = [["arm", "what it is", "tries", "runs", "minutes a run"]]
+    for arm in planned.arms:
+        names = [trial_name(arm.run(values, planned.study.seeds[0])) for values in arm.tries]
+        many = len(arm.tries) + len(planned.study.seeds) - 1
+        minutes = estimate.seconds([costs[names[0]]], rate, 1) / 60
+        rows.append([arm.name, arm.text, str(len(arm.tries)), str(many), f"{minutes:.1f}"])
+    left = [cost for name, cost in costs.items() if name not in known]
+    standing = len(planned.arms) * len(planned.study.seeds)
+    tests = standing * estimate.prediction(size.test, prepared.backbone.num_blocks)
+    total = estimate.seconds(left, rate, at_a_time) + tests / rate / at_a_time
+    return rows, (
+        f"{len(costs)} runs, {len(costs) - len(left)} of them finished; {size.train:,} training, {size.valid:,} "
+        f"validation and {size.test:,} test residues, at most {planned.base.train.epochs} epochs; about "
+        f"{total / 60:,.0f} minutes at most, {at_a_time} at a time, at {rate:,.0f} blocks x residues/s a run, measured "
+        "here now"
+    )
+
+
+def _with_own_data(settings: Settings, out: Path) -> Settings:
+    """Use the chains that were asked for, kept as data sets in the study's directory.
+
+    Validation chains that are not among them choose nothing: they are test sets.
+
+    Raises:
+        ConfigError: A test set has the name of one that would be held out.
+    """
+    study, data = settings.study, settings.data
+    changed: dict[str, Any] = {}
+    if count := study.train_chains:
+        changed["data.train"] = subset.take(data.train, count, out / _DATA / f"train-first-{count}")
+    if count := study.valid_chains:
+        folders = out / _DATA / f"valid-first-{count}", out / _DATA / f"valid-after-{count}"
+        changed["data.valid"], rest = subset.divide(data.valid, count, *folders)
+        held_out_sets = {f"{name}_held_out": path for name, path in rest.items()}
+        if taken := sorted(held_out_sets.keys() & data.test.keys()):
+            raise ConfigError(
+                f"data.test: {taken[0]!r} is what study.valid_chains leaves over",
+                remedy="name the set otherwise, or take study.valid_chains out",
+            )
+        changed["data.test"] = {**held_out_sets, **data.test}
+    return settings.replace(changed) if changed else settings
+
+
+def _check_earlier(planned: Plan, ledger: Ledger, backbone: str) -> None:
+    """Refuse a directory whose runs had the same values and other settings, other data or another backbone."""
+    study = planned.study
+    every = [arm.run(values, seed) for arm in planned.arms for values in arm.tries for seed in study.seeds]
+    known = [run for run in every if ledger.find(run) is not None]
+    ledger.check(
+        {trial_name(run): digest_of(trial.settings_of(planned.base, run, ledger.out)) for run in known}
+    )
+    told = findings.digests(planned.base)
+    content = {
+        "backbone": backbone,
+        **{split: {name: one["digest"] for name, one in told[split].items()} for split in ("train", "valid")},
+    }
+    file = ledger.out / _CONTENT
+    if file.exists() and known and json.loads(file.read_text(encoding="utf-8")) != content:
+        raise ConfigError(
+            "the study's directory holds runs on other data or another backbone",
+            where=str(ledger.out),
+            remedy="use another run.dir, or start anew with train.resume=false",
+        )
+    files.write_json(file, content)
+
+
+def _run(planned: Plan, settings: Settings, ledger: Ledger, shared: trial.Shared) -> Done:
+    """Tries, choices, the other seeds; then the test sets and baselines."""
+    _run_left(planned, planned.tries(), planned.all_runs({}), ledger, shared)
+    chosen = plan.choose(planned, _finished(ledger))
+    repeats = planned.repeats(chosen)
+    if shared.in_process:  # in processes of their own: their peak memory is told
+        objectives = [*planned.base.search.objectives, "peak_memory"]
+        shared = replace(shared, settings=shared.settings.replace({"search.objectives": objectives}))
+    _run_left(planned, repeats, plan.unique([*planned.tries(), *repeats]), ledger, shared)
+    course.settle(planned.base.tracking.uri, ledger)
+    finished = _finished(ledger)
+    complete = {
+        arm.name: chosen[arm.name]
+        for arm in planned.arms
+        if arm.name in chosen and all(trial_name(run) in finished for run in planned.runs(arm, chosen))
+    }
+    if not complete:
+        reasons = "; ".join(dict.fromkeys(one.reason for one in ledger.trials if one.state == "error"))
+        raise LiftrayError(
+            f"no arm is complete ({reasons[:500] or 'runs were interrupted'})",
+            where=str(ledger.out),
+            remedy="mend that and give the same command again",
+        )
+    standing = [run for arm in planned.arms if arm.name in complete for run in planned.runs(arm, complete)]
+    tests = {name: str(Path(path).resolve()) for name, path in settings.data.test.items()}
+    theirs = [trial.settings_of(planned.base, run, ledger.out) for run in plan.unique(standing)]
+    held_out.predict(theirs, tests, settings.search.max_concurrent)
+    found = rivals.predict(settings, ledger.out)
+    leakage = leakage_of(list(settings.data.train.values()), settings.data.test)
+    return Done(planned, settings, ledger, complete, found, leakage)
+
+
+def _run_left(
+    planned: Plan,
+    wanted: Sequence[Overrides],
+    every: Sequence[Overrides],
+    ledger: Ledger,
+    shared: trial.Shared,
+) -> None:
+    """Run those of the wanted runs that have not ended.
+
+    Raises:
+        LiftrayError: The budget of hours or money is spent.
+    """
+    base = planned.base
+    budget = stopping.Budget(base, lambda: ledger.seconds)
+    turn = rounds.listed(base, ledger, wanted, base.train.epochs)
+    if turn.left and budget.spent() is None:
+        say(f"study: {turn.left} of {len(wanted)} runs are to be run")
+        costs = _costs(planned, every, estimate.size_of(base, launch.prepare(base)))
+        at_a_time, names = base.search.max_concurrent, _names(planned, every)
+        board = StudyBoard(names, costs, at_a_time, rounds.first(base), lambda: ledger.seconds)
+        rounds.run(shared, ledger, turn, board)
+    ended = {one.name for one in ledger.trials if one.state in ("finished", "error")}
+    left = sum(trial_name(run) not in ended for run in wanted)
+    if left:
+        raise LiftrayError(
+            f"{left} runs are left ({budget.spent() or 'they were interrupted'})",
+            where=str(ledger.out),
+            remedy="give the same command again, with a larger budget where one is spent",
+        )
+
+
+def _finished(ledger: Ledger) -> dict[str, Trial]:
+    return {one.name: one for one in ledger.trials if one.state == "finished"}
+
+
+def _names(planned: Plan, every: Sequence[Overrides]) -> dict[str, str]:
+    """Run -> arms, chosen values and seed in words."""
+    names: dict[str, str] = {}
+    wanted = {trial_name(run) for run in every}
+    for arm in planned.arms:
+        for values in arm.tries:
+            for seed in planned.study.seeds:
+                name = trial_name(arm.run(values, seed))
+                told = ", ".join(f"{key} {value}" for key, value in {**values, "seed": seed}.items())
+                if name in wanted:
+                    names.setdefault(name, f"{arm.name}, {told}")
+    return names
+
+
+def _costs(planned: Plan, every: Sequence[Overrides], size: Size) -> dict[str, float]:
+    prepare = sharing.Preparer()
+    cached = planned.base.cache.enabled is not False
+    return {trial_name(run): estimate.cost(prepare(planned.base.replace(run)), size, cached) for run in every}
+
+
+def _facts(
+    settings: Settings, done: Done, backbone: Mapping[str, Any], command: str, run_id: str
+) -> dict[str, Any]:
+    """What the findings hold for."""
+    given = settings.model_dump(mode="json", exclude_defaults=True)
+    took = f"{done.ledger.seconds / 60:.0f} minutes, {len(done.ledger.trials)} runs"
+    return {
+        "study": Path(settings.run.dir).name,
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": command,
+        "took": f"{took}, {settings.search.max_concurrent} at a time",
+        "training": f"at most {settings.train.epochs} epochs, {settings.train.patience} without a better score end it",
+        "backbone": dict(backbone),
+        "data": findings.digests(done.settings),
+        "config_digest": settings.digest(),
+        "mlflow_run": run_id,
+        "hardware": hardware(),
+        "versions": versions(),
+        "config": yaml.safe_dump(given, sort_keys=False, allow_unicode=True),
+    }
+
+
+def _finish(done: Done, facts: Mapping[str, Any], parent: runs.Run, report_to: Path | None) -> dict[str, Any]:
+    found = findings.gather(done)
+    out, name = done.ledger.out, str(facts["study"])
+    paths = report.write(found, facts, out, "report")
+    copy = report.write(found, facts, report_to, f"{facts['date'][:10]}-{name}") if report_to else {}
+    summary = {
+        "job": "study",
+        "run_id": parent.run_id,
+        "report": paths,
+        **({"copy": copy} if copy else {}),
+        "claims": {
+            one: {key: claim[key] for key in ("says", "verdict", "sentence")}
+            for one, claim in found["claims"].items()
+        },
+        "arms": found["arms"],
+        "incomplete": found["incomplete"],
+        "runs": [one.row() for one in done.ledger.trials],
+        "seconds": round(done.ledger.seconds, 1),
+    }
+    for path in paths.values():
+        parent.log_artifacts(path)
+    for arm, one in found["arms"].items():
+        parent.log_metrics({f"{arm}/{which}/{key}": row[key] for which, row in one["scores"].items()
+                            for key in found["scores"]})  # fmt: skip
+    files.write_json(out / SUMMARY, summary)
+    if found["incomplete"]:
+        raise LiftrayError(
+            f"{len(found['incomplete'])} arms are incomplete and left out of the report ({report.gaps(found)})",
+            where=str(out),
+            remedy="mend that and give the same command again: only what is missing is run",
+        )
+    return summary

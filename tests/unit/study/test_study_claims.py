@@ -1,0 +1,179 @@
+"""Claims: who speaks, what decides, and that no more is said than was shown."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from liftray.config import StudySettings
+from liftray.sections import ClaimSettings
+from liftray.study import claims
+from liftray.study.claims import POOLED, VALIDATION, Asked, Evidence
+from liftray.study.inference import Sample
+
+_CHAINS = 40
+
+
+def _sample(shift: float, spread: float = 0.0, arm: int = 0, seed: int = 0) -> Sample:
+    """40 chains of 100 residues of about 60 % right, better by `shift` points, by three seeds that differ by `spread`.
+
+    What an arm alone gets right by chance on a chain adds up to nothing, so that arms differ by their shifts exactly.
+    """
+    base_N = 60 + np.random.default_rng(seed).normal(0, 8, _CHAINS)
+    chance_SN = np.random.default_rng([seed, arm]).normal(0, 0.6, (3, _CHAINS))
+    chance_SN -= chance_SN.mean(axis=1, keepdims=True)
+    hits_SN = base_N + shift + np.array([-spread, 0.0, spread])[:, None] + chance_SN
+    return Sample(tuple(f"c{at}" for at in range(_CHAINS)), hits_SN, np.full(_CHAINS, 100.0))
+
+
+def _evidence(
+    tests: dict[str, float], valid: dict[str, float] | None = None, spread: float = 0.0
+) -> Evidence:
+    def of(shifts: dict[str, float], seed: int) -> dict[str, Any]:
+        return {
+            name: {"q3": _sample(shift, spread, arm, seed)}
+            for arm, (name, shift) in enumerate(shifts.items())
+        }
+
+    valid = tests if valid is None else valid
+    sets = {VALIDATION: of(valid, 1), "T": of(tests, 2), POOLED: of(tests, 2)}
+    return Evidence(sets, "q3", seed=0, resamples=1000)
+
+
+def _claim(kind: str, margin: float | None = None) -> ClaimSettings:
+    than = [] if kind == "sweep" else ["plain"]
+    return ClaimSettings(says="A claim.", kind=kind, arms=["a", "b"], than=than, margin=margin)  # type: ignore[arg-type]
+
+
+def _answer(claim: ClaimSettings, arms: list[str], than: list[str], evidence: Evidence) -> dict[str, Any]:
+    return claims.answer({"only": Asked(claim, arms, than)}, evidence)["only"]
+
+
+def test_validation_names_the_speaker_and_the_test_sets_decide() -> None:
+    evidence = _evidence({"a": 0, "b": 3, "plain": 0}, valid={"a": 5, "b": 4, "plain": 0})
+    found = _answer(_claim("better"), ["a", "b"], ["plain"], evidence)
+    assert found["speaker"] == "a", "the speaker was chosen by the test sets"
+    assert found["decided_on"] == POOLED
+    assert found["verdict"] == "not shown"
+    assert [row["set"] for row in found["by_set"]] == [VALIDATION, "T"]
+    assert found["by_set"][0]["p_corrected"] < 0.05 < found["by_set"][1]["p_corrected"]
+    assert {(row["arm"], row["set"]) for row in found["candidates"]} == {
+        (arm, name) for arm in "ab" for name in (POOLED, VALIDATION)
+    }
+
+
+@pytest.mark.parametrize(
+    ("lead", "spread", "verdict"),
+    [(3, 0, "holds"), (3, 8, "holds for these seeds"), (0, 0, "not shown"), (-3, 0, "contradicted")],
+)
+def test_the_verdict_says_how_far_a_lead_was_shown(lead: float, spread: float, verdict: str) -> None:
+    evidence = _evidence({"a": lead, "plain": 0}, spread=spread)
+    found = _answer(_claim("better"), ["a"], ["plain"], evidence)
+    assert found["verdict"] == verdict
+    assert found["sentence"].endswith(f": {verdict}.")
+
+
+def test_a_claim_against_two_holds_as_far_as_against_the_harder_one() -> None:
+    evidence = _evidence({"a": 3, "plain": 0, "strong": 3})
+    found = _answer(_claim("better"), ["a"], ["plain", "strong"], evidence)
+    assert found["verdict"] == "not shown"
+    first, second = found["decisive"]
+    # Holm over two: the smaller p doubles, the larger stays.
+    assert first["p_corrected"] == pytest.approx(2 * first["p"])
+    assert second["p_corrected"] == second["p"]
+
+
+@pytest.mark.parametrize(
+    ("lead", "spread", "verdict"),
+    [(-0.2, 0, "holds"), (-0.2, 8, "holds for these seeds"), (-0.5, 0, "not shown"), (-2, 0, "contradicted")],
+)
+def test_not_worse_asks_for_the_lower_end_of_the_interval(lead: float, spread: float, verdict: str) -> None:
+    """Chance on 40 chains makes the interval about 0.15 points to either side."""
+    evidence = _evidence({"a": lead, "plain": 0}, spread=spread)
+    assert _answer(_claim("not_worse", 0.005), ["a"], ["plain"], evidence)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("lead", "verdict"), [(3, "holds"), (2, "not shown"), (1, "contradicted"), (-1, "contradicted")]
+)
+def test_better_by_asks_for_more_than_the_margin(lead: float, verdict: str) -> None:
+    found = _answer(_claim("better_by", 0.02), ["a"], ["plain"], _evidence({"a": lead, "plain": 0}))
+    assert found["verdict"] == verdict
+    assert "asking for more than 2 points" in found["sentence"]
+
+
+def test_what_decides_is_corrected_for_all_claims_of_the_study() -> None:
+    evidence = _evidence({"a": 0.4, "b": -3, "plain": 0, "strong": 3})
+    better, sweep = _claim("better"), _claim("sweep", 0.005)
+    asked = {
+        "one": Asked(better, ["a"], ["plain"]),
+        "two": Asked(better, ["a"], ["strong"]),
+        "far": Asked(sweep, ["a", "b"], []),
+    }
+    found = claims.answer(asked, evidence)
+    alone = claims.answer({"one": asked["one"]}, evidence)["one"]["decisive"][0]["p"]
+    [weak], [strong] = found["one"]["decisive"], found["two"]["decisive"]
+    assert {one["corrected_for"] for one in found.values()} == {3}
+    assert strong["p"] < weak["p"] == alone
+    assert strong["p_corrected"] == pytest.approx(3 * strong["p"])
+    assert weak["p_corrected"] == pytest.approx(2 * weak["p"]), "the sweep keeps its share"
+    assert found["far"]["steps"][0]["p_corrected"] == pytest.approx(3 * found["far"]["steps"][0]["p"])
+
+
+def test_further_scores_stand_beside_and_decide_nothing() -> None:
+    sets = {
+        VALIDATION: {
+            "a": {"q3": _sample(3), "q9": _sample(-3)},
+            "plain": {"q3": _sample(0, arm=1), "q9": _sample(0, arm=2)},
+        }
+    }
+    found = _answer(_claim("better"), ["a"], ["plain"], Evidence(sets, "q3", 0, 1000, ("q9",)))
+    assert found["verdict"] == "holds"
+    assert [(row["score"], row["difference"]) for row in found["further"]] == [("q9", pytest.approx(-0.03))]
+
+
+def test_a_sweep_stops_at_the_first_step_that_is_worse() -> None:
+    arms = ["a", "b", "c", "d"]
+    evidence = _evidence({"a": 0, "b": 0.3, "c": -3, "d": 0}, valid={"a": 1, "b": -3, "c": 0, "d": 2})
+    found = _answer(_claim("sweep", 0.01), arms, [], evidence)
+    assert (found["verdict"], found["deepest"]) == ("holds", "b"), "d stands behind a step that is worse"
+    assert found["deepest_by_set"] == {VALIDATION: None, "T": "b", POOLED: "b"}
+    assert "from a, best on validation, down to b without losing more than 1 point:" in found["sentence"]
+    assert found["sentence"].endswith("On validation: down to no step.")
+    assert [row["not_worse"] for row in found["steps"] if row["set"] == POOLED][1] == "contradicted"
+
+
+def test_a_sweep_starts_at_the_best_on_validation() -> None:
+    evidence = _evidence({"a": 0, "b": 3, "c": 0}, valid={"a": 0, "b": 1, "c": 0})
+    found = _answer(_claim("sweep", 0.01), ["a", "b", "c"], [], evidence)
+    assert (found["start"], found["verdict"], found["deepest"]) == ("b", "contradicted", None)
+    assert {(row["arm"], row["than"]) for row in found["steps"]} == {("a", "b"), ("c", "b")}
+    assert found["arms"] == ["a", "b", "c"]
+
+
+def test_a_sweep_without_a_step_claims_nothing() -> None:
+    found = _answer(_claim("sweep", 0.005), ["a", "b"], [], _evidence({"a": 0, "b": -4}))
+    assert (found["verdict"], found["deepest"]) == ("contradicted", None)
+    assert "no step below a, best on validation, is shown" in found["sentence"]
+
+
+def test_without_test_sets_validation_decides() -> None:
+    sets = {VALIDATION: {"a": {"q3": _sample(3)}, "plain": {"q3": _sample(0, arm=1)}}}
+    found = _answer(_claim("better"), ["a"], ["plain"], Evidence(sets, "q3", 0, 1000))
+    assert (found["decided_on"], found["verdict"]) == (VALIDATION, "holds")
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ({"kind": "better", "arms": ["a"]}, "names under `than`"),
+        ({"kind": "better", "arms": ["a"], "than": ["b"], "margin": 0.1}, "`margin` goes with"),
+        ({"kind": "not_worse", "arms": ["a"], "than": ["b"]}, "`margin` goes with"),
+        ({"kind": "better_by", "arms": ["a"], "than": ["b"]}, "`margin` goes with"),
+        ({"kind": "sweep", "arms": ["a", "b"], "than": ["a"], "margin": 0.1}, "names nothing under `than`"),
+        ({"kind": "better", "arms": ["a"], "than": ["zebra"]}, "no arm 'zebra'"),
+    ],
+)
+def test_a_claim_that_cannot_be_tested_is_refused(claim: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        StudySettings.model_validate({"arms": {"a": {}, "b": {}}, "claims": {"c": {"says": "x", **claim}}})

@@ -1,0 +1,149 @@
+"""The report: the same findings as Markdown, page and JSON, with what they hold for."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from liftray.sections import ClaimSettings
+from liftray.study import claims, findings, inference, report, tables
+from liftray.study.claims import POOLED, VALIDATION, Asked, Evidence
+from liftray.study.inference import Sample
+
+_SHIFTS = {"frozen": -4.0, "low": 0.0, "high": -0.1}
+
+
+def _sample(shift: float, seed: int) -> Sample:
+    rng = np.random.default_rng(seed)
+    hits_SN = 60 + shift + rng.normal(0, 8, 30) + rng.normal(0, 0.3, (3, 30))
+    return Sample(tuple(f"c{at}" for at in range(30)), hits_SN, np.full(30, 100.0))
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
+    sets = {
+        name: {arm: {"q3": _sample(shift, seed)} for arm, shift in _SHIFTS.items()}
+        for seed, name in enumerate((VALIDATION, "T|1", POOLED))
+    }
+    evidence = Evidence(sets, "q3", seed=0, resamples=500)
+    better = ClaimSettings(
+        says="It is better.", kind="better", arms=["low", "high"], than=["frozen"], note="A note."
+    )
+    sweep = ClaimSettings(says="It goes on.", kind="sweep", arms=["low", "high", "frozen"], margin=0.01)
+    resampling = {"seed": 0, "resamples": 500}
+    return {
+        "scores": ["q3"],
+        "seeds": [0, 1, 2],
+        "choose": {"train.lr": [0.01, 0.02]},
+        "ss3_map": "dssp",
+        "sets": {
+            VALIDATION: {"chains": 30, "residues": 3000, "scores": ["q3"]},
+            "T|1": {"chains": 30, "residues": 3000, "scores": ["q3"], "leaky": True, "leaked_share": 0.17},
+            POOLED: {"chains": 30, "residues": 3000, "scores": ["q3"]},
+        },
+        "groups": {"methods": ["frozen", "low"], "cuts": ["low", "high"]},
+        "arms": {arm: {**_ARM, "scores": findings._scores(sets, arm, resampling)} for arm in _SHIFTS},
+        "rivals": {"majority class": findings._scores(sets, "frozen", resampling)},
+        "claims": claims.answer(
+            {
+                "a claim": Asked(better, ["low", "high"], ["frozen"]),
+                "the cut": Asked(sweep, ["low", "high", "frozen"], []),
+            },
+            evidence,
+        ),
+        "incomplete": {"lost": ["out of <memory>"]},
+    }
+
+
+_ARM: dict[str, Any] = {
+    "text": "bottleneck of width 4",
+    "chosen": {"train.lr": 0.02},
+    "tries": [
+        {"values": {"train.lr": 0.01}, "validation": 0.5},
+        {"values": {"train.lr": 0.02}, "validation": 0.6},
+    ],
+    "parameters": {"trained": 1234, "in_backbone": 1000, "share_of_backbone": 0.05},
+    "runs": [{"best_epoch": 3, "epochs": 5}, {"best_epoch": 4, "epochs": 6}],
+    "seconds_per_epoch": 1.5,
+    "train_seconds": 7.0,
+    "seconds": 12.0,
+    "peak_memory_gb": None,
+    "cached": True,
+}
+_FACTS = {
+    "study": "tiny",
+    "date": "2026-01-02T03:04:05+00:00",
+    "command": "liftray study --config c.yaml",
+    "data": {"train": {"t": {"digest": "sha256:ab", "chains": 1200, "residues": 3}}},
+    "hardware": {"cpu": "<fast>", "gpu": None},
+    "config": "task: ss3\n",
+}
+
+
+def test_a_score_stands_with_its_interval_and_the_spread_of_its_seeds(found: dict[str, Any]) -> None:
+    first, *_ = tables.of_scores(found)
+    assert first.header == ["arm", "validation (30)", "T|1 † (30)", "all test sets (30)"]
+    sample = _sample(_SHIFTS["low"], 0)
+    low, high = inference.intervals({"q3": sample}, seed=0, resamples=500)["q3"] or (0, 0)
+    cell = dict((row[0], row[1]) for row in first.rows)["low"]
+    spread = np.std(sample.by_seed, ddof=1)
+    assert cell == f"{100 * sample.score:.2f} ({100 * low:.2f} to {100 * high:.2f}) ±{100 * spread:.2f}"
+
+
+def test_markdown_page_and_json_tell_the_same(found: dict[str, Any], tmp_path: Path) -> None:
+    paths = report.write(found, _FACTS, tmp_path / "new", "2026-tiny")
+    assert {Path(path).name for path in paths.values()} == {
+        *(f"2026-tiny.{ending}" for ending in ("md", "html", "json")),
+        *(f"2026-tiny-{name}.png" for name in ("forest", "size", "the-cut")),
+    }
+    assert all(Path(path).parent == tmp_path / "new" for path in paths.values())
+    text, page = Path(paths["markdown"]).read_text(), Path(paths["html"]).read_text()
+    kept = json.loads(Path(paths["json"]).read_text())
+    assert kept["claims"]["the cut"]["deepest"] == "high"
+    assert kept["command"] == _FACTS["command"]
+    assert "1. **It is better.** holds. On all test sets, by Q3: low, the best of 2 on validation," in text
+    assert "A note." in text
+    for name in (
+        "command: liftray study --config c.yaml",
+        "data: train, t: 1,200 chains, 3 residues, sha256:ab",
+    ):
+        assert name in text
+        assert name.partition(": liftray")[0].split(",")[0] in page
+    for plot in ("forest", "size", "the-cut"):
+        assert f"](2026-tiny-{plot}.png)" in text
+    cell = tables.of_scores(found)[0].rows[0][1]
+    assert cell in text
+    assert cell in page
+    assert "Leaky, and no part of “all test sets”: T|1." in text
+    assert "Chains that the training set holds, or a near-duplicate of them: T|1 17.0 %." in text
+    # In Markdown a bar would end the cell; in the page nothing from outside is markup, and nothing is fetched.
+    assert "T\\|1 †" in text
+    assert "lost: out of &lt;memory&gt;" in page
+    assert "<memory>" not in page
+    assert not re.search(r"(?:src|href)=\"(?!data:)|<script|https?://", page)
+
+
+def test_tables_of_one_header_have_rows_of_its_length(found: dict[str, Any]) -> None:
+    every = report._tables(found)
+    assert len(every) >= 9
+    assert all(len(row) == len(table.header) for table in every for row in table.rows)
+    tried = tables.of_tries(found)
+    assert tried is not None
+    assert tried.rows[0] == ["frozen", "0.01: 50.00", "0.02: 60.00", "0.02"]
+    assert tables.of_tries({**found, "choose": {}}) is None
+
+
+def test_a_claim_that_was_not_answered_says_so(found: dict[str, Any]) -> None:
+    gone = {
+        "says": "S.",
+        "kind": "better",
+        "verdict": "not answered",
+        "sentence": "Not answered: x did not finish.",
+    }
+    assert report.answers({"claims": {"c": gone}}) == [
+        ("S.", "not answered", "Not answered: x did not finish.")
+    ]
+    assert tables.of_claim("c", gone) == []
