@@ -16,6 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from liftray import settings_file
 from liftray.errors import ConfigError
 from liftray.sections import (
     AdapterSettings,
@@ -122,6 +123,8 @@ class Settings(Section):
 def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Settings:
     """Read a YAML config and apply `KEY=VALUE` overrides (values are read as YAML).
 
+    A file may begin with `base: FILE`, beside it, whose keys hold where it says nothing itself; a base has none.
+
     Args:
         path: The YAML file; None starts from the defaults.
         overrides: Such as `adapter.skip_layers=4`.
@@ -130,18 +133,19 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Settings:
         The validated settings.
 
     Raises:
-        ConfigError: The file is missing or no YAML mapping, a key is unknown or a value bad.
+        ConfigError: The file or its base is missing or no YAML mapping, a key is unknown or a value bad, or the base
+            has a base.
     """
     tree: dict[str, Any] = {}
+    where = "the command line"
     if path is not None:
-        tree = _read_yaml(Path(path))
-        _check_keys(tree, str(path))
+        tree, where = settings_file.read(Path(path), _check_keys, keys())
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign:
             raise ConfigError(f"{override!r} is not KEY=VALUE", remedy="write for example train.epochs=3")
         _set(tree, key.strip(), _parse_value(text), "the command line")
-    return _validate(tree, str(path) if path is not None else "the command line")
+    return _validate(tree, where)
 
 
 def keys() -> dict[str, tuple[str, Any, str]]:
@@ -180,24 +184,6 @@ def _type_name(kind: Any) -> str:
     if kind is type(None):
         return "null"
     return getattr(kind, "__name__", str(kind))
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise ConfigError(f"no config file {path}", remedy="give --config one of configs/*.yaml") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the config ({error})", where=str(path)) from error
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"not valid YAML ({error})", where=str(path)) from error
-    if not isinstance(tree, dict):
-        raise ConfigError(
-            "a config is a mapping of sections", where=str(path), remedy="see configs/quickstart.yaml"
-        )
-    return tree
 
 
 def _parse_value(text: str) -> Any:

@@ -237,6 +237,12 @@ class ScalingSettings(Section):
     num_workers: int = Field(default=1, ge=1, description="training processes")
     use_gpu: bool = Field(default=False, description="one GPU and NCCL a worker; else CPU and gloo")
     cpus_per_worker: float = Field(default=1.0, gt=0, description="CPUs that Ray reserves for a worker")
+    gpu_memory_gb: float | None = Field(
+        default=None,
+        gt=0,
+        description="use_gpu: memory of a worker's GPU in 1e9 bytes, which the estimate is held against; null: this "
+        "machine's",
+    )
 
 
 class TrackingSettings(Section):

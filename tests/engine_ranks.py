@@ -98,8 +98,8 @@ def _part_all() -> None:
 
     configure = engine._config
 
-    def parting(settings: Settings, accumulation: int) -> dict[str, Any]:
-        config = configure(settings, accumulation)
+    def parting(settings: Settings, accumulation: int, trained: int) -> dict[str, Any]:
+        config = configure(settings, accumulation, trained)
         config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
         return config
 

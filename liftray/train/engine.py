@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from liftray.adapt.tagger import Tagger
 from liftray.config import Settings
+from liftray.train.memory import LARGEST_BUCKET
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -47,7 +48,7 @@ class Engine:
         self._deepspeed, self._optimizer, _, _ = deepspeed.initialize(
             model=tagger,
             optimizer=optimizer,
-            config=_config(settings, accumulation),
+            config=_config(settings, accumulation, sum(each.numel() for each in self._parameters.values())),
             dist_init_required=False,
         )
 
@@ -159,13 +160,17 @@ def _groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[di
     return [group for group in groups if group["params"]]
 
 
-def _config(settings: Settings, accumulation: int) -> dict[str, Any]:
+def _config(settings: Settings, accumulation: int, trained: int) -> dict[str, Any]:
     return {
         # The real batch size is the plan's; DeepSpeed only multiplies this for its own books.
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": accumulation,
         "gradient_clipping": settings.train.grad_clip,
-        "zero_optimization": {"stage": settings.zero.stage},
+        # The bucket in which gradients are summed over ranks is taken whole, whatever it holds: 2 GB by default.
+        "zero_optimization": {
+            "stage": settings.zero.stage,
+            "reduce_bucket_size": min(trained, LARGEST_BUCKET),
+        },
         # torch's AdamW is not on DeepSpeed's list of tested optimizers, and its own CPU Adam would be compiled.
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,

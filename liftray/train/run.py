@@ -29,7 +29,7 @@ from liftray.predict.predictor import Predictor
 from liftray.progress import say
 from liftray.track import runs, versions
 from liftray.track.outbox import Outbox
-from liftray.train import cluster, launch
+from liftray.train import cluster, launch, memory
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.pictures import draw
 from liftray.train.reporter import Reporter, follow
@@ -69,6 +69,7 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
     """
     prepared = launch.prepare(settings)
     say(prepared.backbone.describe())
+    memory.tell(settings, prepared.backbone)
     cluster.check(settings)
     uri = runs.check(settings.tracking.uri)
     run_dir = Path(settings.run.dir).resolve()

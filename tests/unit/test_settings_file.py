@@ -1,0 +1,85 @@
+"""A config file over its base: what each says holds, one level deep, and errors name the file at fault."""
+
+from pathlib import Path
+
+import pytest
+
+from liftray.config import load, to_yaml
+from liftray.errors import ConfigError
+
+BASE = """
+data:
+  train: {a: x, b: y}
+adapter: {kind: lora, reduction_factor: 8}
+train: {lr: 3.0e-4, epochs: 7}
+"""
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    (tmp_path / "base.yaml").write_text(BASE)
+    return tmp_path
+
+
+def _write(folder: Path, text: str, name: str = "run.yaml") -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_the_file_wins_and_the_base_fills_in(base: Path) -> None:
+    path = _write(base, "base: base.yaml\ntrain: {epochs: 2}\ntask: ss9\n")
+    found = load(path, ["adapter.reduction_factor=16"])
+    assert (found.train.epochs, found.train.lr, found.task) == (2, 3e-4, "ss9")
+    assert (found.adapter.kind, found.adapter.reduction_factor) == ("lora", 16)
+    assert found.data.train == {"a": "x", "b": "y"}
+
+
+def test_sets_that_are_named_anew_are_not_mixed(base: Path) -> None:
+    assert load(_write(base, "base: base.yaml\ndata: {train: {c: z}}\n")).data.train == {"c": "z"}
+
+
+def test_a_base_lies_beside_its_file_wherever_the_job_runs(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (base / "deeper").mkdir()
+    path = _write(base / "deeper", "base: ../base.yaml\n")
+    monkeypatch.chdir("/")
+    assert load(path).train.epochs == 7
+
+
+def test_the_printed_config_is_resolved(base: Path, tmp_path: Path) -> None:
+    found = load(_write(base, "base: base.yaml\ntrain: {epochs: 2}\n"))
+    printed = to_yaml(found)
+    assert "base:" not in printed
+    assert load(_write(tmp_path, printed, "again.yaml")) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("base: run.yaml\n", "it is its own base in .*run.yaml; name a file that has no base"),
+        ("base: middle.yaml\n", "its base .*middle.yaml has a base itself in .*run.yaml"),
+        ("base: absent.yaml\n", "no config file .*absent.yaml; .*run.yaml names it as its base"),
+        ("base: /etc/passwd\n", "base is '/etc/passwd' in .*run.yaml"),
+        ("base: [base.yaml]\n", r"base is \['base.yaml'\]"),
+        ("base: ''\n", "base is ''"),
+        ("base:\n", "base is None in .*run.yaml"),
+        ("base: bad.yaml\n", "train.epochs: .*given: -1.* in .*run.yaml over .*bad.yaml"),
+        ("base: wrong.yaml\n", "unknown key train.epoch in .*wrong.yaml; did you mean train.epochs"),
+        ("base: list.yaml\n", "a config is a mapping of sections in .*list.yaml"),
+        ("base: base.yaml\ntrain: {epoch: 1}\n", "unknown key train.epoch in .*run.yaml"),
+        ("base: base.yaml\ntrain: 3\n", "train is a section, not a value in .*run.yaml"),
+    ],
+)
+def test_errors_name_the_file_at_fault(base: Path, text: str, told: str) -> None:
+    _write(base, "base: base.yaml\n", "middle.yaml")
+    _write(base, "train: {epoch: 3}\n", "wrong.yaml")
+    _write(base, "- 1\n", "list.yaml")
+    _write(base, "train: {epochs: -1}\n", "bad.yaml")
+    with pytest.raises(ConfigError, match=told):
+        load(_write(base, text))
+
+
+def test_a_base_is_no_key(base: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown key base"):
+        load(None, ["base=base.yaml"])
