@@ -35,6 +35,7 @@ from liftray.sections import (
     TrackingSettings,
     TrainSettings,
     ZeroSettings,
+    check_loss,
 )
 
 __all__ = [
@@ -87,6 +88,11 @@ class Settings(Section):
     evaluate: EvaluateSettings = EvaluateSettings()
     search: SearchSettings = SearchSettings()
     study: StudySettings = StudySettings()
+
+    @model_validator(mode="after")
+    def _loss_agrees(self) -> "Settings":
+        check_loss(self.task, self.head, self.loss)
+        return self
 
     @model_validator(mode="after")
     def _search_names_real_keys(self) -> "Settings":

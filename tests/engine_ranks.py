@@ -1,5 +1,6 @@
 """What each of several spawned ranks runs for the contract tests of the engine; results go to files."""
 
+import hashlib
 import json
 import os
 import socket
@@ -12,8 +13,10 @@ import tiny
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from safetensors.torch import load_file, save_file
 
 from liftray.adapt import tagger as taggers
+from liftray.adapt.losses import Loss
 from liftray.adapt.tagger import Tagger, TaggerSettings, fingerprint
 from liftray.config import Settings
 from liftray.data.batch import TRAIN
@@ -23,7 +26,9 @@ from liftray.train.checkpoint import Checkpoint, Progress
 from liftray.train.schedule import learning_rate
 
 STEPS, HALF = 20, 10
+PROBE, PROBED = 4, ["MKTAYIAKQRQISFVKSHFSRQ", "GSHM"]
 CPU = torch.device("cpu")
+_Found = tuple[dict[str, Any], dict[str, dict[str, torch.Tensor]]]  # for JSON, and tensors by kind and name
 
 
 def spawn(ranks: int, data: dict[str, str], out: Path, tasks: Sequence[dict[str, Any]]) -> None:
@@ -35,9 +40,14 @@ def spawn(ranks: int, data: dict[str, str], out: Path, tasks: Sequence[dict[str,
 
 
 def result(out: Path, name: str) -> dict[str, Any]:
-    """What a task found."""
+    """What a task found; of weights and average digests, which equal bits have in common."""
     found: dict[str, Any] = json.loads((out / f"{name}.json").read_text())
     return found
+
+
+def tensors(out: Path, name: str, kind: str) -> dict[str, torch.Tensor]:
+    """`weights` or `average` that a task with an average ended with."""
+    return load_file(out / f"{name}.{kind}.safetensors")
 
 
 def _rank(
@@ -48,8 +58,10 @@ def _rank(
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=ranks)
     for task in tasks:
-        found = {"straight": _straight, "resumed": _resumed}[task["do"]](task, rank, ranks, data, out)
+        found, ended = {"straight": _straight, "resumed": _resumed}[task["do"]](task, rank, ranks, data, out)
         if rank == 0:
+            for kind, tensors in ended.items() if ended["average"] else ():
+                save_file(tensors, out / f"{task['name']}.{kind}.safetensors")
             (out / f"{task['name']}.json").write_text(json.dumps(found))
         dist.barrier()
     dist.destroy_process_group()
@@ -68,14 +80,13 @@ def _settings(task: dict[str, Any]) -> Settings:
     return tiny.settings(**{**shared, **task["settings"]})
 
 
-def _straight(task: dict[str, Any], rank: int, ranks: int, data: dict[str, str], out: Path) -> dict[str, Any]:
+def _straight(task: dict[str, Any], rank: int, ranks: int, data: dict[str, str], out: Path) -> _Found:
     """Train from the start, with a checkpoint half way."""
     run = _Run(task, rank, ranks, data, None)
     before = fingerprint(run.model)
     losses = run.steps(0, HALF)
-    state = Checkpoint(
-        Progress(global_step=HALF, step_losses=losses), run.engine.weights(), run.engine.moments(), {}
-    )
+    progress = Progress(global_step=HALF, step_losses=losses)
+    state = Checkpoint(progress, run.engine.weights(), run.engine.moments(), {}, run.averaged())
     if rank == 0:
         directory = out / f"{task['name']}.checkpoint"
         directory.mkdir()
@@ -84,7 +95,7 @@ def _straight(task: dict[str, Any], rank: int, ranks: int, data: dict[str, str],
     return run.found(losses, before)
 
 
-def _resumed(task: dict[str, Any], rank: int, ranks: int, data: dict[str, str], out: Path) -> dict[str, Any]:
+def _resumed(task: dict[str, Any], rank: int, ranks: int, data: dict[str, str], out: Path) -> _Found:
     """Go on from another task's checkpoint."""
     saved = checkpoint.load(out / f"{task['from']}.checkpoint")
     run = _Run(task, rank, ranks, data, saved)
@@ -125,6 +136,10 @@ class _Run:
         if task.get("part_all"):
             _part_all()
         self.engine = Engine(self.model, self.settings, self.spec.turns(ranks), ranks, CPU)
+        counts = self.spec.train.class_counts(self.settings.task, self.settings.ss3_map)
+        self.loss = Loss(self.settings, counts)
+        self.average = self.engine.average(saved.average if saved else {})
+        self.probes: dict[int, list[float]] = {}
         if saved is not None:
             self.engine.load_moments(saved.moments, saved.progress.global_step)
 
@@ -151,21 +166,43 @@ class _Run:
         share = torch.zeros(())
         for batch in batches:
             inputs = step.Inputs.of(batch, CPU)
-            share = share + step.train(
-                self.engine, inputs, batch, self.settings.loss, lr, self.settings.train.seed
-            )
+            share = share + step.train(self.engine, inputs, batch, self.loss, lr, self.settings.train.seed)
+        if self.average is not None:
+            self.average.update(number + 1)
+            if (number + 1) % PROBE == 0:
+                self.probes[number + 1] = self._probe()
         dist.all_reduce(share)
         return share.item()
 
-    def found(self, losses: list[float], before: str) -> dict[str, Any]:
+    def _probe(self) -> list[float]:
+        """Logits of two chains by the average, in the midst of training, as validation asks for them."""
+        assert self.average is not None
+        self.model.eval()
+        with torch.no_grad(), self.average.applied():
+            logits_TC = self.engine.module(*tiny.batch(self.model.backbone, PROBED))
+        self.model.train()
+        found: list[float] = logits_TC.flatten().tolist()
+        return found
+
+    def averaged(self) -> dict[str, torch.Tensor]:
+        """The average, where there is one; every rank must call it."""
+        return {} if self.average is None else self.average.weights()
+
+    def found(self, losses: list[float], before: str) -> _Found:
         """What the tests compare; every rank must call it."""
         after = fingerprint(self.model)
         same = [None] * self.ranks
         dist.all_gather_object(same, after == before)
+        ended = {"weights": self.engine.weights(), "average": self.averaged()}
         return {
             "losses": losses,
-            "weights": {name: tensor.flatten().tolist() for name, tensor in self.engine.weights().items()},
+            **{kind: _digests(tensors) for kind, tensors in ended.items()},
+            "probes": self.probes,
             "frozen_same": all(same),
             "trained_dtypes": sorted({str(p.dtype) for p in self.model.trained().values()}),
             "frozen_dtypes": sorted({str(p.dtype) for p in self.model.frozen().values()}),
-        }
+        }, ended
+
+
+def _digests(tensors: dict[str, torch.Tensor]) -> dict[str, str]:
+    return {name: hashlib.sha256(tensor.numpy().tobytes()).hexdigest() for name, tensor in tensors.items()}

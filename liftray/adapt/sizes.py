@@ -13,6 +13,7 @@ from liftray.sections import AdapterSettings
 
 # Channels of the convolutional head: of its units, behind its wide convolution, of its embedding.
 UNIT, WIDE, EMBEDDED = 1024, 96, 32
+LSTM_UNITS = 256  # of each direction of the LSTM head
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ def trained(settings: Settings, size: Dimensions) -> Trained:
         own = blocks * size.block + size.final_norm + (size.position_bias if skipped == 0 else 0)
     adapter = adapters(settings.adapter, size) if settings.method == "adapter" else 0
     biggest = size.width * max(size.inner, size.feed_forward) if own else 0
-    linear = settings.head.kind == "linear"
-    head = linear_head(settings, size) if linear else convolutional_head(settings, size)
+    count = {"linear": linear_head, "conv": convolutional_head, "metric": metric_head, "lstm": lstm_head}
+    # A mix of blocks has a weight for each, and a factor.
+    head = count[settings.head.kind](settings, size) + (blocks + 1 if settings.head.mix_blocks else 0)
     return Trained(adapter, own, head, max(biggest, adapter // max(blocks, 1), head // 4))
 
 
@@ -57,7 +59,7 @@ def linear_head(settings: Settings, size: Dimensions) -> int:
 
 
 def convolutional_head(settings: Settings, size: Dimensions) -> int:
-    """Of the paper's head; its metric-learning form has a centroid where this has a classifier's row and bias."""
+    """Of the paper's head."""
 
     def unit(channels: int) -> int:
         near = UNIT // 2
@@ -65,6 +67,17 @@ def convolutional_head(settings: Settings, size: Dimensions) -> int:
 
     embedding = (9 * UNIT + 1) * WIDE + (WIDE + 1) * EMBEDDED
     return unit(size.width) + unit(UNIT) + embedding + (EMBEDDED + 1) * len(STATES[settings.task])
+
+
+def metric_head(settings: Settings, size: Dimensions) -> int:
+    """Of its metric-learning form: a centroid where that has a classifier's row and bias."""
+    return convolutional_head(settings, size) - len(STATES[settings.task])
+
+
+def lstm_head(settings: Settings, size: Dimensions) -> int:
+    """Of the LSTM head: four gates a unit and direction, each with two biases, and a linear layer on both."""
+    direction = 4 * LSTM_UNITS * (size.width + LSTM_UNITS + 2)
+    return 2 * direction + (2 * LSTM_UNITS + 1) * len(STATES[settings.task])
 
 
 def bottleneck_units(settings: AdapterSettings, size: Dimensions) -> int:

@@ -5,7 +5,9 @@ changes a bit; nor does the backbone above it, unless the method is `full`. Flow
 """
 
 import hashlib
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +29,7 @@ class TaggerSettings:
         ss3_map: How 9 states become 3.
         method: `adapter`, `full` or `features`.
         adapter: Kind, width and cut.
-        head: Kind and dropout.
+        head: Kind, dropout, temperature, and whether it reads one block or a mix of them.
         max_length: Widest window, in residues.
     """
 
@@ -66,8 +68,11 @@ class Tagger(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.settings = settings
-        self.head = heads.build(settings.head, backbone.width, len(STATES[settings.task]))
-        self.entry = entry(settings.method, settings.adapter, backbone.family, backbone.num_blocks)
+        above = backbone.num_blocks - settings.adapter.skip_layers
+        self.head = heads.build(settings.head, backbone.width, len(STATES[settings.task]), above)
+        self.entry = entry(
+            settings.method, settings.adapter, backbone.family, backbone.num_blocks, settings.head.mix_blocks
+        )
 
     @property
     def alphabet(self) -> str:
@@ -126,18 +131,33 @@ class Tagger(nn.Module):
             return self.backbone.run_frozen(tokens_T, layout, self.entry)
 
     def suffix(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
-        """The blocks above `entry`, with their adapters, and the final norm."""
+        """The blocks above `entry`, with their adapters, and the final norm: hidden_TD as the head reads it.
+
+        With `head.mix_blocks` a learned mix of the outputs of blocks k to n - 1, each after the final norm.
+        """
         assert not hidden_TD.requires_grad, "a gradient reached the frozen prefix"
-        if self.settings.method != "adapter":
-            hidden_TD = self.backbone.run_blocks(hidden_TD, layout, self.entry, self.backbone.num_blocks)
-            return self.backbone.finish(hidden_TD)
-        with (adapted := kinds.forward_context(self.backbone, hidden_TD[None], layout)):
-            if self.entry > self.settings.adapter.skip_layers:
+        adapted = self.settings.method == "adapter"
+        around = kinds.forward_context(self.backbone, hidden_TD[None], layout) if adapted else nullcontext()
+        with around:
+            if adapted and self.entry > self.settings.adapter.skip_layers:
                 hidden_TD = self.backbone.run_output_adapter(self.entry - 1, hidden_TD)
-            hidden_TD = self.backbone.run_blocks(
-                hidden_TD, layout, self.entry, self.backbone.num_blocks, around=adapted
-            )
-        return self.backbone.finish(hidden_TD)
+            outputs = self._outputs(hidden_TD, layout, around)
+        finished = [self.backbone.finish(output_TD) for output_TD in outputs]
+        return cast(nn.Module, self.head.mix)(finished) if self.settings.head.mix_blocks else finished[-1]
+
+    def _outputs(
+        self, hidden_TD: Tensor, layout: Layout, around: AbstractContextManager[None]
+    ) -> list[Tensor]:
+        """The output of the last block, or where blocks are mixed those of blocks k to n - 1."""
+        blocks = self.backbone.num_blocks
+        if not self.settings.head.mix_blocks:
+            return [self.backbone.run_blocks(hidden_TD, layout, self.entry, blocks, around)]
+        # What is given is itself the output of block k, where training enters behind it.
+        outputs = [hidden_TD] if self.entry > self.settings.adapter.skip_layers else []
+        for number in range(self.entry, blocks):
+            hidden_TD = self.backbone.run_blocks(hidden_TD, layout, number, number + 1, around)
+            outputs.append(hidden_TD)
+        return outputs
 
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that train, by name: the head, and adapters or (`full`) the backbone above the cut."""
@@ -156,11 +176,24 @@ class Tagger(nn.Module):
         return {"trained": trained, "adapter": adapter, "head": head, "backbone": whole - adapter}
 
 
-def entry(method: str, adapter: AdapterSettings, family: str, num_blocks: int) -> int:
-    """The block whose input is the last constant state of a method; see `kinds.entry`."""
+def entry(
+    method: str, adapter: AdapterSettings, family: str, num_blocks: int, mix_blocks: bool = False
+) -> int:
+    """The block whose input is the last constant state that is read.
+
+    Args:
+        method: `adapter`: see `kinds.entry`; `full`: block k; `features`: the end, or block k + 1 where blocks are
+            mixed, of which the output of block k is the first.
+        adapter: Kind, its settings and the cut k.
+        family: Of the backbone.
+        num_blocks: Blocks of the backbone.
+        mix_blocks: Whether the head reads the outputs of all blocks above the cut.
+    """
     if method == "adapter":
         return kinds.entry(adapter, family)
-    return adapter.skip_layers if method == "full" else num_blocks
+    if method == "full":
+        return adapter.skip_layers
+    return adapter.skip_layers + 1 if mix_blocks else num_blocks
 
 
 def build(backbone: Backbone, settings: TaggerSettings, seed: int) -> Tagger:
@@ -187,6 +220,8 @@ def build(backbone: Backbone, settings: TaggerSettings, seed: int) -> Tagger:
         kinds.check(settings.adapter, backbone.num_blocks, backbone.resolved.name)
         for parameter in backbone.above(skipped).values():
             parameter.requires_grad_(True)
+    elif settings.head.mix_blocks:
+        kinds.check(settings.adapter, backbone.num_blocks, backbone.resolved.name)
     if backbone.first_block > 0:
         backbone.drop_below(backbone.first_block)
     tagger = Tagger(backbone, settings)

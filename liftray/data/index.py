@@ -40,6 +40,35 @@ class SplitIndex:
         """(N,) row group of each window."""
         return self.groups[self.windows.row]
 
+    def class_counts(self, task: str, ss3_map: str) -> list[int]:
+        """Count the labelled residues of each state, as the data sets' own histograms tell.
+
+        Args:
+            task: Alphabet to count in.
+            ss3_map: How 9 states become 3.
+
+        Returns:
+            (C,) counts in the order of `STATES[task]`.
+
+        Raises:
+            DataError: A histogram is missing, or does not count the labelled residues that there are.
+        """
+        counts_C = np.zeros(len(labels.STATES[task]), dtype=np.int64)
+        try:
+            for dataset in self.datasets:
+                histogram, states = dataset.info["label_histogram"], labels.STATES[dataset.alphabet]
+                found = np.array([histogram[state] for state in states], dtype=np.int64)
+                np.add.at(counts_C, labels.class_map(dataset.alphabet, task, ss3_map), found)
+            if counts_C.min() < 0 or counts_C.sum() != self.scored.sum():
+                raise ValueError(f"{counts_C.sum()} of {self.scored.sum()} labelled residues")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise DataError(
+                f"the label histogram does not count the labels ({error})",
+                where=", ".join(dataset.path for dataset in self.datasets),
+                remedy="make it anew with 'liftray ingest'",
+            ) from error
+        return [int(count) for count in counts_C]
+
 
 def build(paths: dict[str, str], *, max_length: int, task: str, ss3_map: str) -> SplitIndex:
     """Index the data sets of one split.

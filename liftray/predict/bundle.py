@@ -7,6 +7,9 @@ the sha256 that `bundle.json` names. No pickle. Flow: best checkpoint -> [this] 
     adapter/              the `adapters` library's own saved form (method `adapter` only)
     backbone.safetensors  the backbone's trained weights in float32 (method `full` only)
     head.safetensors      the head
+
+An ensemble's bundle holds whole bundles, member-1, member-2 ..., and a `bundle.json` that names them in `members`; see
+`merge`.
 """
 
 import json
@@ -27,6 +30,8 @@ from liftray.backbone.model import Backbone
 from liftray.backbone.sources import ResolvedBackbone, resolve
 from liftray.config import BackboneSettings, Settings
 from liftray.errors import BundleError
+from liftray.predict.ensemble import Ensemble, share_weights
+from liftray.predict.predictor import temperature_of
 
 FORMAT_VERSION = 1
 _INFO, _HEAD, _ADAPTER, _TRAINED = "bundle.json", "head.safetensors", "adapter", "backbone.safetensors"
@@ -38,11 +43,11 @@ class LoadedBundle:
     """A bundle in memory.
 
     Attributes:
-        tagger: The model, in evaluation mode.
+        tagger: The model, or the models that predict together, in evaluation mode.
         info: What `bundle.json` says.
     """
 
-    tagger: Tagger
+    tagger: Tagger | Ensemble
     info: dict[str, Any]
 
 
@@ -88,7 +93,7 @@ def save(
         elif settings.method == "full":
             above = tagger.backbone.above(tagger.entry)
             save_file({name: weight.contiguous() for name, weight in above.items()}, fresh / _TRAINED)
-        info = {
+        info: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "liftray_version": __version__,
             "task": settings.task,
@@ -106,14 +111,17 @@ def save(
             "calibration": {"temperature": 1.0},
             "parameters": tagger.count(),
             **details,
-            "files": {
-                str(path.relative_to(fresh)): files.sha256_file(path)
-                for path in sorted(fresh.rglob("*"))
-                if path.is_file()
-            },
         }
-        files.write_json(fresh / _INFO, info)
-    return info
+        return seal(fresh, info)
+
+
+def seal(directory: Path, info: Mapping[str, Any]) -> dict[str, Any]:
+    """Write `bundle.json` into a directory that holds all else: what is given, and the digests of all files."""
+    names = sorted(path for path in directory.rglob("*") if path.is_file())
+    digests = {path.relative_to(directory).as_posix(): files.sha256_file(path) for path in names}
+    sealed = {**info, "files": digests}
+    files.write_json(directory / _INFO, sealed)
+    return sealed
 
 
 def read_info(directory: str | Path) -> dict[str, Any]:
@@ -155,6 +163,8 @@ def load(directory: str | Path, *, sources: Sequence[str] | None = None) -> Load
     """
     directory = Path(directory)
     info = read_info(directory)
+    if "members" in info:
+        return LoadedBundle(_load_members(directory, info, sources), info)
     settings, recorded = described(directory, info)
     resolved = resolve(sources or recorded["sources"])
     if resolved.digest != recorded["digest"]:
@@ -168,8 +178,15 @@ def load(directory: str | Path, *, sources: Sequence[str] | None = None) -> Load
         _read_adapter(backbone, directory)
     elif settings.method == "full":
         _read_trained(backbone, directory, settings.adapter.skip_layers)
-    tagger = Tagger(backbone, settings)
-    tagger.head.load_state_dict(load_file(directory / _HEAD))
+    try:
+        tagger = Tagger(backbone, settings)
+        tagger.head.load_state_dict(load_file(directory / _HEAD))
+    except RuntimeError as error:
+        raise BundleError(
+            f"{_HEAD} does not hold the head that {_INFO} describes",
+            where=str(directory),
+            remedy="train or export it anew",
+        ) from error
     return LoadedBundle(tagger.requires_grad_(False).eval(), info)
 
 
@@ -184,8 +201,14 @@ def described(directory: Path, info: Mapping[str, Any]) -> tuple[TaggerSettings,
         The tagger's shape, and what is recorded of its backbone.
 
     Raises:
-        BundleError: `bundle.json` does not describe a model.
+        BundleError: `bundle.json` does not describe a model, or several.
     """
+    if "members" in info:
+        raise BundleError(
+            "an ensemble, not one model",
+            where=str(directory),
+            remedy=f"name one of its members, such as {directory / 'member-1'}",
+        )
     try:
         recorded = dict(info["backbone"])
         BackboneSettings(source=recorded["sources"], dtype=recorded["dtype"])
@@ -209,10 +232,10 @@ def trained_weights(directory: str | Path) -> dict[str, Tensor]:
     """The trained weights of a bundle as `Tagger.trained` names them, in float32 on the CPU; the backbone is not read.
 
     Raises:
-        BundleError: The bundle is damaged.
+        BundleError: The bundle is damaged, or an ensemble.
     """
     directory = Path(directory)
-    method = read_info(directory)["method"]
+    method = described(directory, read_info(directory))[0].method
     weights = {f"head.{name}": weight for name, weight in load_file(directory / _HEAD).items()}
     if method == "adapter":
         for path in sorted((directory / _ADAPTER).glob("*.safetensors")):
@@ -220,6 +243,29 @@ def trained_weights(directory: str | Path) -> dict[str, Tensor]:
     elif method == "full":
         weights |= {f"backbone.{name}": weight for name, weight in load_file(directory / _TRAINED).items()}
     return weights
+
+
+def _load_members(directory: Path, info: Mapping[str, Any], sources: Sequence[str] | None) -> Ensemble:
+    """Load each member, a whole bundle; all its files have the digests that the ensemble's `bundle.json` names."""
+    names = info["members"]
+    if not isinstance(names, list) or not names or names != [f"member-{n + 1}" for n in range(len(names))]:
+        raise BundleError(f"{_INFO} names no members", where=str(directory), remedy="merge them anew")
+    members: list[Tagger] = []
+    temperatures = []
+    for name in names:
+        loaded = load(directory / name, sources=sources)
+        member, told = loaded.tagger, (info.get("task"), info.get("ss3_map"))
+        if not isinstance(member, Tagger) or (member.alphabet, member.ss3_map) != told:
+            raise BundleError(
+                f"{name} is not a model as {_INFO} describes it",
+                where=str(directory),
+                remedy="merge them anew",
+            )
+        if members:
+            share_weights(members[0].backbone, member.backbone)
+        members.append(member)
+        temperatures.append(temperature_of(loaded.info))
+    return Ensemble(members, temperatures)
 
 
 def _read_adapter(backbone: Backbone, directory: Path) -> None:
@@ -257,7 +303,7 @@ def _check_files(directory: Path, listed: Any) -> None:
     root = directory.resolve()
     present = {path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir()} - {_INFO}
     names = set(listed) if isinstance(listed, dict) else set()
-    if _HEAD not in names:
+    if _HEAD not in names and f"member-1/{_INFO}" not in names:
         raise BundleError(f"{_INFO} names no {_HEAD}", where=str(directory), remedy="fetch the bundle again")
     for name in sorted(present | names):
         path = (root / name).resolve()

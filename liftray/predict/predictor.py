@@ -85,7 +85,7 @@ class Predictor:
         self.info = info
         self.alphabet = tagger.alphabet
         self._tokens_per_batch = tokens_per_batch
-        self._temperature = _temperature(info)
+        self._temperature = temperature_of(info)
         module = cast(torch.nn.Module, tagger).eval()
         self._device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
 
@@ -239,7 +239,12 @@ def _batches(lengths: npt.NDArray[np.int64], extra: int, budget: int) -> Iterato
             start = stop
 
 
-def _temperature(info: Mapping[str, Any]) -> float:
+def temperature_of(info: Mapping[str, Any]) -> float:
+    """What a model's logits are to be divided by.
+
+    Raises:
+        BundleError: The temperature is not a positive number.
+    """
     value = (info.get("calibration") or {}).get("temperature", 1.0)
     if not isinstance(value, int | float) or not np.isfinite(value) or value <= 0:
         raise BundleError(f"calibration.temperature is {value!r}, not a positive number", where="bundle.json")

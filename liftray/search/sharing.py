@@ -48,7 +48,8 @@ def signature(prepared: Prepared) -> str:
 def cut(prepared: Prepared) -> int:
     """The block whose input is the last constant state of a run."""
     settings, backbone = prepared.settings, prepared.backbone
-    return tagger.entry(settings.method, settings.adapter, backbone.family, backbone.num_blocks)
+    mixed = settings.head.mix_blocks
+    return tagger.entry(settings.method, settings.adapter, backbone.family, backbone.num_blocks, mixed)
 
 
 class Preparer:

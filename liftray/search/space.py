@@ -204,7 +204,7 @@ def check(settings: Settings, num_blocks: int, backbone: str, width: int) -> int
     for overrides in corners(settings) if listed is None else listed:
         trial = settings.replace(overrides)
         _check_scheduler(trial)
-        if trial.method != "features":
+        if trial.method != "features" or trial.head.mix_blocks:
             kinds.check(trial.adapter, num_blocks, backbone, width)
     return search.num_trials if listed is None else len(listed)
 

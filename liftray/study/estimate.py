@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from liftray.adapt import sizes
+from liftray.backbone.dimensions import Dimensions
 from liftray.config import Settings
 from liftray.data import subset
 from liftray.data.dataset import ProteinDataset
@@ -18,7 +20,7 @@ from liftray.search.ledger import ENDED, Trial
 from liftray.search.sharing import cut
 from liftray.train.launch import Prepared
 
-# Embedding, head, optimizer and the loop itself, on each residue of training and of validation.
+# Embedding, a linear head, optimizer and the loop itself, on each residue of training and of validation.
 _BESIDE = 0.3
 # Starting a run and predicting its validation chains, in seconds: what small runs are made of.
 _START_S = 6.0
@@ -77,8 +79,17 @@ def cost(prepared: Prepared, size: Size, cached: bool) -> float:
     settings, at = prepared.settings, cut(prepared)
     below, above = (0 if cached else at), prepared.backbone.num_blocks - at
     backward = {"features": 0, "adapter": 2, "full": 4}[settings.method] * above
-    trained = size.train * (below + above + backward + _BESIDE)
-    return settings.train.epochs * (trained + size.valid * (below + above + _BESIDE))
+    head = _head(prepared)
+    trained = size.train * (below + above + backward + 3 * head + _BESIDE)
+    return settings.train.epochs * (trained + size.valid * (below + above + head + _BESIDE))
+
+
+def _head(prepared: Prepared) -> float:
+    """Weights of a head over those of a block; a linear one is counted with what stands beside the blocks."""
+    if prepared.settings.head.kind == "linear":
+        return 0.0
+    dimensions = Dimensions.of(prepared.backbone.family, prepared.backbone.config)
+    return sizes.trained(prepared.settings, dimensions).head / dimensions.block
 
 
 def prediction(residues: int, num_blocks: int) -> float:

@@ -19,6 +19,8 @@ from liftray.study.claims import POOLED, VALIDATION
 _SEED = "train.seed"
 # What arms are compared on; their runs differ in nothing of it.
 _SHARED = (*FIXED, _SEED, "data.", "task", "study.")
+# Keys of which `described` tells.
+_DESCRIBED = ("method", "adapter.")
 
 
 @dataclass(frozen=True)
@@ -151,11 +153,13 @@ def _arm(name: str, base: Settings, study: StudySettings, backbone: ResolvedBack
     for values in tries:
         try:
             ours = base.replace({**overrides, **values})
-            if ours.method != "features":
+            if ours.method != "features" or ours.head.mix_blocks:
                 kinds.check(ours.adapter, backbone.num_blocks, backbone.name, backbone.width)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error.what}", remedy=error.remedy) from error
-    return Arm(name, overrides, tuple(tries), described(base.replace(overrides), backbone))
+    text = described(base.replace(overrides), backbone)
+    further = [f"{key} {value}" for key, value in overrides.items() if not key.startswith(_DESCRIBED)]
+    return Arm(name, overrides, tuple(tries), ", ".join([text, *further]))
 
 
 def _check_key(key: str, where: str) -> None:

@@ -3,8 +3,9 @@
 Invariant: a checkpoint is whole or refused: it appears under its name in one move, and `state.json` holds the sha256
 of every other file. Flow: worker -> [this] -> a store that all nodes share -> a resumed worker, or the bundle.
 
-It holds the current weights with Adam's moments (to go on from) and the best weights so far (to end with), so the
-newest checkpoint alone is enough to finish a run. Any number of workers and any ZeRO stage reads it.
+It holds the current weights with Adam's moments, and with their average where the run keeps one (to go on from), and
+the best weights so far (to end with), so the newest checkpoint alone is enough to finish a run. Any number of workers
+and any ZeRO stage reads it.
 
 2026-11-23: the store is ours, not Ray Train's. Ray books a checkpoint in a file of its own some moments after the
 checkpoint is there; a driver killed between the two went back to an older one, or began anew.
@@ -23,6 +24,7 @@ from liftray import files
 from liftray.errors import DataError
 
 _TENSORS = ("weights", "moments", "best")
+_AVERAGE = "average"  # only where there is one
 _NAME = "step-{:08d}"
 _log = logging.getLogger(__name__)
 
@@ -64,23 +66,24 @@ class Checkpoint:
         progress: How far the run has come.
         weights: Trained weights by name, float32.
         moments: Adam's moments by `NAME/exp_avg` and `NAME/exp_avg_sq`.
-        best: Trained weights of the best epoch so far.
+        best: Trained weights of the best epoch so far; averaged ones where the run keeps an average.
+        average: The running average of the trained weights; empty where the run keeps none.
     """
 
     progress: Progress
     weights: dict[str, Tensor]
     moments: dict[str, Tensor]
     best: dict[str, Tensor]
+    average: dict[str, Tensor] = field(default_factory=dict)
 
 
 def save(checkpoint: Checkpoint, directory: Path) -> None:
     """Write a checkpoint into an empty directory."""
-    for name in _TENSORS:
+    names = [*_TENSORS, _AVERAGE] if checkpoint.average else _TENSORS
+    for name in names:
         tensors = {key: value.contiguous() for key, value in getattr(checkpoint, name).items()}
-        save_file(tensors, directory / f"{name}.safetensors")
-    digests = {
-        f"{name}.safetensors": files.sha256_file(directory / f"{name}.safetensors") for name in _TENSORS
-    }
+        save_file(tensors, directory / _file(name))
+    digests = {_file(name): files.sha256_file(directory / _file(name)) for name in names}
     files.write_json(directory / "state.json", {"progress": asdict(checkpoint.progress), "sha256": digests})
 
 
@@ -90,17 +93,17 @@ def load(directory: Path) -> Checkpoint:
     Raises:
         DataError: A file is missing or its bytes are not those that were written.
     """
-    names = [f"{name}.safetensors" for name in _TENSORS]
     try:
         state = json.loads((directory / "state.json").read_text(encoding="utf-8"))
         progress, written = Progress(**state["progress"]), dict(state["sha256"])
-        digests = {name: files.sha256_file(directory / name) for name in names}
+        names = [*_TENSORS, _AVERAGE] if _file(_AVERAGE) in written else _TENSORS
+        digests = {name: files.sha256_file(directory / _file(name)) for name in names}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(directory, str(error)) from error
     for name in names:
-        if digests[name] != written.get(name):
-            raise _damaged(directory, f"{name} has changed since it was written")
-    tensors = {name: load_file(directory / f"{name}.safetensors") for name in _TENSORS}
+        if digests[name] != written.get(_file(name)):
+            raise _damaged(directory, f"{_file(name)} has changed since it was written")
+    tensors = {name: load_file(directory / _file(name)) for name in names}
     return Checkpoint(progress=progress, **tensors)
 
 
@@ -145,6 +148,10 @@ def at_step(store: Path, global_step: int) -> Checkpoint:
         DataError: It is missing or damaged.
     """
     return load(store / _NAME.format(global_step))
+
+
+def _file(name: str) -> str:
+    return f"{name}.safetensors"
 
 
 def _stored(store: Path) -> list[Path]:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from liftray.adapt.tagger import Tagger
 from liftray.config import Settings
+from liftray.train import parts
+from liftray.train.average import Average
 from liftray.train.memory import LARGEST_BUCKET
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -35,7 +37,7 @@ class Engine:
     ) -> None:
         import deepspeed
 
-        self._stage = settings.zero.stage
+        self._stage, self._train = settings.zero.stage, settings.train
         self._scale = float(ranks * accumulation)
         self._parameters = tagger.trained()
         self.device = device
@@ -56,6 +58,16 @@ class Engine:
     def module(self) -> nn.Module:
         """The model to call: through DeepSpeed, so that ZeRO-3 can gather."""
         return self._deepspeed
+
+    def average(self, start: dict[str, Tensor]) -> Average | None:
+        """The average of the trained weights, where the settings ask for one.
+
+        Args:
+            start: The average so far of a resumed run; empty to begin with the weights.
+        """
+        if self._train.average == "none":
+            return None
+        return Average(self._parameters, self._train.average_decay, start)
 
     def backward(self, loss_share: Tensor) -> None:
         """Add the gradient of one micro-batch.
@@ -102,7 +114,7 @@ class Engine:
                     self._optimizer.state[parameter][key].copy_(value)
                 elif self._stage == 3:
                     # The setter of whole values fails where a size is no multiple of the number of ranks.
-                    safe_set_local_optimizer_state(parameter, _own_part(parameter, value), key)
+                    safe_set_local_optimizer_state(parameter, parts.own(parameter, value), key)
                 else:
                     safe_set_full_optimizer_state(parameter, value, key)
 
@@ -140,16 +152,6 @@ class Engine:
         if self._stage == 3:
             return list(self._optimizer.fp32_partitioned_groups_flat)
         return list(self._optimizer.single_partition_of_fp32_groups)
-
-
-def _own_part(parameter: Any, value: Tensor) -> Tensor:
-    """This rank's part of a value that ZeRO-3 holds in equal, zero-padded parts."""
-    import torch.distributed as dist
-
-    size = parameter.ds_tensor.ds_numel
-    flat = value.flatten()
-    padded = nn.functional.pad(flat, (0, size * dist.get_world_size() - flat.numel()))
-    return padded.narrow(0, size * dist.get_rank(), size)
 
 
 def _groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from liftray import files
-from liftray.adapt import heads, kinds, tagger
+from liftray.adapt import heads, kinds, losses, tagger
 from liftray.adapt.tagger import TaggerSettings
 from liftray.backbone.sources import ResolvedBackbone, resolve
 from liftray.cache import decide, fill
@@ -77,7 +77,7 @@ def prepare(settings: Settings) -> Prepared:
             remedy=f"set at least {settings.data.max_length + _SPECIALS}",
         )
     backbone = resolve(settings.backbone.source)
-    if settings.method != "features":
+    if settings.method != "features" or settings.head.mix_blocks:
         kinds.check(settings.adapter, backbone.num_blocks, backbone.name, backbone.width)
     shape = {"max_length": settings.data.max_length, "task": settings.task, "ss3_map": settings.ss3_map}
     for path in settings.data.test.values():
@@ -93,6 +93,8 @@ def prepare(settings: Settings) -> Prepared:
         per_step=settings.train.micro_batches_per_step,
         by_length=_pads(settings, backbone),
     )
+    if losses.needs_counts(settings.loss):
+        feed.train.class_counts(settings.task, settings.ss3_map)
     return Prepared(settings, backbone, feed, _start_of(settings, backbone))
 
 
@@ -115,7 +117,7 @@ def _start_of(settings: Settings, backbone: ResolvedBackbone) -> Path | None:
         {
             "task": one.task,
             "method": one.method,
-            "adapter": one.adapter.model_dump() if one.method != "features" else {},
+            "adapter": _of_adapter(one),
             "head": one.head.model_dump(exclude={"dropout"}),
             "backbone": digest,
         }
@@ -128,6 +130,13 @@ def _start_of(settings: Settings, backbone: ResolvedBackbone) -> Path | None:
             remedy="start from a bundle of the same shape, or leave train.start_from empty",
         )
     return directory
+
+
+def _of_adapter(settings: TaggerSettings) -> dict[str, Any]:
+    """The settings of the adapter that the trained weights depend on."""
+    if settings.method != "features":
+        return settings.adapter.model_dump()
+    return {"skip_layers": settings.adapter.skip_layers} if settings.head.mix_blocks else {}
 
 
 def fit(prepared: Prepared, run_dir: Path, callbacks: list[Any]) -> Checkpoint:
@@ -209,7 +218,9 @@ def to_go_on_from(job: Job) -> Checkpoint | None:
 def prefix_of(prepared: Prepared) -> StoredPrefix | None:
     """Where the constant part's states of a run are, or will be when they are filled; None: no block is constant."""
     settings, backbone = prepared.settings, prepared.backbone
-    cut = tagger.entry(settings.method, settings.adapter, backbone.family, backbone.num_blocks)
+    cut = tagger.entry(
+        settings.method, settings.adapter, backbone.family, backbone.num_blocks, settings.head.mix_blocks
+    )
     if cut == 0:
         return None
     key = fill.key_of(backbone, cut, settings.backbone.dtype, settings.cache, settings.scaling.use_gpu)

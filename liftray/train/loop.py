@@ -7,6 +7,7 @@ given. Flow: worker -> [this] -> step.
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from itertools import groupby
 from typing import Any
 
@@ -14,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from liftray.adapt import losses
+from liftray.adapt.losses import Loss
 from liftray.adapt.tagger import Tagger
 from liftray.data.batch import TRAIN, PackedBatch
 from liftray.train import step
@@ -41,6 +44,8 @@ class Loop:
         self.progress = saved.progress if saved else Progress(config_digest=job.config_digest)
         self.best = saved.best if saved else engine.weights()
         self.settings = job.settings.train
+        self.loss = _loss(job).to(engine.device)
+        self.average = engine.average(saved.average if saved else {})
         if saved is not None:
             engine.load_moments(saved.moments, saved.progress.global_step)
 
@@ -68,11 +73,11 @@ class Loop:
             share = torch.zeros((), device=self.engine.device)
             for batch in turns:
                 inputs = self._inputs(batch)
-                share = share + step.train(
-                    self.engine, inputs, batch, self.job.settings.loss, lr, self.settings.seed
-                )
+                share = share + step.train(self.engine, inputs, batch, self.loss, lr, self.settings.seed)
             shares.append(share)
             self.progress.global_step += 1
+            if self.average is not None:
+                self.average.update(self.progress.global_step)
             self.progress.step = number + 1
             if (
                 self.settings.checkpoint_steps
@@ -87,11 +92,12 @@ class Loop:
     def _validate(self, batches: "_Split") -> dict[str, float]:
         self.model.eval()
         counts = step.Confusion(self.job.settings.task, self.job.settings.ss3_map, self.engine.device)
-        for batch in batches.valid():
-            inputs = self._inputs(batch)
-            with torch.no_grad():
-                logits_TC = self.engine.module(*inputs.model)
-            counts.add(logits_TC, inputs.labels_T, self.job.settings.loss)
+        with nullcontext() if self.average is None else self.average.applied():
+            for batch in batches.valid():
+                inputs = self._inputs(batch)
+                with torch.no_grad():
+                    logits_TC = self.engine.module(*inputs.model)
+                counts.add(logits_TC, inputs.labels_T, self.loss)
         summed = counts.packed()
         dist.all_reduce(summed)
         return counts.scores(summed)
@@ -118,7 +124,8 @@ class Loop:
         self.progress.history.append(record)
         if scores["q3"] > self.progress.best_score:
             self.progress.best_score, self.progress.best_epoch = scores["q3"], epoch
-            self.best = self.engine.weights()
+            # What was validated.
+            self.best = self.engine.weights() if self.average is None else self.average.weights()
         self.progress.epoch, self.progress.step, self.progress.epoch_seconds = epoch + 1, 0, 0.0
         waited = epoch - self.progress.best_epoch
         self.progress.finished = epoch + 1 >= self.settings.epochs or waited >= self.settings.patience
@@ -133,8 +140,16 @@ class Loop:
             shares.clear()
 
     def _save(self, metrics: dict[str, Any]) -> None:
-        state = Checkpoint(self.progress, self.engine.weights(), self.engine.moments(), self.best)
+        average = {} if self.average is None else self.average.weights()
+        state = Checkpoint(self.progress, self.engine.weights(), self.engine.moments(), self.best, average)
         self.keep(metrics, state)
+
+
+def _loss(job: Job) -> Loss:
+    """The run's loss, with the states of the training sets counted where it depends on that."""
+    settings = job.settings
+    needed = losses.needs_counts(settings.loss)
+    return Loss(settings, job.feed.train.class_counts(settings.task, settings.ss3_map) if needed else None)
 
 
 class _Split:

@@ -48,7 +48,7 @@ class Memory:
     Attributes:
         weights: Frozen and trained weights that lie there throughout.
         gradients: Of the trained parameters.
-        optimizer: Adam's moments, and under ZeRO the float32 copy that it moves.
+        optimizer: Adam's moments, under ZeRO the float32 copy that it moves, and the average where one is kept.
         activations: What forward keeps for backward, and the batch.
         workspace: What is there for a moment beside them, and a GPU's own.
     """
@@ -202,7 +202,7 @@ def _for_activations(settings: Settings) -> Iterator[str]:
 def _entry(settings: Settings, size: Dimensions) -> int:
     from liftray.adapt import tagger
 
-    return tagger.entry(settings.method, settings.adapter, size.family, size.blocks)
+    return tagger.entry(settings.method, settings.adapter, size.family, size.blocks, settings.head.mix_blocks)
 
 
 def _bytes(settings: Settings) -> int:
@@ -219,11 +219,12 @@ def _states(settings: Settings, size: Dimensions, first_block: int) -> tuple[int
     trained = sizes.trained(settings, size)
     frozen = (size.parameters(first_block) - trained.backbone) * _bytes(settings)
     moved = _FLOAT32 * trained.total
+    average = 0 if settings.train.average == "none" else moved // (workers if stage == 3 else 1)
     if stage == 0:
-        return frozen + moved, moved, 2 * moved, 0
+        return frozen + moved, moved, 2 * moved + average, 0
     # ZeRO 2 and 3 let go of a gradient that is not theirs once its bucket is summed.
     held = moved if stage == 1 else _FLOAT32 * min(trained.total, LARGEST_BUCKET)
-    gradients, optimizer = held + moved // workers, 3 * moved // workers
+    gradients, optimizer = held + moved // workers, 3 * moved // workers + average
     if stage < 3:
         return frozen + moved, gradients, optimizer, 0
     gathered = min(size.parameters(first_block), _KEPT_GATHERED + _AHEAD + size.block)
@@ -276,7 +277,7 @@ def _peak(settings: Settings, size: Dimensions, entry: int, kept: int, *, cached
 def _head_passing(settings: Settings, size: Dimensions) -> int:
     if settings.head.kind == "linear":
         return 2 * _FLOAT32 * size.width
-    return 4 * _FLOAT32 * sizes.UNIT
+    return 4 * _FLOAT32 * (2 * sizes.LSTM_UNITS if settings.head.kind == "lstm" else sizes.UNIT)
 
 
 def _step(settings: Settings, size: Dimensions) -> int:

@@ -97,11 +97,16 @@ def _fit(
     return Trained(prepared, saved, Predictor.of(model, info))
 
 
+def frozen_settings(settings: Settings) -> Settings:
+    """The same run with nothing but the head to train; from random weights, since a start has other parameters."""
+    return settings.replace({"method": "features", "train.start_from": ""})
+
+
 def _fit_frozen(settings: Settings, run_dir: Path, uri: str) -> Trained | None:
     """The frozen backbone with the same head, trained with the same care: what the adapters must beat."""
     if FROZEN not in settings.evaluate.baselines or settings.method == "features":
         return None
-    plain = settings.replace({"method": "features"})
+    plain = frozen_settings(settings)
     directory = run_dir / "baselines" / FROZEN
     directory.mkdir(parents=True, exist_ok=True)
     return _fit(launch.prepare(plain), directory, plain, Reporter(uri, None, directory), "frozen baseline")

@@ -13,10 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from liftray.adapt.losses import loss_sum
+from liftray.adapt.losses import Loss
 from liftray.backbone.attention import Layout
 from liftray.cache import codec
-from liftray.config import LossSettings
 from liftray.data.batch import PackedBatch
 from liftray.data.labels import IGNORE_INDEX, class_map
 from liftray.train.engine import Engine
@@ -73,16 +72,14 @@ def _send(array: npt.NDArray[Any], device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def train(
-    engine: Engine, inputs: Inputs, batch: PackedBatch, loss: LossSettings, lr: float, seed: int
-) -> Tensor:
+def train(engine: Engine, inputs: Inputs, batch: PackedBatch, loss: Loss, lr: float, seed: int) -> Tensor:
     """Run one micro-batch forward and backward; the optimizer moves when the global step is complete.
 
     Args:
         engine: The model under DeepSpeed.
         inputs: The batch on its device.
         batch: The packed batch they were made of.
-        loss: Which loss.
+        loss: The run's loss, on the same device.
         lr: Learning rate of the global step.
         seed: The run's seed.
 
@@ -91,7 +88,7 @@ def train(
     """
     torch.manual_seed(hash((seed, batch.epoch, batch.step, batch.micro)) % (1 << 63))
     logits_TC = engine.module(*inputs.model)
-    share = loss_sum(loss, logits_TC, inputs.labels_T) / max(batch.scored, 1)
+    share = loss(logits_TC, inputs.labels_T) / max(batch.scored, 1)
     engine.backward(share)
     engine.step(lr)
     return share.detach()
@@ -114,7 +111,7 @@ class Confusion:
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
 
     @torch.no_grad()
-    def add(self, logits_TC: Tensor, labels_T: Tensor, loss: LossSettings) -> None:
+    def add(self, logits_TC: Tensor, labels_T: Tensor, loss: Loss) -> None:
         """Count one batch."""
         labelled_T = labels_T != IGNORE_INDEX
         true_T = labels_T.masked_fill(~labelled_T, 0)
@@ -124,7 +121,7 @@ class Confusion:
         probabilities_T3.index_add_(-1, self._to3, logits_TC.softmax(-1))
         right_T = (probabilities_T3.argmax(-1) == self._to3[true_T]) & labelled_T
         self.right3 += right_T.sum()
-        self.loss += loss_sum(loss, logits_TC, labels_T).double()
+        self.loss += loss(logits_TC, labels_T).double()
 
     def packed(self) -> Tensor:
         """All counts in one vector, to be summed over ranks."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -54,20 +55,26 @@ def made(sources: dict[str, str], tmp_path: Path) -> Made:
     return model, tmp_path / "bundle", sources["esm"]
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
-@pytest.mark.parametrize("head", ["linear", "conv"])
+_SHAPES = [
+    {"adapter__kind": "bottleneck"},
+    {"adapter__kind": "lora"},
+    {"adapter__kind": "bottleneck", "dtype": "bfloat16"},
+    {"adapter__kind": "lora", "dtype": "bfloat16"},
+    {"method": "features"},
+    {"method": "full"},
+    {"method": "full", "dtype": "bfloat16"},
+]
+
+
 @pytest.mark.parametrize(
-    "chosen",
+    ("family", "head", "chosen"),
     [
-        {"adapter__kind": "bottleneck"},
-        {"adapter__kind": "lora"},
-        {"adapter__kind": "bottleneck", "dtype": "bfloat16"},
-        {"adapter__kind": "lora", "dtype": "bfloat16"},
-        {"method": "features"},
-        {"method": "full"},
-        {"method": "full", "dtype": "bfloat16"},
+        *product(tiny.FAMILIES, ("linear", "conv"), _SHAPES),
+        ("esm", "metric", {"head__temperature": 9.0, "dtype": "bfloat16"}),
+        ("t5", "lstm", {"head__mix_blocks": True}),
+        ("bert", "linear", {"head__mix_blocks": True, "method": "features"}),
     ],
-    ids=lambda chosen: "-".join(chosen.values()),
+    ids=lambda told: "-".join(map(str, told.values())) if isinstance(told, dict) else told,
 )
 def test_a_loaded_bundle_is_the_trained_model(
     sources: dict[str, str], tmp_path: Path, family: str, head: str, chosen: dict[str, Any]
@@ -224,6 +231,14 @@ _NONSENSE: dict[str, Callable[[dict[str, Any]], object]] = {
     "no dtype": lambda info: info["backbone"].update(dtype="float8"),
     "unknown task": lambda info: info.update(task="ss12"),
     "unknown kind": lambda info: info["adapter"].update(kind="magic"),
+    "another head": lambda info: info["head"].update(kind="conv"),
+    "more blocks than there are": lambda info: info["head"].update(mix_blocks=True),
+    "a mix of no blocks": lambda info: (
+        info["head"].update(mix_blocks=True),
+        info["adapter"].update(skip_layers=9),
+    ),
+    "members": lambda info: info.update(members=["../elsewhere"]),
+    "no members": lambda info: info.update(members=[]),
     "unknown head key": lambda info: info["head"].update(code="import os"),
     "length is a text": lambda info: info.update(max_length="long"),
 }

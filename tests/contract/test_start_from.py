@@ -11,13 +11,15 @@ from liftray.config import Settings
 from liftray.data.feed import FeedSpec
 from liftray.errors import BundleError, ConfigError
 from liftray.predict import bundle
-from liftray.train import launch, worker
+from liftray.predict.merge import merge
+from liftray.train import launch, run, worker
 
 _METHODS: dict[str, dict[str, Any]] = {
     "adapter": {"adapter__reduction_factor": 4, "adapter__skip_layers": 1},
     "mam": {"adapter__kind": "mam", "adapter__prefix_hidden": 0, "adapter__skip_layers": 1},
     "full": {"method": "full", "adapter__skip_layers": 1},
     "features": {"method": "features"},
+    "mixed": {"method": "features", "head__mix_blocks": True, "adapter__skip_layers": 1},
 }
 
 
@@ -68,19 +70,52 @@ def _cached(job: Any, prepared: launch.Prepared) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("method", "change", "named"),
     [
-        ({"adapter.reduction_factor": 8}, "another adapter than"),
-        ({"head.kind": "conv"}, "another head than"),
-        ({"method": "features", "head.kind": "conv"}, "another method and adapter and head than"),
+        ("adapter", {"adapter.reduction_factor": 8}, "another adapter than"),
+        ("adapter", {"head.kind": "conv"}, "another head than"),
+        (
+            "adapter",
+            {"method": "features", "head.kind": "conv"},
+            "another method and adapter and head than",
+        ),
+        ("mixed", {"adapter.skip_layers": 0}, "another adapter than"),
     ],
 )
 def test_another_shape_is_refused(
-    change: dict[str, Any], named: str, places: dict[str, Any], tmp_path: Path
+    method: str, change: dict[str, Any], named: str, places: dict[str, Any], tmp_path: Path
 ) -> None:
-    settings = tiny.settings(**places, **_METHODS["adapter"])
+    settings = tiny.settings(**places, **_METHODS[method])
     _bundle(settings, tmp_path)
     with pytest.raises(ConfigError, match=named):
         launch.prepare(settings.replace({"train.start_from": str(tmp_path / "bundle"), **change}))
     with pytest.raises(BundleError, match="no model"):
         launch.prepare(settings.replace({"train.start_from": str(tmp_path / "nothing")}))
+
+
+def test_the_frozen_baseline_of_such_a_run_starts_from_random_weights(
+    places: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = tiny.settings(**places, **_METHODS["adapter"])
+    _bundle(settings, tmp_path)
+    started = settings.replace({"train.start_from": str(tmp_path / "bundle")})
+    assert launch.prepare(started).start is not None
+    assert launch.prepare(run.frozen_settings(started)).start is None
+
+
+def test_an_ensemble_is_refused_and_each_of_its_members_is_a_start(
+    places: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = tiny.settings(**places, **_METHODS["features"])
+    model = worker.tagger(launch.job_of(launch.prepare(settings), tmp_path / "run"), None)
+    for seed in (5, 6):
+        bundle.save(tiny.move(model, seed), tmp_path / str(seed), settings.backbone.source, {})
+    merge([tmp_path / "5", tmp_path / "6"], tmp_path / "merged")
+    member = tmp_path / "merged" / "member-2"
+    with pytest.raises(BundleError, match=r"an ensemble, not one model.*member-1"):
+        launch.prepare(settings.replace({"train.start_from": str(tmp_path / "merged")}))
+    started = launch.job_of(
+        launch.prepare(settings.replace({"train.start_from": str(member)})), tmp_path / "second"
+    )
+    found = worker.tagger(started, None).trained()
+    assert all(torch.equal(found[name], weight) for name, weight in model.trained().items())

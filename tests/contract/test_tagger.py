@@ -16,7 +16,7 @@ _SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", "GSHMLEDPVAG", "A", "UBZOXJKL
 everywhere = pytest.mark.parametrize("skip", [0, 1, tiny.BLOCKS - 1])
 families = pytest.mark.parametrize("family", tiny.FAMILIES)
 kinds = pytest.mark.parametrize("kind", ["bottleneck", "lora"])
-heads = pytest.mark.parametrize("head", ["linear", "conv"])
+heads = pytest.mark.parametrize("head", ["linear", "conv", "metric", "lstm"])
 
 
 def _model(family: str, kind: str, skip: int, dtype: str = "float32", head: str = "linear") -> Tagger:

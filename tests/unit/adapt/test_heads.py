@@ -1,16 +1,20 @@
 """Heads see the residues of one chain and nothing else."""
 
+import math
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
-from liftray.adapt import heads
+from liftray.adapt import heads, sizes
 from liftray.backbone.attention import Layout
 from liftray.config import HeadSettings
 
 _WIDTH, _CLASSES = 24, 9
 
 
-@pytest.fixture(params=["linear", "conv"])
+@pytest.fixture(params=["linear", "conv", "metric", "lstm"])
 def head(request: pytest.FixtureRequest) -> torch.nn.Module:
     torch.manual_seed(0)
     return heads.build(HeadSettings(kind=request.param), _WIDTH, _CLASSES).eval()
@@ -88,3 +92,124 @@ def test_dropout_acts_in_training_only(head: torch.nn.Module) -> None:
     assert not torch.equal(first_TC, head(*inputs))
     torch.manual_seed(1)
     assert torch.equal(first_TC, head(*inputs))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["linear", "conv", "metric", "lstm"])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_pads_tells_which_heads_lay_windows_out_as_rows(
+    kind: Any, mixed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = HeadSettings(kind=kind, mix_blocks=mixed)
+    rows: list[Layout] = []
+    pad = Layout.pad
+    monkeypatch.setattr(Layout, "pad", lambda layout, packed: rows.append(layout) or pad(layout, packed))
+    heads.build(settings, _WIDTH, _CLASSES, blocks=2)(*_inputs([3, 5]))
+    assert heads.pads(settings) == bool(rows)
+
+
+def _metric(**settings: float) -> heads.MetricHead:
+    torch.manual_seed(0)
+    head = heads.build(HeadSettings(kind="metric", **settings), _WIDTH, _CLASSES).eval()
+    assert isinstance(head, heads.MetricHead)
+    return head
+
+
+@torch.no_grad()
+def test_the_metric_head_gives_tau_times_the_correlation_of_embedding_and_centroid() -> None:
+    """By NumPy's own correlation coefficient; 1e-5 in float32."""
+    head, inputs = _metric(temperature=7.0), _inputs([5, 12])
+    logits_TC = head(*inputs)
+    embedding_TE = head.embedding(*inputs)
+    correlation = np.corrcoef(embedding_TE.numpy(), head.centroids.numpy())
+    by_hand_TC = 7.0 * torch.from_numpy(correlation[: len(embedding_TE), len(embedding_TE) :]).float()
+    torch.testing.assert_close(logits_TC, by_hand_TC, atol=1e-5, rtol=1e-5)
+    assert logits_TC.abs().max() <= 7.0 + 1e-5
+
+
+@torch.no_grad()
+def test_the_metric_head_predicts_the_nearest_centroid() -> None:
+    head, inputs = _metric(), _inputs([30])
+
+    def unit(x_NE: torch.Tensor) -> torch.Tensor:
+        centred_NE = x_NE - x_NE.mean(-1, keepdim=True)
+        return centred_NE / centred_NE.norm(dim=-1, keepdim=True)
+
+    distance_TC = torch.cdist(unit(head.embedding(*inputs)), unit(head.centroids))
+    nearest_T = distance_TC.argmin(-1)
+    assert torch.equal(head(*inputs).argmax(-1), nearest_T)
+    assert len(set(nearest_T.tolist())) > 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("factor", "added"), [(3.0, 0.0), (0.01, 0.0), (1.0, 5.0), (40.0, -2.0)])
+@pytest.mark.parametrize("what", ["embedding", "centroids"])
+def test_scale_and_offset_of_embeddings_and_centroids_change_nothing(
+    what: str, factor: float, added: float
+) -> None:
+    """To rounding: 1e-4 of logits up to 18."""
+    head, inputs = _metric(), _inputs([15, 4])
+    before_TC = head(*inputs)
+    for tensor in (head.embed.weight, head.embed.bias) if what == "embedding" else (head.centroids,):
+        tensor.mul_(factor)
+    (head.embed.bias if what == "embedding" else head.centroids).add_(added)
+    torch.testing.assert_close(head(*inputs), before_TC, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_the_temperature_only_scales_the_logits() -> None:
+    inputs = _inputs([9])
+    torch.testing.assert_close(_metric(temperature=36.0)(*inputs), 2 * _metric()(*inputs))
+
+
+def test_the_metric_head_is_the_conv_head_but_for_its_end() -> None:
+    metric, conv = (
+        {name: tuple(tensor.shape) for name, tensor in heads.build(HeadSettings(kind=kind), 8, 3).named_parameters()}
+        for kind in ("metric", "conv")
+    )  # fmt: skip
+    assert metric.pop("centroids") == (3, 32)
+    assert (conv.pop("classify.weight"), conv.pop("classify.bias")) == ((3, 32), (3,))
+    assert metric == conv
+
+
+def test_an_embedding_of_equal_numbers_has_a_bounded_gradient() -> None:
+    head = _metric()
+    with torch.no_grad():
+        head.embed.weight.zero_()
+        head.embed.bias.fill_(0.3)
+    head(*_inputs([4])).sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in head.parameters())
+
+
+@torch.no_grad()
+def test_the_lstm_head_is_torchs_own_bidirectional_lstm_on_each_chain() -> None:
+    """Up to the order in which a kernel sums: 1e-5 in float32."""
+    torch.manual_seed(0)
+    head = heads.build(HeadSettings(kind="lstm"), _WIDTH, _CLASSES).eval()
+    assert isinstance(head, heads.LstmHead)
+    both = torch.nn.LSTM(_WIDTH, sizes.LSTM_UNITS, batch_first=True, bidirectional=True)
+    both.load_state_dict(
+        head.onward.state_dict() | {f"{name}_reverse": tensor for name, tensor in head.back.state_dict().items()}
+    )  # fmt: skip
+    hidden_TD, residues_T, layout = _inputs([1, 7, 20])
+    logits_TC = head(hidden_TD, residues_T, layout)
+    for window in range(3):
+        here_T = (layout.window_T == window) & residues_T
+        expected_LC = head.classify(both(hidden_TD[here_T][None])[0][0])
+        torch.testing.assert_close(logits_TC[here_T], expected_LC, atol=1e-5, rtol=1e-5)
+
+
+def test_a_mix_of_blocks_begins_with_their_mean() -> None:
+    mix = heads.BlockMix(3)
+    states = list(torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(mix(states), torch.stack(states).mean(0))
+
+
+@torch.no_grad()
+def test_a_mix_of_blocks_is_gamma_times_the_softmax_weighted_sum() -> None:
+    mix = heads.BlockMix(2)
+    mix.weights.copy_(torch.tensor([0.0, math.log(3.0)]))
+    mix.gamma.fill_(2.0)
+    one, two = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mix([one, two]), 2.0 * (0.25 * one + 0.75 * two))
+    assert mix([one.bfloat16(), two.bfloat16()]).dtype == torch.bfloat16

@@ -26,8 +26,11 @@ CASES: dict[str, dict[str, Any]] = {
     "unipelt": {"adapter__kind": "unipelt", "adapter__prefix_hidden": 8},
     "full": {"method": "full"},
     "features": {"method": "features", "head__kind": "conv", "task": "ss9"},
+    "metric": {"method": "features", "head__kind": "metric", "task": "ss9"},
+    "lstm": {"method": "features", "head__kind": "lstm"},
+    "mixed": {"method": "features", "head__mix_blocks": True},
 }
-_NO_WIDTH = ("ia3", "prefix_tuning", "prefix_tuning-flat", "features", "full")
+_NO_WIDTH = ("ia3", "prefix_tuning", "prefix_tuning-flat", "features", "full", "metric", "lstm", "mixed")
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)

@@ -35,6 +35,7 @@ def test_it_is_the_papers_and_its_backbone_is_pinned(path: Path) -> None:
     # Two blocks of three are skipped, as 16 of ProtT5's 24.
     assert settings.adapter.skip_layers * 3 == found.shape.blocks * 2
     assert settings.adapter.reduction_factor == 64
+    assert (settings.head.kind, settings.head.temperature) == ("metric", 18)
     assert (settings.task, settings.train.lr, settings.train.weight_decay) == ("ss9", 1e-3, 1e-3)
     assert (settings.train.epochs, settings.train.patience) == (100, 5)
     # 32 chains of 225 residues, as windows of lift_train have on average, with some padding.

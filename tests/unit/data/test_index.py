@@ -1,5 +1,6 @@
 """The index says of each window where it lies and how many labelled residues it scores."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,38 @@ def test_scored_counts_the_labels_of_each_window(
     assert made.scored.sum() == sum(len(ss) - ss.count("X") for ss in strings)
     assert np.bincount(made.windows.row)[[1, 5]].tolist() == [2, 4]
     assert np.array_equal(made.window_groups, made.groups[made.windows.row])
+
+
+@pytest.mark.parametrize("ss3_map", ["dssp", "lift"])
+@pytest.mark.parametrize("task", ["ss9", "ss8", "ss3"])
+def test_states_are_counted_over_all_data_sets(
+    members: dict[str, list[tiny.Chain]], paths: dict[str, str], task: str, ss3_map: str
+) -> None:
+    chosen = {"b": paths["b"]} if task != "ss3" else paths
+    made = index.build(chosen, max_length=100, task=task, ss3_map=ss3_map)
+    alphabets = {"a": "ss3", "b": "ss9"}
+    mapped = [
+        labels.map_string(ss, alphabets[name], task, ss3_map) for name in chosen for _, _, ss in members[name]
+    ]
+    by_hand = ["".join(mapped).count(state) for state in labels.STATES[task]]
+    assert made.class_counts(task, ss3_map) == by_hand
+    assert min(by_hand) > 0
+
+
+@pytest.mark.parametrize(
+    "histogram", [None, {"C": 1}, {"C": 5, "E": 5, "H": "many"}, {"C": 10**9, "E": 1, "H": 1}, [1, 2, 3]]
+)
+def test_a_histogram_that_does_not_count_the_labels_is_refused(
+    members: dict[str, list[tiny.Chain]], tmp_path: Path, histogram: Any
+) -> None:
+    path = Path(tiny.dataset(tmp_path, members["a"]))
+    info = json.loads((path / "dataset.json").read_text())
+    info["label_histogram"] = histogram
+    (path / "dataset.json").write_text(json.dumps(info))
+    made = index.build({"a": str(path)}, **_SHAPE)
+    with pytest.raises(DataError, match="label histogram does not count the labels") as caught:
+        made.class_counts("ss3", "dssp")
+    assert str(path) in str(caught.value)
 
 
 def test_a_reader_holds_no_more_row_groups_than_it_may(paths: dict[str, str]) -> None:

@@ -1,8 +1,12 @@
 """The estimate: counts first, then what this study's own runs took."""
 
+from dataclasses import replace
+
 import pytest
 import tiny
 
+from liftray.adapt import sizes
+from liftray.backbone.dimensions import Dimensions
 from liftray.search.ledger import Trial
 from liftray.study import estimate
 from liftray.study.estimate import Size
@@ -43,12 +47,20 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 def test_a_run_costs_its_blocks(
     prepared: Prepared, overrides: dict[str, object], cached: bool, train: int, valid: int
 ) -> None:
-    from dataclasses import replace
-
     one = replace(prepared, settings=prepared.settings.replace(overrides))
     beside = 0.3
     expected = 2 * (1000 * (train + beside) + 100 * (valid + beside))
     assert estimate.cost(one, _SIZE, cached) == pytest.approx(expected)
+
+
+def test_a_larger_head_costs_its_share_of_a_block(prepared: Prepared) -> None:
+    plain, larger = (
+        estimate.cost(replace(prepared, settings=prepared.settings.replace({"head.kind": kind})), _SIZE, True)
+        for kind in ("linear", "conv")
+    )
+    size = Dimensions.of(prepared.backbone.family, prepared.backbone.config)
+    share = sizes.convolutional_head(prepared.settings, size) / size.block
+    assert larger - plain == pytest.approx(2 * (1000 * 3 + 100) * share)
 
 
 def test_seconds_are_cost_over_rate_and_a_start_a_run() -> None:

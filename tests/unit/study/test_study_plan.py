@@ -149,6 +149,7 @@ def test_what_could_not_run_is_refused_in_one_line(
     [
         ({"groups": {"g": ["zebra"]}}, "no arm 'zebra'"),
         ({"groups": {"a": ["a"]}}, "is an arm, too"),
+        ({"arms": {"a, b": {}}}, "more than letters"),
         ({"seeds": [1, 1]}, "different whole numbers"),
         ({"scores": ["q3", "q3"]}, "a score twice"),
     ],
@@ -158,7 +159,7 @@ def test_a_study_names_what_it_has(study: dict[str, Any], message: str) -> None:
         tiny.settings(**{f"study__{key}": value for key, value in {"arms": {"a": {}}, **study}.items()})
 
 
-@pytest.mark.parametrize(("name", "runs"), [("claims", 95), ("flip", 30)])
+@pytest.mark.parametrize(("name", "runs"), [("claims", 95), ("flip", 30), ("additions", 50)])
 def test_the_shipped_studies_run_as_many_as_they_say(name: str, runs: int) -> None:
     root = Path(__file__).resolve().parents[3]
     file = root / "configs" / "experiment" / f"{name}.yaml"

@@ -40,6 +40,9 @@ CASES: dict[str, dict[str, Any]] = {
     "full": {"method": "full", "adapter__skip_layers": 1},
     "features": {"method": "features", "head__kind": "conv"},
     "conv": {"head__kind": "conv"},
+    "metric": {"head__kind": "metric"},
+    "lstm": {"head__kind": "lstm"},
+    "mixed": {"head__mix_blocks": True},
 }
 
 

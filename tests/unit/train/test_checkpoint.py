@@ -65,6 +65,26 @@ def test_it_holds_four_bytes_a_trained_number_and_nothing_of_the_backbone(
         assert not kept & set(model.frozen())
 
 
+def test_an_average_is_kept_beside_them_and_only_where_there_is_one(
+    saved: tuple[Checkpoint, Path], tmp_path: Path
+) -> None:
+    assert checkpoint.load(saved[1]).average == {}
+    average = {name: tensor - 1 for name, tensor in saved[0].weights.items()}
+    checkpoint.commit(replace(saved[0], average=average), tmp_path / "store", keep=1)
+    directory = next((tmp_path / "store").iterdir())
+    assert {path.name for path in directory.iterdir()} == _NAMES | {"average.safetensors"}
+    loaded = checkpoint.load(directory).average
+    assert loaded.keys() == average.keys()
+    assert all(torch.equal(loaded[name], average[name]) for name in average)
+    for change in (b"", None):
+        path = directory / "average.safetensors"
+        path.unlink()
+        if change is not None:
+            path.write_bytes(change)
+        with pytest.raises(DataError, match="damaged checkpoint"):
+            checkpoint.load(directory)
+
+
 @pytest.mark.parametrize("name", sorted(_NAMES - {"state.json"}))
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "empty"])
 def test_a_damaged_file_is_refused(saved: tuple[Checkpoint, Path], name: str, damage: str) -> None:

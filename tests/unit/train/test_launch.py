@@ -1,5 +1,6 @@
 """Whatever the user can have got wrong is found before anything starts, in one line with the remedy."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,45 @@ def test_features_need_no_block_to_adapt(parts: dict[str, Any]) -> None:
     launch.prepare(_settings(parts, method="features", adapter__skip_layers=99))
 
 
+def test_a_frozen_mix_of_blocks_needs_blocks_above_the_cut(parts: dict[str, Any]) -> None:
+    mixed = {"method": "features", "head__mix_blocks": True}
+    launch.prepare(_settings(parts, **mixed, adapter__skip_layers=2))
+    with pytest.raises(ConfigError, match="choose 0 to 2"):
+        launch.prepare(_settings(parts, **mixed, adapter__skip_layers=3))
+
+
+def test_a_frozen_mix_reads_the_cache_of_a_bottleneck_of_the_same_cut(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    shared = {"adapter__skip_layers": 1, "cache__dir": str(tmp_path)}
+    mixed, adapted, plain = (
+        launch.prefix_of(launch.prepare(_settings(parts, **shared, **chosen)))
+        for chosen in (
+            {"method": "features", "head__mix_blocks": True},
+            {"head__mix_blocks": True},
+            {"method": "features"},
+        )
+    )
+    assert mixed is not None
+    assert adapted is not None
+    assert plain is not None
+    assert mixed.key == adapted.key
+    assert (mixed.cut, plain.cut) == (2, tiny.BLOCKS)
+
+
+def test_states_that_cannot_be_counted_are_told_before_anything_starts(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    path = Path(tiny.dataset(tmp_path, tiny.chains([30])))
+    info = json.loads((path / "dataset.json").read_text())
+    del info["label_histogram"]
+    (path / "dataset.json").write_text(json.dumps(info))
+    data = {"data__train": {"t": str(path)}}
+    launch.prepare(_settings(parts, **data))
+    with pytest.raises(DataError, match="label histogram"):
+        launch.prepare(_settings(parts, **data, loss__class_weights="inverse_sqrt"))
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -86,7 +126,11 @@ def test_how_a_run_is_kept_may_change_on_resume(parts: dict[str, Any], overrides
         {"train__micro_batches_per_step": 3},
         {"adapter__reduction_factor": 8},
         {"head__kind": "conv"},
+        {"head__kind": "metric", "head__temperature": 9},
+        {"head__mix_blocks": True},
         {"loss__label_smoothing": 0.1},
+        {"loss__class_weights": "inverse_sqrt"},
+        {"train__average": "ema"},
         {"method": "features"},
         {"data__max_length": 100},
         {"backbone__dtype": "bfloat16"},

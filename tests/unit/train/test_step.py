@@ -2,15 +2,17 @@
 
 import numpy as np
 import pytest
+import tiny
 import torch
 
+from liftray.adapt.losses import Loss
 from liftray.cache import codec
-from liftray.config import LossSettings
 from liftray.data.batch import PackedBatch
 from liftray.data.labels import IGNORE_INDEX, STATES, map_codes, map_probabilities
 from liftray.train.step import Confusion, Inputs
 
 _CPU = torch.device("cpu")
+_LOSS = Loss(tiny.settings())
 
 
 def _case(task: str, length: int = 115) -> tuple[torch.Tensor, torch.Tensor]:
@@ -26,8 +28,8 @@ def _case(task: str, length: int = 115) -> tuple[torch.Tensor, torch.Tensor]:
 def test_scores_are_those_counted_by_hand(task: str, ss3_map: str) -> None:
     logits_TC, labels_T = _case(task)
     counts = Confusion(task, ss3_map, _CPU)
-    counts.add(logits_TC[:46], labels_T[:46], LossSettings())
-    counts.add(logits_TC[46:], labels_T[46:], LossSettings())
+    counts.add(logits_TC[:46], labels_T[:46], _LOSS)
+    counts.add(logits_TC[46:], labels_T[46:], _LOSS)
     scores = counts.scores(counts.packed())
     labelled_T = (labels_T != IGNORE_INDEX).numpy()
     true_T = labels_T.numpy()[labelled_T]
@@ -43,9 +45,9 @@ def test_scores_are_those_counted_by_hand(task: str, ss3_map: str) -> None:
 def test_counts_of_two_ranks_add_up() -> None:
     logits_TC, labels_T = _case("ss9")
     whole, one, two = (Confusion("ss9", "dssp", _CPU) for _ in range(3))
-    whole.add(logits_TC, labels_T, LossSettings())
-    one.add(logits_TC[:23], labels_T[:23], LossSettings())
-    two.add(logits_TC[23:], labels_T[23:], LossSettings())
+    whole.add(logits_TC, labels_T, _LOSS)
+    one.add(logits_TC[:23], labels_T[:23], _LOSS)
+    two.add(logits_TC[23:], labels_T[23:], _LOSS)
     summed = one.packed() + two.packed()
     assert torch.equal(summed[:-1], whole.packed()[:-1])
     assert whole.scores(whole.packed()) == pytest.approx(whole.scores(summed))
@@ -54,7 +56,7 @@ def test_counts_of_two_ranks_add_up() -> None:
 def test_an_unlabelled_batch_counts_nothing() -> None:
     logits_TC, labels_T = _case("ss3")
     counts = Confusion("ss3", "dssp", _CPU)
-    counts.add(logits_TC, torch.full_like(labels_T, IGNORE_INDEX), LossSettings())
+    counts.add(logits_TC, torch.full_like(labels_T, IGNORE_INDEX), _LOSS)
     assert not counts.packed().any()
     assert counts.scores(counts.packed()) == {"q3": 0.0, "loss": 0.0}
 

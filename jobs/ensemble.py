@@ -1,0 +1,40 @@
+"""Merge trained models, such as those of several seeds, into one bundle that predicts their mean probabilities.
+
+The models must share task, window and backbone. Predicting with the bundle takes as long as with all of them. Nothing
+has scored it yet: see `liftray evaluate`.
+"""
+
+from pathlib import Path
+
+import click
+
+from liftray.cli import job, tracking_option
+
+
+@job
+@click.option(
+    "--model",
+    "models",
+    required=True,
+    multiple=True,
+    metavar="URI",
+    help="Once for each of two models or more: a bundle directory, runs:/ID/bundle or models:/NAME@champion.",
+)
+@click.option("--out", required=True, metavar="DIR", help="Where the bundle and summary.json go.")
+@tracking_option
+def main(models: tuple[str, ...], out: str, tracking_uri: str) -> None:
+    from liftray import files
+    from liftray.predict.merge import merge
+    from liftray.track.registry import resolve
+
+    place = Path(out) / "bundle"
+    info = merge([resolve(uri, tracking_uri) for uri in models], place)
+    files.write_json(
+        Path(out) / "summary.json",
+        {"bundle": str(place), "models": list(models), "parameters": info["parameters"]},
+    )
+    click.echo(f"{place}: {len(models)} models, {info['parameters']['trained']} trained parameters")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The sections of a config: each setting with its type, bounds, default and meaning.
+
+Invariant: what stands here is all that can be set; `--help` and the errors are made from it. Flow: [this] -> config.
+"""
+
+from liftray.sections.comparing import ClaimSettings, SearchSettings, StudySettings
+from liftray.sections.model import (
+    AdapterSettings,
+    BackboneSettings,
+    HeadSettings,
+    LossSettings,
+    MultitaskSettings,
+    check_loss,
+)
+from liftray.sections.records import EvaluateSettings, RegistrySettings, RunSettings, TrackingSettings
+from liftray.sections.section import Section
+from liftray.sections.training import (
+    CacheSettings,
+    DataSettings,
+    ScalingSettings,
+    TrainSettings,
+    ZeroSettings,
+)
+
+__all__ = [
+    "AdapterSettings",
+    "BackboneSettings",
+    "CacheSettings",
+    "ClaimSettings",
+    "DataSettings",
+    "EvaluateSettings",
+    "HeadSettings",
+    "LossSettings",
+    "MultitaskSettings",
+    "RegistrySettings",
+    "RunSettings",
+    "ScalingSettings",
+    "SearchSettings",
+    "Section",
+    "StudySettings",
+    "TrackingSettings",
+    "TrainSettings",
+    "ZeroSettings",
+    "check_loss",
+]

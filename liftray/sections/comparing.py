@@ -1,0 +1,180 @@
+"""What is compared: searches and studies."""
+
+import re
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from liftray.search import domain
+from liftray.sections.section import Section
+
+
+class SearchSettings(Section):
+    """The Ray Tune search of `tune`."""
+
+    space: dict[str, list[Any] | dict[str, Any]] = Field(
+        default={},
+        description="config key -> values, or {grid|uniform|log_uniform|integer|log_integer: [..], when: {KEY: VALUE}}",
+    )
+    method: Literal["grid", "random", "tpe", "nsga2"] = Field(
+        default="grid",
+        description="all combinations, num_trials drawn ones, or those that Optuna proposes (nsga2: all objectives)",
+    )
+    scheduler: Literal["none", "asha", "hyperband", "median"] = Field(
+        default="none", description="what stops poor trials early"
+    )
+    grace_epochs: int = Field(default=1, ge=1, description="epochs that no trial is stopped before")
+    halving: int = Field(
+        default=3, ge=2, description="asha and hyperband go on with one trial of this many at each rung"
+    )
+    objectives: list[Literal["q3", "q8", "q9", "parameters", "seconds_per_epoch", "peak_memory"]] = Field(
+        default=["q3", "parameters"],
+        min_length=1,
+        description="what trials are weighed by; the first, a validation score, chooses the best",
+    )
+    margin: float = Field(
+        default=0.005, gt=0, lt=1, description="loss of score up to which a smaller adapter suffices"
+    )
+    num_trials: int = Field(default=6, ge=1, description="trials of a search that is no grid")
+    start_from: str = Field(
+        default="", description="run.dir of an earlier search, whose trials tpe or nsga2 learns from at first"
+    )
+    max_hours: float | None = Field(default=None, gt=0, description="hours after which no trial goes on")
+    max_cost: float | None = Field(default=None, gt=0, description="hours x cost_per_hour at most")
+    cost_per_hour: float = Field(default=0.0, ge=0, description="of the machines, in any currency")
+    max_concurrent: int = Field(default=1, ge=1, description="trials at a time")
+    in_process: bool | Literal["auto"] = Field(
+        default="auto",
+        description="train inside the trial's own process, which starts fast; auto: with one worker and no GPU",
+    )
+
+    @field_validator("method", "scheduler", mode="before")
+    @classmethod
+    def _population_training_is_not_there(cls, value: object) -> object:
+        if value in ("pbt", "pb2"):
+            raise ValueError(
+                f"{value} copies weights between trials, which Ray Tune cannot do for Ray Train runs; "
+                "use method: tpe with scheduler: asha"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "SearchSettings":
+        domains = domain.parse(self.space)
+        wide = [key for key, one in domains.items() if one.listed() is None]
+        if self.method == "grid" and wide:
+            raise ValueError(f"a grid cannot list {wide[0]}; give its values, or set search.method=random")
+        crossed = [key for key, one in domains.items() if one.kind == "grid"]
+        if self.method in ("tpe", "nsga2") and crossed:
+            raise ValueError(f"{self.method} proposes values itself; make {crossed[0]} a choice, not a grid")
+        if self.start_from and self.method not in ("tpe", "nsga2"):
+            raise ValueError(f"method {self.method} learns nothing from search.start_from; use tpe or nsga2")
+        if self.method == "nsga2" and len(self.objectives) < 2:
+            raise ValueError("nsga2 weighs several search.objectives; name two, or use method: tpe")
+        if self.method == "nsga2" and self.scheduler != "none":
+            raise ValueError("nsga2 needs whole trials; set search.scheduler=none")
+        if self.method == "tpe" and self.scheduler == "hyperband":
+            raise ValueError(
+                "hyperband wants all trials at once and tpe proposes one by one; use scheduler: asha"
+            )
+        if not self.objectives[0].startswith("q"):
+            raise ValueError("the first of search.objectives chooses the best: q3, q8 or q9")
+        if self.max_cost is not None and not self.cost_per_hour:
+            raise ValueError("search.max_cost needs search.cost_per_hour")
+        return self
+
+
+class ClaimSettings(Section):
+    """One claim of a study, and the arms that it is about; names of groups stand for their arms."""
+
+    says: str = Field(min_length=1, description="the claim, in a sentence")
+    kind: Literal["better", "better_by", "not_worse", "sweep"] = Field(
+        description="better: the arm of `arms` that is best on validation against each of `than`; better_by: the same "
+        "by more than `margin`; not_worse: the same up to `margin`; sweep: how far down `arms` one can go without "
+        "losing more than `margin` to the one best on validation"
+    )
+    arms: list[str] = Field(min_length=1, description="arms that the claim speaks of")
+    than: list[str] = Field(default=[], description="arms that they are compared with")
+    margin: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="difference of score that the kinds but better speak of, a fraction",
+    )
+    note: str = Field(default="", description="what the reader must know of it")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "ClaimSettings":
+        if self.kind == "sweep" and self.than:
+            raise ValueError("a sweep compares its `arms` among themselves: it names nothing under `than`")
+        if self.kind != "sweep" and not self.than:
+            raise ValueError(
+                f"a claim of kind {self.kind} names under `than` what its arms are compared with"
+            )
+        if (self.margin is None) != (self.kind == "better"):
+            raise ValueError(
+                "`margin` goes with the kinds better_by, not_worse and sweep, and all three need it"
+            )
+        return self
+
+
+class StudySettings(Section):
+    """The comparison of methods of `study`."""
+
+    arms: dict[str, dict[str, Any]] = Field(
+        default={}, description="name -> config keys and values of one method that is compared"
+    )
+    groups: dict[str, list[str]] = Field(
+        default={}, description="name -> arms that the report shows together; an arm may be in several"
+    )
+    seeds: list[int] = Field(
+        default=[0, 1, 2],
+        min_length=1,
+        description="train.seed of each arm's runs; values are tried with the first",
+    )
+    choose: dict[str, list[Any]] = Field(
+        default={},
+        description="config key -> values that each arm tries, the best on validation data is its own; an arm may name "
+        "other values for the key, as many",
+    )
+    scores: list[Literal["q3", "q8", "q9"]] = Field(
+        default=["q3"],
+        min_length=1,
+        description="what arms are compared on; the first chooses and decides claims",
+    )
+    claims: dict[str, ClaimSettings] = Field(default={}, description="name -> claim that the report answers")
+    train_chains: int = Field(
+        default=0,
+        ge=0,
+        description="training chains of all runs: the first so many in the order of their digests; 0: all",
+    )
+    valid_chains: int = Field(
+        default=0,
+        ge=0,
+        description="validation chains that choose values and epochs, likewise; the others are test sets "
+        "NAME_held_out. 0: all choose",
+    )
+
+    @model_validator(mode="after")
+    def _names_its_arms(self) -> "StudySettings":
+        for name in self.arms:
+            # MLflow names metrics by them.
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_. -]*", name):
+                raise ValueError(f"study.arms: {name!r} holds more than letters, digits, spaces and _ . -")
+        for name, members in self.groups.items():
+            if name in self.arms:
+                raise ValueError(f"study.groups: {name} is an arm, too; give the group another name")
+            _known(f"study.groups.{name}", members, self.arms)
+        for name, claim in self.claims.items():
+            _known(f"study.claims.{name}", [*claim.arms, *claim.than], {**self.arms, **self.groups})
+        if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError("study.seeds wants different whole numbers from 0")
+        if len(set(self.scores)) < len(self.scores):
+            raise ValueError("study.scores names a score twice")
+        return self
+
+
+def _known(where: str, names: list[str], arms: dict[str, Any]) -> None:
+    strange = [name for name in names if name not in arms]
+    if strange:
+        raise ValueError(f"{where}: no arm {strange[0]!r}; there are {', '.join(arms) or 'none'}")

@@ -1,0 +1,49 @@
+"""What stays of it: tracking, registry, run directory, evaluation."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from liftray.sections.section import Section
+
+
+class TrackingSettings(Section):
+    """MLflow tracking."""
+
+    uri: str = Field(default="sqlite:///mlflow.db", description="tracking and registry store")
+    experiment: str = Field(default="liftray", description="experiment that runs are filed under")
+    run_name: str | None = Field(default=None, description="name of the run; default: made from the config")
+
+
+class RegistrySettings(Section):
+    """The MLflow model registry."""
+
+    name: str = Field(
+        default="liftray", description="registered model that new versions join; empty: none is made"
+    )
+
+
+class RunSettings(Section):
+    """Where a run leaves its files."""
+
+    dir: str = Field(
+        default="runs/train", description="run directory: bundle, checkpoints, plots, summary.json"
+    )
+    ray_address: str | None = Field(
+        default=None,
+        description="Ray cluster to join; default: RAY_ADDRESS, else a cluster of this job's own",
+    )
+
+
+class EvaluateSettings(Section):
+    """Scores and what stands beside them."""
+
+    baselines: list[Literal["majority", "windowed_linear", "frozen"]] = Field(
+        default=["majority", "windowed_linear", "frozen"], description="baselines scored on the same sets"
+    )
+    resamples: int = Field(
+        default=2000, ge=100, description="bootstrap and permutation resamples over chains"
+    )
+    calibrate: bool = Field(
+        default=True, description="divide logits by the temperature that fits the validation sets best"
+    )

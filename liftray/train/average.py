@@ -1,0 +1,66 @@
+"""An exponential moving average of the trained weights over the steps of a run.
+
+Invariant: the average after step s is a function of the weights after steps 1 to s: the same on any number of ranks,
+under any ZeRO stage (to rounding), and in a resumed run. Each rank averages what it holds; nothing of the backbone.
+Flow: loop, after each step -> [this] -> validation and the best weights.
+
+The decay d rises to its value, min(d, (1 + s) / (10 + s)) at step s, so that initial weights are soon forgotten (as
+TensorFlow's ExponentialMovingAverage does it).
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from liftray.train import parts
+
+
+class Average:
+    """The running average of some parameters, which DeepSpeed may have taken apart.
+
+    Args:
+        parameters: By name; they hold the weights to begin with.
+        decay: Share of the average that stays at a step.
+        start: The average so far, whole, where a run is resumed.
+    """
+
+    def __init__(
+        self, parameters: Mapping[str, nn.Parameter], decay: float, start: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self._parameters, self._decay = dict(parameters), decay
+        self._parts: dict[str, Tensor] = {}
+        for name, parameter in self._parameters.items():
+            held = parts.held(parameter)
+            begun = parts.own(parameter, start[name].to(held.device)) if start else held
+            self._parts[name] = begun.detach().clone()
+
+    @torch.no_grad()
+    def update(self, steps: int) -> None:
+        """Take in the weights after so many optimizer steps, from 1."""
+        share = 1.0 - min(self._decay, (1 + steps) / (10 + steps))
+        for name, parameter in self._parameters.items():
+            self._parts[name].lerp_(parts.held(parameter), share)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Meanwhile the model has the average for its weights; every rank must enter, and no step be taken."""
+        before = {name: parts.held(parameter).clone() for name, parameter in self._parameters.items()}
+        self._put(self._parts)
+        try:
+            yield
+        finally:
+            self._put(before)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The average, whole, in float32 on the CPU; every rank must call it."""
+        return {
+            name: parts.whole(parameter, self._parts[name]).float().cpu().clone()
+            for name, parameter in self._parameters.items()
+        }
+
+    @torch.no_grad()
+    def _put(self, held: Mapping[str, Tensor]) -> None:
+        for name, parameter in self._parameters.items():
+            parts.put(parameter, held[name])
