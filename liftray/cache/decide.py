@@ -9,6 +9,7 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from liftray import files
 from liftray.backbone.sources import ResolvedBackbone
@@ -17,6 +18,9 @@ from liftray.cache.store import Store
 from liftray.data.feed import FeedSpec
 from liftray.data.index import Reader
 from liftray.sections import CacheSettings, ScalingSettings
+
+if TYPE_CHECKING:
+    from liftray.backbone.encoder import Backbone
 
 _PROBE_BYTES = 32 << 20
 _PROBE_RESIDUES = 2_000
@@ -162,23 +166,38 @@ def _measure(
 
 def _probe(prefix: StoredPrefix, source: str, residues: list[str]) -> tuple[float, float, float, float]:
     """In a worker's place: residues/s through the prefix, bytes/s from and to the disk, seconds that this took."""
-    import torch
-
     from liftray.backbone import model as backbones
-    from liftray.backbone.attention import Layout
     from liftray.backbone.sources import resolve
 
     key = prefix.key
     backbone = backbones.load(resolve([source]), dtype=key.compute, device=key.device)  # type: ignore[arg-type]
     start = time.perf_counter()
+    rate = frozen_rate(backbone, residues, key.cut, key.device)
+    read, write = _disk(Path(prefix.root))
+    return rate, read, write, time.perf_counter() - start
+
+
+def frozen_rate(backbone: "Backbone", residues: list[str], cut: int, device: str) -> float:
+    """Residues/s through the blocks below a cut, measured for half a second after a first pass.
+
+    Args:
+        backbone: On the device.
+        residues: Windows that are run as one batch, again and again.
+        cut: Block whose input is wanted.
+        device: Of the backbone.
+    """
+    import torch
+
+    from liftray.backbone.attention import Layout
+
     tokens = [torch.from_numpy(backbone.tokens.encode(one)) for one in residues]
-    layout = Layout.of(tuple(len(each) for each in tokens), key.device)
-    packed_T = torch.cat(tokens).to(key.device)
+    layout = Layout.of(tuple(len(each) for each in tokens), device)
+    packed_T = torch.cat(tokens).to(device)
 
     def run() -> None:
-        with backbone.autocast(key.device):
-            backbone.run_frozen(packed_T, layout, key.cut)
-        if key.device == "cuda":
+        with backbone.autocast(device):
+            backbone.run_frozen(packed_T, layout, cut)
+        if device == "cuda":
             torch.cuda.synchronize()
 
     run()
@@ -186,9 +205,7 @@ def _probe(prefix: StoredPrefix, source: str, residues: list[str]) -> tuple[floa
     while rounds == 0 or time.perf_counter() - begun < _PROBE_S:
         run()
         rounds += 1
-    rate = rounds * sum(map(len, residues)) / (time.perf_counter() - begun)
-    read, write = _disk(Path(prefix.root))
-    return rate, read, write, time.perf_counter() - start
+    return rounds * sum(map(len, residues)) / (time.perf_counter() - begun)
 
 
 def _disk(directory: Path) -> tuple[float, float]:

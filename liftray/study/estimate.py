@@ -4,7 +4,6 @@ Invariant: costs are counts, in units of one block's forward pass over one resid
 from a rate that was measured on this machine. Flow: plan -> [this] -> the job's dry run, the board.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from liftray.adapt import sizes
 from liftray.backbone.dimensions import Dimensions
+from liftray.cache.decide import frozen_rate
 from liftray.config import Settings
 from liftray.data import subset
 from liftray.data.dataset import ProteinDataset
@@ -24,7 +24,7 @@ from liftray.train.launch import Prepared
 _BESIDE = 0.3
 # Starting a run and predicting its validation chains, in seconds: what small runs are made of.
 _START_S = 6.0
-_PROBE_RESIDUES, _PROBE_CHAIN, _PROBE_S = 2_000, 250, 1.0
+_PROBE_RESIDUES, _PROBE_CHAIN = 2_000, 250
 
 
 @dataclass(frozen=True)
@@ -107,30 +107,13 @@ def measure(settings: Settings, prepared: Prepared) -> float:
     import torch
 
     from liftray.backbone import model as backbones
-    from liftray.backbone.attention import Layout
 
     device = "cuda" if settings.scaling.use_gpu and torch.cuda.is_available() else "cpu"
     if device == "cpu":
         torch.set_num_threads(max(1, int(settings.scaling.cpus_per_worker)))
     backbone = backbones.load(prepared.backbone, dtype=settings.backbone.dtype, device=device)
     chains = ["ACDEFGHIKLMNPQRSTVWY" * (_PROBE_CHAIN // 20)] * (_PROBE_RESIDUES // _PROBE_CHAIN)
-    tokens = [torch.from_numpy(backbone.tokens.encode(one)) for one in chains]
-    layout = Layout.of(tuple(len(each) for each in tokens), device)
-    packed_T = torch.cat(tokens).to(device)
-
-    def run() -> None:
-        with backbone.autocast(device):
-            backbone.run_frozen(packed_T, layout, prepared.backbone.num_blocks)
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    run()
-    begun, rounds = time.perf_counter(), 0
-    while rounds == 0 or time.perf_counter() - begun < _PROBE_S:
-        run()
-        rounds += 1
-    passes = rounds * len(packed_T) * prepared.backbone.num_blocks
-    return passes / (time.perf_counter() - begun)
+    return prepared.backbone.num_blocks * frozen_rate(backbone, chains, prepared.backbone.num_blocks, device)
 
 
 def seconds(costs: Sequence[float], rate: float, at_a_time: int) -> float:
