@@ -8,11 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from liftray.adapt.sizes import LSTM_UNITS
+from liftray.adapt.sizes import EMBEDDED, LSTM_UNITS, UNIT, WIDE
 from liftray.backbone.attention import Layout
 from liftray.config import HeadSettings
-
-EMBEDDING = 32  # dimensions of the trunk's embedding
 
 
 class LinearHead(nn.Module):
@@ -47,9 +45,9 @@ class ConvTrunk(nn.Module):
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.units = nn.ModuleList([InceptionUnit(width, 1024), InceptionUnit(1024, 1024)])
-        self.wide = nn.Conv1d(1024, 96, kernel_size=9, padding=4)
-        self.embed = nn.Linear(96, EMBEDDING)
+        self.units = nn.ModuleList([InceptionUnit(width, UNIT), InceptionUnit(UNIT, UNIT)])
+        self.wide = nn.Conv1d(UNIT, WIDE, kernel_size=9, padding=4)
+        self.embed = nn.Linear(WIDE, EMBEDDED)
 
     def embedding(self, hidden_TD: Tensor, residues_T: Tensor, layout: Layout) -> Tensor:
         """Embed each token.
@@ -81,7 +79,7 @@ class ConvHead(ConvTrunk):
 
     def __init__(self, width: int, classes: int, dropout: float) -> None:
         super().__init__(width, dropout)
-        self.classify = nn.Linear(EMBEDDING, classes)
+        self.classify = nn.Linear(EMBEDDED, classes)
 
     def forward(self, hidden_TD: Tensor, residues_T: Tensor, layout: Layout) -> Tensor:
         """Give logits_TC; arguments as of `embedding`."""
@@ -106,7 +104,7 @@ class MetricHead(ConvTrunk):
 
     def __init__(self, width: int, classes: int, dropout: float, temperature: float) -> None:
         super().__init__(width, dropout)
-        self.centroids = nn.Parameter(torch.randn(classes, EMBEDDING))
+        self.centroids = nn.Parameter(torch.randn(classes, EMBEDDED))
         self.temperature = temperature
 
     def forward(self, hidden_TD: Tensor, residues_T: Tensor, layout: Layout) -> Tensor:
