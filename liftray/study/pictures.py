@@ -13,6 +13,8 @@ from liftray.study.claims import POOLED, VALIDATION
 _INK, _PALE, _GRID = "#222222", "#666666", "#E4E4E4"
 _COLORS = {VALIDATION: "#999999", POOLED: "#0072B2"}
 _ROW_INCH = 0.3
+# How far above or below its point a name may stand, in points.
+_REACH = 80
 
 Findings = Mapping[str, Any]
 
@@ -33,7 +35,8 @@ def draw(findings: Findings, directory: Path, stem: str) -> list[dict[str, str]]
     found = [
         {
             "file": f"{stem}-forest.png",
-            "caption": f"{score} of each arm, mean over seeds, with its 95 % interval over chains.",
+            "caption": f"{score} of each arm, mean over seeds, with its 95 % interval over chains. Baselines without a "
+            "backbone are in the tables: they lie too far below to be drawn beside.",
             "alt": f"{score} of all arms on {shown}, one row an arm; the numbers are in the tables.",
         },
         {
@@ -71,10 +74,8 @@ def _safe(name: str) -> str:
 
 def _forest(path: Path, findings: Findings) -> None:
     rows = [(group, arm) for group, arms in findings["groups"].items() for arm in arms]
-    rows += [("baselines", rival) for rival in findings["rivals"]]
     figure, axes = _figure(8.2, 1.4 + _ROW_INCH * len(rows))
-    told = {**findings["arms"], **{name: {"scores": scores} for name, scores in findings["rivals"].items()}}
-    sets = shown_sets(findings)
+    told, sets = findings["arms"], shown_sets(findings)
     for place, (_, arm) in enumerate(rows):
         for shift, name in enumerate(sets):
             at = place + 0.2 * (shift - (len(sets) - 1) / 2)
@@ -90,18 +91,38 @@ def _forest(path: Path, findings: Findings) -> None:
 
 def _sizes(path: Path, findings: Findings) -> None:
     figure, axes = _figure(8.2, 4.6)
-    sets = shown_sets(findings)[-1:]
+    score, name = findings["scores"][0], shown_sets(findings)[-1]
+    places = {}
     for arm, one in findings["arms"].items():
         trained = one["parameters"]["trained"]
-        _mark(axes, one["scores"][sets[-1]], findings["scores"][0], trained, sets[-1])
-        axes.annotate(
-            arm, (trained, 100 * one["scores"][sets[-1]][findings["scores"][0]]), (4, 4),
-            textcoords="offset points", size=6.5, color=_PALE,
-        )  # fmt: skip
+        _mark(axes, one["scores"][name], score, trained, name)
+        places[arm] = (trained, 100 * one["scores"][name][score])
     axes.set_xscale("log")
     axes.set_xlabel("trained parameters", color=_PALE)
-    axes.set_ylabel(f"{findings['scores'][0].upper()} (%)", color=_PALE)
-    _finish(figure, axes, path, sets)
+    axes.set_ylabel(f"{score.upper()} (%)", color=_PALE)
+    _name(figure, axes, places)
+    _finish(figure, axes, path, [name])
+
+
+def _name(figure: Any, axes: Any, places: Mapping[str, tuple[float, float]]) -> None:
+    """Write names beside points, each at the nearest height at which it covers no other name."""
+    figure.draw_without_rendering()
+    pixels = figure.dpi / 72
+    taken: list[Any] = []
+    for name, place in sorted(places.items(), key=lambda one: -one[1][1]):
+        beside = {"textcoords": "offset points", "size": 6.5, "color": _PALE, "va": "center"}
+        text = axes.annotate(name, place, (7, 0), **beside)
+        box = text.get_window_extent()
+        heights = sorted(range(-_REACH, _REACH + 1), key=abs)
+        free = (
+            at for at in heights if not any(box.translated(0, at * pixels).overlaps(one) for one in taken)
+        )
+        rise = next(free, 0)
+        taken.append(box.translated(0, rise * pixels))
+        if rise:
+            text.remove()
+            line = {"arrowstyle": "-", "color": _GRID, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 2}
+            axes.annotate(name, place, (7, rise), arrowprops=line, **beside)
 
 
 def _sweep(path: Path, findings: Findings, arms: Sequence[str]) -> None:

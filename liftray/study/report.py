@@ -120,6 +120,37 @@ def _listed(facts: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def _caveats(findings: Mapping[str, Any]) -> list[str]:
+    """What to bear in mind with any study, and what this one's own runs give reason for."""
+    found = list(_CAVEATS)
+    last = [
+        arm
+        for arm, one in findings["arms"].items()
+        if all(run["best_epoch"] == run["epochs"] for run in one["runs"])
+    ]
+    if last:
+        found.append(
+            f"In every run of {', '.join(last)} the last epoch was the best: more epochs may improve these arms, and "
+            "not all equally."
+        )
+    edge = [arm for arm, one in findings["arms"].items() if _at_the_edge(one)]
+    if edge:
+        found.append(
+            f"{', '.join(edge)} chose the smallest or largest value tried: a better one may lie beyond it."
+        )
+    return found
+
+
+def _at_the_edge(arm: Mapping[str, Any]) -> bool:
+    """Whether a number that an arm chose is the smallest or largest of those that it tried."""
+    for key, value in arm["chosen"].items():
+        tried = {one["values"][key] for one in arm["tries"]}
+        numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in tried)
+        if numbers and len(tried) > 1 and value in (min(tried), max(tried)):
+            return True
+    return False
+
+
 def _markdown(
     findings: Mapping[str, Any],
     facts: Mapping[str, Any],
@@ -137,7 +168,7 @@ def _markdown(
     for table in shown:
         lines = [_line(table.header), _line(["---", *["---:"] * (len(table.header) - 1)])]
         parts += [f"## {table.title}", table.note, "\n".join([*lines, *map(_line, table.rows)])]
-    parts += ["## How to read this", "\n".join(f"- {one}" for one in _CAVEATS)]
+    parts += ["## How to read this", "\n".join(f"- {one}" for one in _caveats(findings))]
     parts += ["## What it holds for", "\n".join(f"- {name}: {text}" for name, text in _listed(facts).items())]
     parts += ["## Config", f"```yaml\n{facts['config'].rstrip()}\n```"]
     return "\n\n".join(parts) + "\n"
@@ -172,7 +203,7 @@ def _html(
         lead=_lead(findings),
         plots=embedded,
         tables=shown,
-        caveats=_CAVEATS,
+        caveats=_caveats(findings),
         facts=_listed(facts),
         config=facts["config"],
     )

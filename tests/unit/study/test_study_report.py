@@ -147,3 +147,17 @@ def test_a_claim_that_was_not_answered_says_so(found: dict[str, Any]) -> None:
         ("S.", "not answered", "Not answered: x did not finish.")
     ]
     assert tables.of_claim("c", gone) == []
+
+
+def test_what_an_arm_could_still_gain_is_told(found: dict[str, Any], tmp_path: Path) -> None:
+    inside = {
+        "chosen": {"train.lr": 0.02},
+        "tries": [{"values": {"train.lr": rate}, "validation": 0.5} for rate in (0.01, 0.02, 0.03)],
+    }
+    unended = {"runs": [{"best_epoch": 2, "epochs": 2}, {"best_epoch": 3, "epochs": 3}]}
+    arms = found["arms"]
+    changed = {**arms, "frozen": {**arms["frozen"], **inside}, "low": {**arms["low"], **inside, **unended}}
+    path = report.write({**found, "arms": changed}, _FACTS, tmp_path, "r")["markdown"]
+    text = Path(path).read_text(encoding="utf-8")
+    assert "In every run of low the last epoch was the best" in text
+    assert "- high chose the smallest or largest value tried" in text
