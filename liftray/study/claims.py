@@ -8,10 +8,11 @@ A claim compares a difference with its null: 0 for "better", minus the margin fo
 sweep, the margin for "better by". It counts when the permutation test over chains against that null gives p < 0.05,
 corrected by Holm's method for every comparison that decides a claim of the study; and it is told apart whether it
 would also hold with other seeds (the hierarchical bootstrap's 95 % interval). A sweep starts at the arm that is best
-on validation (of all but the last), goes down the arms behind it in the order of the config, and stops at the first
-that is not shown to be not worse: so the chance of one false step in the whole sweep stays that of one test (a fixed
-sequence of hypotheses; Maurer, Hothorn & Lehmacher, 1995). It counts as one of the study's comparisons, with the
-largest correction (Bonferroni's), which leaves Holm's for the others valid.
+on validation (of all but the last), which must itself be not worse than the first arm, goes down the arms behind it in
+the order of the config, and stops at the first that is not shown to be not worse: so the chance of one false step in
+the whole sweep stays that of one test (a fixed sequence of hypotheses; Maurer, Hothorn & Lehmacher, 1995). It counts
+as one of the study's comparisons, with the largest correction (Bonferroni's), which leaves Holm's for the others
+valid.
 """
 
 from collections.abc import Mapping, Sequence
@@ -115,10 +116,10 @@ def answer(asked: Mapping[str, Asked], evidence: Evidence) -> dict[str, dict[str
     Returns:
         Name -> answer, JSON-ready: `says`, `kind`, `note`, `score`, `margin`, `decided_on`, `corrected_for` (the
         comparisons of all claims together), `verdict`, `sentence`, and rows of comparisons: of a sweep `start`,
-        `deepest` and `steps` (each other arm against the start, on every set), else `decisive` (the arm that speaks,
-        on the deciding set), `by_set` (same on each set alone), `further` (the same by the further scores) and
-        `candidates` (every arm, on the deciding set and validation). A row: `arm`, `than`, `set`, `score`,
-        `difference`, `null`, `ci95`, `p`, `p_corrected`, `seeds_ci95`, `seeds_p`.
+        `deepest` and `steps` (the start against the first arm, each other arm against the start, on every set), else
+        `decisive` (the arm that speaks, on the deciding set), `by_set` (same on each set alone), `further` (the same by
+        the further scores) and `candidates` (every arm, on the deciding set and validation). A row: `arm`, `than`,
+        `set`, `score`, `difference`, `null`, `ci95`, `p`, `p_corrected`, `seeds_ci95`, `seeds_p`.
     """
     decisive = {
         name: _rows(
@@ -200,16 +201,20 @@ def _verdict(row: Row) -> Verdict:
 
 
 def _sweep(asked: Asked, family: int, evidence: Evidence) -> dict[str, Any]:
+    first, *_ = asked.arms
+    # Not the first, which may happen to be badly tuned: then any step down from it would be no loss.
     start = max(asked.arms[:-1], key=lambda arm: evidence.of(arm, VALIDATION))
     lower = asked.arms[asked.arms.index(start) + 1 :]
-    others = [arm for arm in asked.arms if arm != start]
-    steps = []
-    for name in (*evidence.single, *([POOLED] if POOLED in evidence.sets else [])):
-        for row in _rows([(arm, start, name) for arm in others], asked.null, evidence):
+    pairs = [(arm, start) for arm in asked.arms if arm != start]
+    # That the start itself loses nothing against the first is the first step down.
+    path = [*([(start, first)] if start != first else []), *((arm, start) for arm in lower)]
+    steps: list[Row] = []
+    for name in evidence.sets:
+        for row in _rows([(*pair, name) for pair in dict.fromkeys([*path, *pairs])], asked.null, evidence):
             row["p_corrected"] = min(1.0, family * row["p"])
             steps.append({**row, "not_worse": _verdict(row)})
     reached = {
-        name: _reached([row for row in steps if row["set"] == name and row["arm"] in lower])
+        name: _reached([row for row in steps if row["set"] == name and (row["arm"], row["than"]) in path])
         for name in evidence.sets
     }
     arm, verdict = reached[evidence.decisive]
@@ -219,7 +224,9 @@ def _sweep(asked: Asked, family: int, evidence: Evidence) -> dict[str, Any]:
         "start": start,
         "deepest": arm,
         "deepest_by_set": {name: one for name, (one, _) in reached.items()},
-        "sentence": _sweep_sentence(start, arm, asked.claim.margin or 0.0, evidence.decisive, steps, reached),
+        "sentence": _sweep_sentence(
+            first, start, asked.claim.margin or 0.0, evidence.decisive, steps, reached
+        ),
         "steps": steps,
     }
 
@@ -256,23 +263,35 @@ def _sentence(
 
 
 def _sweep_sentence(
+    first: str,
     start: str,
-    arm: str | None,
     margin: float,
     decisive: str,
     steps: Sequence[Row],
     reached: Mapping[str, tuple[str | None, Verdict]],
 ) -> str:
-    if arm is None:
-        said = f"On {decisive}, no step below {start}, best on validation, is shown to lose at most {amount(margin)}."
+    arm = reached[decisive][0]
+    best = f"{start}, best on validation,"
+    if arm is None and start == first:
+        said = f"On {decisive}, no step below {best} is shown to lose at most {amount(margin)}."
+    elif arm is None:
+        said = f"On {decisive}, {best} is not shown to lose at most {amount(margin)} against {first}."
     else:
         row = next(row for row in steps if row["arm"] == arm and row["set"] == decisive)
-        said = (
-            f"On {decisive}, one can go from {start}, best on validation, down to {arm} without losing more than "
-            f"{amount(margin)}: "
+        shown = (
             f"{points(row['difference'])} ({between(row['ci95'])} over chains, {between(row['seeds_ci95'])} over seeds "
-            "and chains)."
+            "and chains)"
         )
+        if arm == start:
+            said = (
+                f"On {decisive}, {best} loses at most {amount(margin)} against {first}: {shown}; no step below it is "
+                "shown to."
+            )
+        else:
+            said = (
+                f"On {decisive}, one can go from {best} down to {arm} without losing more than {amount(margin)}: "
+                f"{shown}."
+            )
     if decisive != VALIDATION:
         said += f" On validation: down to {reached[VALIDATION][0] or 'no step'}."
     return said

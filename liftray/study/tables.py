@@ -141,8 +141,8 @@ def of_claim(name: str, claim: Mapping[str, Any]) -> list[Table]:
         note = (
             f"p is of the hypothesis that the loss is {amount(claim['margin'])}, multiplied by the "
             f"{claim['corrected_for']} comparisons that decide the claims of the study; a sweep goes "
-            f"down from {claim['start']}, the best on validation of all but the last arm, and stops at the first step "
-            "that is not shown to be not worse. Intervals are not corrected."
+            f"down from {claim['start']}, the best on validation of all but the last arm, once that is shown to be "
+            "not worse than the first, and stops at the first step that is not. Intervals are not corrected."
         )
         return [Table(f"{name}: step by step", note, header, rows)]
     if "decisive" not in claim:

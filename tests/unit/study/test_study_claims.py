@@ -143,11 +143,28 @@ def test_a_sweep_stops_at_the_first_step_that_is_worse() -> None:
     assert [row["not_worse"] for row in found["steps"] if row["set"] == POOLED][1] == "contradicted"
 
 
-def test_a_sweep_starts_at_the_best_on_validation() -> None:
-    evidence = _evidence({"a": 0, "b": 3, "c": 0}, valid={"a": 0, "b": 1, "c": 0})
+@pytest.mark.parametrize(
+    ("tested", "verdict", "deepest", "said"),
+    [
+        # The second arm is as good as the first and the third is not: what the second leaves out is not needed.
+        (
+            {"a": 3, "b": 3, "c": 0},
+            "holds",
+            "b",
+            "b, best on validation, loses at most 1 point against a: +0",
+        ),
+        ({"a": 0, "b": 3, "c": 3}, "holds", "c", "from b, best on validation, down to c"),
+        ({"a": 6, "b": 3, "c": 3}, "contradicted", None, "is not shown to lose at most 1 point against a"),
+    ],
+)
+def test_a_sweep_starts_at_the_best_on_validation_which_must_itself_be_as_good_as_the_first(
+    tested: dict[str, float], verdict: str, deepest: str | None, said: str
+) -> None:
+    evidence = _evidence(tested, valid={"a": 0, "b": 1, "c": 0})
     found = _answer(_claim("sweep", 0.01), ["a", "b", "c"], [], evidence)
-    assert (found["start"], found["verdict"], found["deepest"]) == ("b", "contradicted", None)
-    assert {(row["arm"], row["than"]) for row in found["steps"]} == {("a", "b"), ("c", "b")}
+    assert (found["start"], found["verdict"], found["deepest"]) == ("b", verdict, deepest)
+    assert said in found["sentence"]
+    assert {(row["arm"], row["than"]) for row in found["steps"]} == {("b", "a"), ("a", "b"), ("c", "b")}
     assert found["arms"] == ["a", "b", "c"]
 
 
