@@ -20,6 +20,7 @@ from liftray.backbone.families import Family
 from liftray.errors import BackboneError, DataError
 
 NO_TOKEN = -1
+MOST_SPECIALS = 8  # No backbone family adds more special tokens to a window.
 _STANDARD = "ACDEFGHIKLMNPQRSTVWY"
 _RARE = "UZOB"
 

@@ -13,8 +13,10 @@ from liftray import config
 from liftray.backbone.architecture import check_config
 from liftray.backbone.dimensions import Dimensions
 from liftray.bench.shapes import SHAPES, Shape
+from liftray.cache import actor
 from liftray.config import Settings
 from liftray.errors import ConfigError, LiftrayError
+from liftray.predict import predictor
 from liftray.train import memory
 
 # What has that much memory, in 1e9 bytes.
@@ -81,7 +83,7 @@ def fit(path: Path) -> Fit:
     shape = _shape(settings, str(path))
     size = Dimensions.of(*check_config({"model_type": shape.family, **shape.config}, shape.name))
     frozen = settings.replace({"method": "features"})
-    whole = memory.forward(settings, size, memory.PREDICT_TOKENS)
+    whole = memory.forward(settings, size, predictor.TOKENS_PER_BATCH)
     scoring = max(
         whole.weights + whole.total, whole.weights + memory.training(frozen, size, cached=False).total
     )
@@ -91,7 +93,7 @@ def fit(path: Path) -> Fit:
         settings=settings,
         training=memory.training(settings, size, cached=settings.cache.enabled is True).total,
         cached=memory.training(settings, size, cached=True).total,
-        filling=memory.forward(settings, size, memory.FILL_TOKENS).total,
+        filling=memory.forward(settings, size, actor.TOKENS_PER_BATCH).total,
         scoring=scoring,
     )
 

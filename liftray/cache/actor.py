@@ -19,7 +19,7 @@ from liftray.data.index import Reader, SplitIndex
 from liftray.errors import BackboneError, CacheError
 from liftray.progress import say
 
-_TOKENS_PER_BATCH = 16_384
+TOKENS_PER_BATCH = 16_384  # on a GPU; a CPU runs window by window
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class PrefixActor:
             writers = {
                 cut: commits.enter_context(Store.open(self._job.root, key.at(cut)).writer()) for cut in cuts
             }
-            for group in _batches(residues, 1 if key.device == "cpu" else _TOKENS_PER_BATCH):
+            for group in _batches(residues, 1 if key.device == "cpu" else TOKENS_PER_BATCH):
                 for cut, states in self._states(group, int(start), list(writers), below):
                     for one, rows_LR in zip(group, states, strict=True):
                         writers[cut].add(entry_id(one), rows_LR)

@@ -68,7 +68,7 @@ def fill(
         feed: The windows.
         backbone: The backbone.
         settings: Size limit.
-        scaling: As many actors as the run has workers, with their resources.
+        scaling: As many actors as there are workers, with their resources.
 
     Raises:
         CacheError: The disk is full or not writable; what was committed stays.

@@ -1,8 +1,9 @@
 """The plan of an epoch: which chains form which micro-batch, which micro-batches a global step, and who runs them.
 
-Invariant: micro-batches and global steps are a function of (lengths, seed, epoch, budget) alone. The number of ranks
-decides only who runs what: every rank takes the same number of micro-batches, empty ones (weight zero) at the end of a
-step, and over all ranks each item comes up exactly once an epoch. Pure NumPy; [this] -> feed -> workers.
+Invariant: micro-batches and global steps are a function of (lengths, seed, epoch, budget, micro-batches a step) alone.
+The number of ranks decides only who runs what: every rank takes the same number of micro-batches, empty ones (weight
+zero) at the end of a step, and over all ranks each item comes up exactly once an epoch. Pure NumPy; [this] -> feed ->
+workers.
 """
 
 import heapq
@@ -76,8 +77,8 @@ def plan_train(
             reader holds a window and not the data set. None: one window.
         window_groups: Row groups of a window.
         by_length: Whether like lengths share a micro-batch, the budget then counting padded tokens: for a model that
-            pads. Otherwise lengths are mixed so that all micro-batches take about equally long: no rank waits for
-            another.
+            pads. Otherwise lengths are mixed so that all micro-batches take about equally long and fill whole global
+            steps: no rank waits for another.
 
     Returns:
         The plan of this epoch.
@@ -90,7 +91,9 @@ def plan_train(
         for start in range(0, len(window), _POOL):
             pool = window[start : start + _POOL]
             pool = pool[np.argsort(sizes[pool], kind="stable")]
-            batches.extend((_fill if by_length else _spread)(pool, sizes, budget))
+            batches.extend(
+                _fill(pool, sizes, budget) if by_length else _spread(pool, sizes, budget, per_step)
+            )
         micro.extend(batches[index] for index in rng.permutation(len(batches)))
     return _plan(micro, per_step)
 
@@ -165,13 +168,17 @@ def _fill(
 
 
 def _spread(
-    ordered: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], budget: int
+    ordered: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], budget: int, per_step: int
 ) -> list[npt.NDArray[np.int64]]:
-    """Few batches of about equally many tokens: the longest item left goes to the emptiest batch (Graham 1969)."""
+    """Few batches of about equally many tokens: the longest item left goes to the emptiest batch (Graham 1969).
+
+    Their number is a multiple of `per_step`, unless there are fewer items.
+    """
     alone = ordered[lengths[ordered] > budget]
     rest = ordered[lengths[ordered] <= budget][::-1].tolist()
     count = -(-sum(int(lengths[item]) for item in rest) // budget)
     while True:
+        count += -(count + len(alone)) % per_step
         loads = [(0, number) for number in range(count)]
         batches: list[list[int]] = [[] for _ in range(count)]
         for item in rest:

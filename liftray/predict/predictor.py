@@ -20,6 +20,7 @@ from liftray.errors import BundleError
 from liftray.predict.fasta import BadChain, Flaw, tidy
 from liftray.predict.prediction import Prediction
 
+TOKENS_PER_BATCH = 4096
 # Enough chains to fill batches with ones of like length; few enough that a CPU shows results often.
 _AHEAD_CHAINS = 128
 _AHEAD_RESIDUES = 1 << 17
@@ -79,7 +80,9 @@ class Predictor:
         BundleError: The temperature is not a positive number.
     """
 
-    def __init__(self, tagger: Tagger, info: Mapping[str, Any], *, tokens_per_batch: int = 4096) -> None:
+    def __init__(
+        self, tagger: Tagger, info: Mapping[str, Any], *, tokens_per_batch: int = TOKENS_PER_BATCH
+    ) -> None:
         check_alphabet(tagger.alphabet, where="the bundle")
         self.tagger = tagger
         self.info = info
@@ -91,7 +94,11 @@ class Predictor:
 
     @classmethod
     def load(
-        cls, bundle_dir: str | Path, *, sources: Sequence[str] | None = None, tokens_per_batch: int = 4096
+        cls,
+        bundle_dir: str | Path,
+        *,
+        sources: Sequence[str] | None = None,
+        tokens_per_batch: int = TOKENS_PER_BATCH,
     ) -> "Predictor":
         """Load a bundle and its backbone, on the GPU where there is one.
 
@@ -111,7 +118,7 @@ class Predictor:
 
     @classmethod
     def of(
-        cls, tagger: torch.nn.Module, info: Mapping[str, Any], *, tokens_per_batch: int = 4096
+        cls, tagger: torch.nn.Module, info: Mapping[str, Any], *, tokens_per_batch: int = TOKENS_PER_BATCH
     ) -> "Predictor":
         """Predict with a model in memory, on the GPU where there is one; arguments as of the class."""
         tagger.to("cuda" if torch.cuda.is_available() else "cpu")

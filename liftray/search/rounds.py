@@ -54,7 +54,7 @@ def listed(settings: Settings, ledger: Ledger, trials: Sequence[Overrides], long
     done = {known.name for known in ledger.trials if known.state in ENDED}
     left = [one for one in trials if trial_name(one) not in done]
     theirs = [trial.settings_of(settings, one, ledger.out) for one in left]
-    stored = sharing.store(theirs)
+    stored = sharing.store(theirs, at_a_time(settings))
     ordered = (left[at] for at in sharing.ordered(theirs))
     return Round(proposals.Listed(ordered), stored, len(left), longest)
 
@@ -85,6 +85,17 @@ def run(shared: trial.Shared, ledger: Ledger, planned: Round, board: Board) -> N
 def first(settings: Settings) -> Objective:
     """What chooses the best."""
     return OBJECTIVES[settings.search.objectives[0]]
+
+
+def at_a_time(settings: Settings) -> int:
+    """Trials at a time: no more than asked for, and no more than whose workers the cluster can hold."""
+    import ray
+
+    have, scaling = ray.cluster_resources(), settings.scaling
+    fit = int(have["CPU"] // (scaling.num_workers * scaling.cpus_per_worker))
+    if scaling.use_gpu:
+        fit = min(fit, int(have.get("GPU", 0) // scaling.num_workers))
+    return max(1, min(settings.search.max_concurrent, fit))
 
 
 def in_process(settings: Settings) -> bool:
@@ -138,7 +149,7 @@ def _tuner(
         trial.run(shared, config["overrides"], config["cached"])
 
     settings, inside = shared.settings, shared.in_process
-    at_a_time = _concurrent(settings)
+    concurrent = at_a_time(settings)
     # A trial that only waits for Ray Train's workers reserves nothing itself; Tune refuses an empty request, so it asks
     # for a byte.
     resources: dict[str, float] = {"cpu": settings.scaling.cpus_per_worker if inside else 0, "memory": 1}
@@ -146,14 +157,14 @@ def _tuner(
     if banded:
         # A paused trial counts as running for Tune's own limit, which would keep a bracket from filling: the limit
         # is a share of the memory instead.
-        resources["memory"] = int(_memory() / (at_a_time + 0.01))
+        resources["memory"] = int(_memory() / (concurrent + 0.01))
         # Brackets are halved among the trials that they know: they must know all of theirs before the first one ends.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(planned.left)
     return tune.Tuner(
         tune.with_resources(one_trial, resources),
         tune_config=tune.TuneConfig(
             num_samples=planned.left,
-            max_concurrent_trials=None if banded else at_a_time,
+            max_concurrent_trials=None if banded else concurrent,
             search_alg=under_way,
             scheduler=stopping.scheduler(settings, first(settings).metric, planned.longest, ended),
             # The next trial begins in the process of one that ended: libraries are imported once. But a process keeps
@@ -168,17 +179,6 @@ def _tuner(
             failure_config=tune.FailureConfig(max_failures=settings.train.max_failures if inside else 0),
         ),
     )
-
-
-def _concurrent(settings: Settings) -> int:
-    """Trials at a time: no more than asked for, and no more than whose workers the cluster can hold."""
-    import ray
-
-    have, scaling = ray.cluster_resources(), settings.scaling
-    fit = int(have["CPU"] // (scaling.num_workers * scaling.cpus_per_worker))
-    if scaling.use_gpu:
-        fit = min(fit, int(have.get("GPU", 0) // scaling.num_workers))
-    return max(1, min(settings.search.max_concurrent, fit))
 
 
 def _memory() -> float:

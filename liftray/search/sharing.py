@@ -15,6 +15,7 @@ from liftray.cache import decide, fill
 from liftray.cache.prefix import StoredPrefix
 from liftray.config import Settings
 from liftray.progress import say
+from liftray.sections import ScalingSettings
 from liftray.train import launch
 from liftray.train.launch import Prepared
 
@@ -66,11 +67,12 @@ class Preparer:
         return replace(self._found[key], settings=settings)
 
 
-def store(trials: Sequence[Settings], weight: float = 1.0) -> Stored:
+def store(trials: Sequence[Settings], at_a_time: int, weight: float = 1.0) -> Stored:
     """Store the prefixes of trials on the connected Ray cluster, where reading them pays or was asked for.
 
     Args:
         trials: Settings of the trials, or of one for each cut there may be.
+        at_a_time: Trials that will run side by side: until they do, the fill has the places of all their workers.
         weight: Trials that each of these stands for.
 
     Raises:
@@ -83,7 +85,7 @@ def store(trials: Sequence[Settings], weight: float = 1.0) -> Stored:
     passes: dict[tuple[str, ...], list[tuple[Prepared, StoredPrefix]]] = {}
     promised = 0
     for name, prepared in dict(groups).items():
-        prefix, writes = _chosen(prepared, max(1, round(weight * sizes[name])), promised)
+        prefix, writes = _chosen(prepared, max(1, round(weight * sizes[name])), at_a_time, promised)
         stored.read[name] = prefix is not None
         if prefix is not None:
             promised += writes
@@ -91,12 +93,20 @@ def store(trials: Sequence[Settings], weight: float = 1.0) -> Stored:
     for together in passes.values():
         prefixes = [prefix for _, prefix in together]
         one = together[0][0]
-        fill.fill(prefixes, one.feed, one.backbone, one.settings.cache, one.settings.scaling)
+        fill.fill(prefixes, one.feed, one.backbone, one.settings.cache, _of_all(one, at_a_time))
         stored.held.extend(prefixes)
     return stored
 
 
-def _chosen(prepared: Prepared, trials: int, promised: int) -> tuple[StoredPrefix | None, int]:
+def _of_all(prepared: Prepared, at_a_time: int) -> ScalingSettings:
+    """The workers of so many runs side by side."""
+    scaling = prepared.settings.scaling
+    return scaling.model_copy(update={"num_workers": scaling.num_workers * at_a_time})
+
+
+def _chosen(
+    prepared: Prepared, trials: int, at_a_time: int, promised: int
+) -> tuple[StoredPrefix | None, int]:
     """The prefix of a group of trials, where reading it pays or was asked for, and the bytes that it will take."""
     settings, feed, backbone = prepared.settings, prepared.feed, prepared.backbone
     prefix = launch.prefix_of(prepared)
@@ -104,7 +114,8 @@ def _chosen(prepared: Prepared, trials: int, promised: int) -> tuple[StoredPrefi
         return None, 0
     # All trials of the group read what is stored once: for the decision they are one long run.
     epochs = settings.train.epochs * trials
-    choice = decide.choose(prefix, feed, backbone, settings.cache, settings.scaling, epochs, promised)
+    scaling = _of_all(prepared, at_a_time)
+    choice = decide.choose(prefix, feed, backbone, settings.cache, scaling, epochs, promised)
     say(f"cache: block {prefix.cut}, shared by {trials} trials: {choice.why}")
     return (prefix, choice.writes) if choice.use else (None, 0)
 

@@ -108,7 +108,8 @@ def _planned(settings: Settings, ledger: Ledger, ended: list[Trial]) -> rounds.R
     more = [OBJECTIVES[name].more for name in names]
     cuts = [trial.settings_of(settings, one, ledger.out) for one in space.corners(settings, *_CUT_KEYS)]
     left = max(0, search.num_trials - len(ended))
-    stored = sharing.store(cuts, left / len(cuts)) if left else sharing.Stored({}, [])
+    at_a_time = rounds.at_a_time(settings)
+    stored = sharing.store(cuts, at_a_time, left / len(cuts)) if left else sharing.Stored({}, [])
     return rounds.Round(proposals.Optimized(settings, more, begun, past, earlier), stored, left, longest)
 
 

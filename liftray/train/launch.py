@@ -19,6 +19,7 @@ from liftray import files
 from liftray.adapt import heads, kinds, losses, tagger
 from liftray.adapt.tagger import TaggerSettings
 from liftray.backbone.sources import ResolvedBackbone, resolve
+from liftray.backbone.tokens import MOST_SPECIALS
 from liftray.cache import decide, fill
 from liftray.cache.prefix import StoredPrefix
 from liftray.config import Settings
@@ -33,7 +34,6 @@ from liftray.train.job import Job
 from liftray.train.worker import train
 
 _STORE, _RAY, _START = "checkpoints", "ray", "start"
-_SPECIALS = 8  # No backbone family adds more special tokens to a sequence.
 # Settings of `train` that say how a run is kept, not what it computes: a resumed run may change them.
 _KEEPING = {"resume", "checkpoint_steps", "keep_checkpoints", "max_failures", "recompute_activations"}
 
@@ -70,11 +70,11 @@ def prepare(settings: Settings) -> Prepared:
             raise ConfigError(
                 f"data.{split} names no data set", remedy=f"set data.{split}.NAME=DIR, as ingest wrote it"
             )
-    if settings.train.tokens_per_batch < settings.data.max_length + _SPECIALS:
+    if settings.train.tokens_per_batch < settings.data.max_length + MOST_SPECIALS:
         raise ConfigError(
             f"train.tokens_per_batch={settings.train.tokens_per_batch} cannot hold a window of "
             f"data.max_length={settings.data.max_length} residues and its special tokens",
-            remedy=f"set at least {settings.data.max_length + _SPECIALS}",
+            remedy=f"set at least {settings.data.max_length + MOST_SPECIALS}",
         )
     backbone = resolve(settings.backbone.source)
     if settings.method != "features" or settings.head.mix_blocks:

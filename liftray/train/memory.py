@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from liftray.adapt import sizes
 from liftray.backbone.dimensions import Dimensions
 from liftray.backbone.sources import ResolvedBackbone
+from liftray.backbone.tokens import MOST_SPECIALS
 from liftray.config import Settings
 from liftray.errors import ConfigError
 from liftray.progress import say
@@ -24,7 +25,6 @@ from liftray.train import activations
 from liftray.train.activations import Device, Kept
 
 _FLOAT32, _INT64 = 4, 8
-_SPECIALS = 8  # No backbone family adds more special tokens to a window.
 # DeepSpeed's defaults, in numbers: ZeRO 3 keeps a gathered weight that is used again within 1e9 numbers, which forward
 # and backward share, and gathers 5e7 ahead.
 _KEPT_GATHERED, _AHEAD = 500_000_000, 50_000_000
@@ -32,8 +32,6 @@ _KEPT_GATHERED, _AHEAD = 500_000_000, 50_000_000
 LARGEST_BUCKET = 500_000_000
 # Allowed for a CUDA context with torch's kernels, and for cuBLAS' and NCCL's own memory; no test measures it.
 _CONTEXT = 800_000_000
-# Tokens that the fill of the cache and a prediction run at a time (`cache.actor`, `predict.predictor`).
-FILL_TOKENS, PREDICT_TOKENS = 16_384, 4_096
 # Share of a GPU's memory that an estimate may take: the rest is the allocator's, in pieces that nothing fits into.
 USABLE = 0.9
 # A run is refused where what stays throughout exceeds the whole GPU by this, not before: an estimate may be wrong, and
@@ -192,7 +190,7 @@ def remedies(settings: Settings, size: Dimensions, *, resident: bool = False) ->
 
 
 def _for_activations(settings: Settings) -> Iterator[str]:
-    least = settings.data.max_length + _SPECIALS
+    least = settings.data.max_length + MOST_SPECIALS
     if settings.train.tokens_per_batch > least:
         yield f"lower train.tokens_per_batch (to {least} at least) and raise train.micro_batches_per_step alike"
     if not settings.train.recompute_activations and settings.method != "features":
@@ -210,7 +208,7 @@ def _bytes(settings: Settings) -> int:
 
 
 def _window(settings: Settings) -> int:
-    return settings.data.max_length + _SPECIALS
+    return settings.data.max_length + MOST_SPECIALS
 
 
 def _states(settings: Settings, size: Dimensions, first_block: int) -> tuple[int, int, int, int]:

@@ -31,7 +31,6 @@ from liftray.track import runs, versions
 from liftray.track.outbox import Outbox
 from liftray.train import cluster, launch, memory
 from liftray.train.checkpoint import Checkpoint
-from liftray.train.pictures import draw
 from liftray.train.reporter import Reporter, follow
 
 SUMMARY, RUN_FILE, BUNDLE, FROZEN = "summary.json", "run.json", "bundle", "frozen"
@@ -136,6 +135,9 @@ def _finish(
     evaluation.mkdir(exist_ok=True)
     report.write_metrics(evaluation / "metrics.json", metrics, baselines=beside, leakage=leaks, paired=paired)
     _write_chains(evaluation, predicted)
+    # Here, not above: trials of a search import this module and draw nothing.
+    from liftray.train.pictures import draw
+
     draw(run_dir / "plots", trained.checkpoint.progress.history, metrics, predicted)
     epochs = len(trained.checkpoint.progress.history)
     registered = _register(settings, run, run_dir, metrics, beside, epochs)

@@ -1,6 +1,5 @@
 """The experiments that are shipped: each is valid, pinned, the paper's, and fits the GPU that it names."""
 
-import inspect
 import re
 from pathlib import Path
 
@@ -10,10 +9,7 @@ import yaml
 from liftray import config
 from liftray.backbone import hub
 from liftray.bench import fits
-from liftray.cache import actor
 from liftray.errors import ConfigError
-from liftray.predict.predictor import Predictor
-from liftray.train import memory
 
 FOLDER = Path(__file__).resolve().parents[3] / "configs" / "experiment"
 PAPER = sorted(path for path in FOLDER.glob("*.yaml") if "base" in yaml.safe_load(path.read_text()))
@@ -60,11 +56,6 @@ def test_the_table_that_is_shipped_is_the_estimates() -> None:
     assert wanted in (FOLDER / "README.md").read_text(), (
         f"put this into configs/experiment/README.md:\n{wanted}"
     )
-
-
-def test_the_batches_that_are_planned_for_are_those_that_are_run() -> None:
-    assert actor._TOKENS_PER_BATCH == memory.FILL_TOKENS
-    assert inspect.signature(Predictor.of).parameters["tokens_per_batch"].default == memory.PREDICT_TOKENS
 
 
 def test_what_cannot_be_told_is_refused_in_one_line(
