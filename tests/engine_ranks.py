@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import tiny
 import torch
@@ -140,6 +141,7 @@ class _Run:
         self.loss = Loss(self.settings, counts)
         self.average = self.engine.average(saved.average if saved else {})
         self.probes: dict[int, list[float]] = {}
+        self.waits = 0  # for the device, asked for by DeepSpeed
         if saved is not None:
             self.engine.load_moments(saved.moments, saved.progress.global_step)
 
@@ -162,11 +164,17 @@ class _Run:
         return losses
 
     def _step(self, number: int, batches: list[Any]) -> float:
+        from deepspeed.accelerator import get_accelerator  # it chooses by DS_ACCELERATOR as it is imported
+
         lr = learning_rate(self.settings.train, number, STEPS)
         share = torch.zeros(())
-        for batch in batches:
-            inputs = step.Inputs.of(batch, CPU)
-            share = share + step.train(self.engine, inputs, batch, self.loss, lr, self.settings.train.seed)
+        with patch.object(get_accelerator(), "synchronize") as waited:
+            for batch in batches:
+                inputs = step.Inputs.of(batch, CPU)
+                share = share + step.train(
+                    self.engine, inputs, batch, self.loss, lr, self.settings.train.seed
+                )
+        self.waits += waited.call_count
         if self.average is not None:
             self.average.update(number + 1)
             if (number + 1) % PROBE == 0:
@@ -198,6 +206,7 @@ class _Run:
             "losses": losses,
             **{kind: _digests(tensors) for kind, tensors in ended.items()},
             "probes": self.probes,
+            "waits": self.waits,
             "frozen_same": all(same),
             "trained_dtypes": sorted({str(p.dtype) for p in self.model.trained().values()}),
             "frozen_dtypes": sorted({str(p.dtype) for p in self.model.frozen().values()}),

@@ -18,7 +18,7 @@ from adapters.context import ForwardContext
 from adapters.loading import AdapterLoader
 from adapters.methods.lora import LoRA, LoRALinear
 from adapters.methods.modeling import Adapter
-from adapters.methods.prefix_tuning import PrefixTuningLayer
+from adapters.methods.prefix_tuning import PrefixTuning, PrefixTuningLayer
 from torch import Tensor, nn
 
 from liftray.backbone.attention import Layout
@@ -65,6 +65,8 @@ def fit(hf: Any) -> None:
             module.forward = MethodType(_dora_parts, module)
         elif isinstance(module, Adapter) and module.use_gating:
             module.forward = MethodType(_gated_bottleneck, module)
+        elif isinstance(module, PrefixTuning):
+            module.forward = MethodType(_prefix, module)
         elif isinstance(module, LoRALinear) and module.loras:
             module.register_forward_hook(_as_the_plain_layer)
             if any(lora.use_dora for lora in module.loras.values()):
@@ -125,6 +127,12 @@ def _dora_parts(self: Any, hidden_states: None, layer_input: Tensor) -> tuple[Te
 def _norms(weight_OI: Tensor, change_OI: Tensor) -> Tensor:
     """Of each row of the adapted weight (Liu et al. 2024), in float32."""
     return torch.linalg.norm(weight_OI.float() + change_OI.float(), dim=1)
+
+
+def _prefix(self: Any, batch_size: int) -> tuple[Tensor, ...]:
+    """`PrefixTuning.forward` with its indices made on the device: made elsewhere, they would have it waited for."""
+    with self.wte.weight.device:
+        return PrefixTuning.forward(self, batch_size)
 
 
 def _gated_lora(self: Any, hidden_states: None, layer_input: Tensor) -> tuple[Tensor, None]:

@@ -14,7 +14,7 @@ the prefix's length, and with block 0 left out it drops the bias of all blocks, 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from types import MethodType
 from typing import Any, cast
 
@@ -139,7 +139,12 @@ def attend(
         bias_HLL = None if bias_HLL is None else functional.pad(bias_HLL, (length, 0))
     if not query_THE.is_cuda:
         out_THE = _window_by_window(query_THE, key_THE, value_THE, layout, keys, scale, bias_HLL)
-    elif bias_HLL is None and query_THE.dtype in (torch.bfloat16, torch.float16):
+    elif (
+        bias_HLL is None
+        and query_THE.dtype in (torch.bfloat16, torch.float16)
+        and takes_packed(query_THE.shape[-1])
+        and _has_packed_kernel()
+    ):
         from torch.nn.attention.varlen import varlen_attn
 
         borders = (layout.cu_lens, keys.cu_lens, layout.longest, keys.longest)
@@ -147,6 +152,17 @@ def attend(
     else:
         out_THE = _in_rows(query_THE, key_THE, value_THE, layout, keys, scale, bias_HLL)
     return out_THE.flatten(1)
+
+
+def takes_packed(head_size: int) -> bool:
+    """Whether CUDA's kernel for packed batches, flash attention 2, takes heads of this size."""
+    return head_size % 8 == 0 and head_size <= 256
+
+
+@cache
+def _has_packed_kernel() -> bool:
+    """Whether this GPU has that kernel: from Ampere on."""
+    return torch.cuda.get_device_capability() >= (8, 0)
 
 
 def _window_by_window(

@@ -84,7 +84,7 @@ class Backbone(nn.Module, ABC):
                 remedy=f"set data.max_length to {self.max_residues} or less",
             )
         hidden_TD: Tensor = self._embed(tokens_T[None], layout)[0]
-        return hidden_TD
+        return self._in_own_precision(hidden_TD)
 
     def run_blocks(
         self,
@@ -121,6 +121,7 @@ class Backbone(nn.Module, ABC):
                 )
             else:
                 hidden_1TD = self._run_block(blocks[number], hidden_1TD, layout, shared)
+            hidden_1TD = self._in_own_precision(hidden_1TD)
         return hidden_1TD[0]
 
     def run_output_adapter(self, number: int, hidden_TD: Tensor) -> Tensor:
@@ -232,6 +233,10 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def _drop_block(self, number: int) -> None: ...
+
+    def _in_own_precision(self, hidden: Tensor) -> Tensor:
+        """What goes from block to block, as it is stored too: CUDA's autocast gives what norms give in float32."""
+        return hidden.to(torch.bfloat16) if self.is_bfloat16 else hidden
 
     def _shared(self, hidden_TD: Tensor, layout: Layout) -> Tensor | None:
         """What all blocks of a run share."""

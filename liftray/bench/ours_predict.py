@@ -79,17 +79,21 @@ def forward(workload: Workload, *, tokens_per_batch: int = 4096) -> Timing:
     timing = _timed(workload, predict)
     return replace(
         timing,
-        details={**timing.details, "operations": _operations(lambda: predict(min(WARM_CHAINS, len(tokens))))},
+        details={
+            **timing.details,
+            "operations": _operations(lambda: predict(min(WARM_CHAINS, len(tokens))), workload.device),
+        },
     )
 
 
-def _operations(run: Callable[[], Any]) -> dict[str, float]:
-    """The operations that take most of the time, and their shares."""
+def _operations(run: Callable[[], Any], device: str) -> dict[str, float]:
+    """The operations that take most of the device's time, and their shares."""
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
+    with profile(activities=[getattr(ProfilerActivity, device.upper())]) as seen:
         run()
-    times = {each.key: each.self_cpu_time_total for each in seen.key_averages()}
+    field = "self_cpu_time_total" if device == "cpu" else "self_device_time_total"
+    times = {each.key: getattr(each, field) for each in seen.key_averages()}
     whole = sum(times.values())
     most = sorted(times, key=times.__getitem__, reverse=True)[:_OPERATIONS]
     return {name: round(times[name] / whole, 3) for name in most}
@@ -153,7 +157,9 @@ def _timed(workload: Workload, predict: Callable[[int], list[str]]) -> Timing:
     seconds, states = [], []
     for number in range(workload.warmup + workload.repeats):
         count = min(WARM_CHAINS, len(lengths)) if number < workload.warmup else len(lengths)
+        models.wait(workload.device)
         start = time.perf_counter()
         states = predict(count)
+        models.wait(workload.device)
         seconds.append(time.perf_counter() - start)
     return Timing(sum(lengths), seconds[workload.warmup :], {"states": states})

@@ -1,7 +1,8 @@
 """Filling the cache: a Ray Data job that computes each window's hidden states at one cut or more, each block once.
 
 Invariant: an entry has the bytes that the uncached model computes for that window, whatever else was in the batch and
-whichever shallower cut the computation passed or started from. Killed at any moment, it goes on with what is missing.
+whichever shallower cut the computation passed or started from (on a GPU, whose products depend on the size of the
+batch: the same numbers to rounding). Killed at any moment, it goes on with what is missing.
 Flow: launch -> [this] -> actor -> store -> prefix -> feed.
 """
 
@@ -26,7 +27,7 @@ from liftray.progress import progress, say
 from liftray.sections import CacheSettings, ScalingSettings
 
 # Raised whenever `Backbone.run_frozen` or the codec could give other bytes for the same weights.
-_PREFIX_VERSION = "1"
+_PREFIX_VERSION = "2"
 # A chunk is what an actor commits at a time, and what a kill can cost.
 _CHUNK_BYTES = 64 << 20
 _CHUNKS_PER_ACTOR = 4

@@ -1,8 +1,8 @@
 """Predicts chains in this process: PyTorch alone, no Ray, no DeepSpeed, no MLflow.
 
 Invariant: each chain that goes in gives exactly one item, in the order of the input, and what it is does not
-depend on the chains around it. Flow: fasta, pyfunc -> [this] -> writers. Memory is that of `_AHEAD_CHAINS`
-chains, not of the input.
+depend on the chains around it (on a GPU: to rounding). Flow: fasta, pyfunc -> [this] -> writers. Memory is that of
+`_AHEAD_CHAINS` chains, not of the input.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -118,10 +118,22 @@ class Predictor:
 
     @classmethod
     def of(
-        cls, tagger: torch.nn.Module, info: Mapping[str, Any], *, tokens_per_batch: int = TOKENS_PER_BATCH
+        cls,
+        tagger: torch.nn.Module,
+        info: Mapping[str, Any],
+        *,
+        use_gpu: bool = True,
+        tokens_per_batch: int = TOKENS_PER_BATCH,
     ) -> "Predictor":
-        """Predict with a model in memory, on the GPU where there is one; arguments as of the class."""
-        tagger.to("cuda" if torch.cuda.is_available() else "cpu")
+        """Predict with a model in memory; arguments as of the class.
+
+        Args:
+            tagger: The model, which is moved.
+            info: See the class.
+            use_gpu: Whether the GPU may be used where there is one.
+            tokens_per_batch: See the class.
+        """
+        tagger.to("cuda" if use_gpu and torch.cuda.is_available() else "cpu")
         return cls(cast(Tagger, tagger), info, tokens_per_batch=tokens_per_batch)
 
     def predict(self, chains: Iterable[tuple[str, str]]) -> Iterator[Prediction | BadChain]:

@@ -14,8 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import ray
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from liftray import files
 from liftray.adapt.tagger import TaggerSettings
@@ -113,7 +115,7 @@ def _run(shared: Shared, ours: Settings, run_dir: Path) -> None:
     if earlier is not None:
         _tell_again(shared, earlier.progress, reporter, run_dir)
     ended = _fit(shared, prepared, run_dir, reporter)
-    _score(prepared, ended, run_dir)
+    (_score if shared.in_process else _score_as_worker)(prepared, ended, run_dir)
     try:
         Outbox(tracked.uri, tracked.run_id, run_dir).drain(0)
     except TrackingError as error:
@@ -177,8 +179,20 @@ def _score(prepared: Prepared, ended: Checkpoint, run_dir: Path) -> None:
     files.write_bytes(run_dir / CHAINS, buffer.getvalue().to_pybytes())
 
 
+def _score_as_worker(prepared: Prepared, ended: Checkpoint, run_dir: Path) -> None:
+    """Score in the place of one of the run's workers, which have ended: this process has no CPU or GPU of its own."""
+    scaling = prepared.settings.scaling
+    task = ray.remote(
+        num_cpus=scaling.cpus_per_worker,
+        num_gpus=int(scaling.use_gpu),
+        # Not in the trial's own placement group, which holds nothing.
+        scheduling_strategy=PlacementGroupSchedulingStrategy(None),
+    )(_score)
+    ray.get(task.remote(prepared, ended, run_dir))
+
+
 def predictor_of(prepared: Prepared, ended: Checkpoint) -> Predictor:
     """The best weights of a run, ready to predict."""
     ours = prepared.settings
     model = bundle.assemble(prepared.backbone, TaggerSettings.of(ours), ours.backbone.dtype, ended.best)
-    return Predictor.of(model, {"ss3_map": ours.ss3_map})
+    return Predictor.of(model, {"ss3_map": ours.ss3_map}, use_gpu=ours.scaling.use_gpu)

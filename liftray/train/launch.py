@@ -18,6 +18,8 @@ from typing import Any
 from liftray import files
 from liftray.adapt import heads, kinds, losses, tagger
 from liftray.adapt.tagger import TaggerSettings
+from liftray.backbone import attention
+from liftray.backbone.dimensions import Dimensions
 from liftray.backbone.sources import ResolvedBackbone, resolve
 from liftray.backbone.tokens import MOST_SPECIALS
 from liftray.cache import decide, fill
@@ -100,7 +102,12 @@ def prepare(settings: Settings) -> Prepared:
 
 def _pads(settings: Settings, backbone: ResolvedBackbone) -> bool:
     """Whether a part of the model lays windows out as rows of equal length; see `attention.attend`."""
-    packed_on_gpu = backbone.family != "t5" and settings.backbone.dtype == "bfloat16"
+    size = Dimensions.of(backbone.family, backbone.config)
+    packed_on_gpu = (
+        size.family != "t5"
+        and settings.backbone.dtype == "bfloat16"
+        and attention.takes_packed(size.inner // size.heads)
+    )
     return heads.pads(settings.head) or (settings.scaling.use_gpu and not packed_on_gpu)
 
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from liftray import files
-from liftray.adapt.tagger import TaggerSettings
+from liftray.adapt.tagger import Tagger, TaggerSettings
 from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
 from liftray.evaluate import report
@@ -45,12 +47,18 @@ class Trained:
     Attributes:
         prepared: What the run was made of.
         checkpoint: The last checkpoint, which holds the best weights.
-        predictor: The best weights, ready to predict, with the temperature that fits the validation sets.
+        model: The best weights, in memory.
+        info: What `Predictor` reads of a bundle, with the temperature that fits the validation sets.
     """
 
     prepared: launch.Prepared
     checkpoint: Checkpoint
-    predictor: Predictor
+    model: Tagger
+    info: dict[str, Any]
+
+    def predictor(self) -> Predictor:
+        """The model ready to predict, on the GPU where the run has one: call it when no worker needs that any more."""
+        return Predictor.of(self.model, self.info, use_gpu=self.prepared.settings.scaling.use_gpu)
 
 
 def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any]:
@@ -91,9 +99,13 @@ def _fit(
         prepared.backbone, TaggerSettings.of(settings), settings.backbone.dtype, saved.best
     )
     info: dict[str, Any] = {"ss3_map": settings.ss3_map, "calibration": {"temperature": 1.0}}
+    trained = Trained(prepared, saved, model, info)
     if settings.evaluate.calibrate:
-        info["calibration"] = calibration_of(Predictor.of(model, info), settings.data.valid, settings.ss3_map)
-    return Trained(prepared, saved, Predictor.of(model, info))
+        info["calibration"] = calibration_of(trained.predictor(), settings.data.valid, settings.ss3_map)
+        model.to("cpu")
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # the frozen baseline's workers are next on it
+    return trained
 
 
 def frozen_settings(settings: Settings) -> Settings:
@@ -115,7 +127,7 @@ def _finish(
     settings: Settings, run: runs.Run, run_dir: Path, trained: Trained, frozen: Trained | None
 ) -> dict[str, Any]:
     sets = _sets(settings)
-    predicted = predict_sets(trained.predictor, sets, settings.ss3_map)
+    predicted = predict_sets(trained.predictor(), sets, settings.ss3_map)
     rivals = _rivals(settings, predicted, frozen)
     score = {"seed": settings.train.seed, "resamples": settings.evaluate.resamples}
     metrics = score_sets(predicted, **score)  # type: ignore[arg-type]
@@ -127,10 +139,9 @@ def _finish(
         "metrics": metrics,
         "leakage": leaks,
         "run_id": run.run_id,
-        "calibration": trained.predictor.info["calibration"],
+        "calibration": trained.info["calibration"],
     }
-    model = trained.predictor.tagger
-    info = bundle.save(model, run_dir / BUNDLE, settings.backbone.source, details)  # type: ignore[arg-type]
+    info = bundle.save(trained.model, run_dir / BUNDLE, settings.backbone.source, details)
     evaluation = run_dir / "evaluation"
     evaluation.mkdir(exist_ok=True)
     report.write_metrics(evaluation / "metrics.json", metrics, baselines=beside, leakage=leaks, paired=paired)
@@ -174,7 +185,7 @@ def _rivals(
     train_sets = list(settings.data.train.values())
     found = baseline_sets(train_sets, predicted, asked, seed=settings.train.seed) if asked else {}
     if frozen is not None:
-        found[FROZEN] = predict_sets(frozen.predictor, _sets(settings), settings.ss3_map)
+        found[FROZEN] = predict_sets(frozen.predictor(), _sets(settings), settings.ss3_map)
     return found
 
 

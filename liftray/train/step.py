@@ -116,7 +116,8 @@ class Confusion:
         labelled_T = labels_T != IGNORE_INDEX
         true_T = labels_T.masked_fill(~labelled_T, 0)
         cell_T = true_T * self._classes + logits_TC.argmax(-1)
-        self.counts_CC += torch.bincount(cell_T, labelled_T.double(), minlength=len(self.counts_CC))
+        # `bincount` would wait for the device, to find the largest.
+        self.counts_CC.index_add_(0, cell_T, labelled_T.double())
         probabilities_T3 = torch.zeros(len(labels_T), 3, device=labels_T.device)
         probabilities_T3.index_add_(-1, self._to3, logits_TC.softmax(-1))
         right_T = (probabilities_T3.argmax(-1) == self._to3[true_T]) & labelled_T

@@ -55,6 +55,11 @@ def test_nothing_is_compiled(out: Path) -> None:
     assert not (out / "compiled").exists()
 
 
+@pytest.mark.parametrize("stage", _STAGES)
+def test_no_step_waits_for_the_device(out: Path, stage: int) -> None:
+    assert engine_ranks.result(out, f"ranks2-zero{stage}")["waits"] == 0
+
+
 def _losses(out: Path, name: str) -> list[float]:
     losses: list[float] = engine_ranks.result(out, name)["losses"]
     assert len(losses) == engine_ranks.STEPS

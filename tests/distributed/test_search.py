@@ -157,6 +157,8 @@ def test_trials_that_are_stopped_early_free_everything_at_once(
             "tracking__uri": mlflow_uri,
             "registry__name": "",
             # The first two set a mark that the others, which hardly move, miss at their first epoch; 1 in 25 goes on.
+            # One batch a step: an epoch is long enough for the mark.
+            "train__micro_batches_per_step": 1,
             "search__space": {"train.lr": [3e-2, 1e-2, *(1e-6 * number for number in range(1, 22))]},
             "search__scheduler": "asha",
             "search__halving": 25,

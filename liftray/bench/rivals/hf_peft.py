@@ -7,6 +7,7 @@ The only module that imports `peft` and, through the Trainer, `accelerate`.
 
 import importlib
 import importlib.util
+import os
 import tempfile
 import time
 from typing import Any
@@ -40,6 +41,8 @@ def run(workload: Workload) -> Timing:
     """
     _require("accelerate")
     peft = _require("peft")
+    # Of several GPUs the Trainer would use all, for larger batches.
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     settings = peft.LoraConfig(
         task_type="TOKEN_CLS",  # also lets the head train
         r=workload.rank,
