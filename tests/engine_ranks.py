@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import tiny
 import torch
@@ -29,6 +28,7 @@ from liftray.train.schedule import learning_rate
 STEPS, HALF = 20, 10
 PROBE, PROBED = 4, ["MKTAYIAKQRQISFVKSHFSRQ", "GSHM"]
 CPU = torch.device("cpu")
+_WAITS: list[None] = []  # one for each time that DeepSpeed has waited for the device in this process
 _Found = tuple[dict[str, Any], dict[str, dict[str, torch.Tensor]]]  # for JSON, and tensors by kind and name
 
 
@@ -58,6 +58,7 @@ def _rank(
     os.environ.update(MASTER_PORT=str(port), DS_ACCELERATOR="cpu", DS_LOG_LEVEL="error")
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=ranks)
+    _count_waits()
     for task in tasks:
         found, ended = {"straight": _straight, "resumed": _resumed}[task["do"]](task, rank, ranks, data, out)
         if rank == 0:
@@ -66,6 +67,19 @@ def _rank(
             (out / f"{task['name']}.json").write_text(json.dumps(found))
         dist.barrier()
     dist.destroy_process_group()
+
+
+def _count_waits() -> None:
+    from deepspeed.accelerator import get_accelerator  # it chooses by DS_ACCELERATOR as it is imported
+
+    accelerator = get_accelerator()
+    wait = accelerator.synchronize
+
+    def counted(*where: Any) -> None:
+        _WAITS.append(None)
+        wait(*where)
+
+    accelerator.synchronize = counted
 
 
 def _settings(task: dict[str, Any]) -> Settings:
@@ -164,17 +178,13 @@ class _Run:
         return losses
 
     def _step(self, number: int, batches: list[Any]) -> float:
-        from deepspeed.accelerator import get_accelerator  # it chooses by DS_ACCELERATOR as it is imported
-
         lr = learning_rate(self.settings.train, number, STEPS)
         share = torch.zeros(())
-        with patch.object(get_accelerator(), "synchronize") as waited:
-            for batch in batches:
-                inputs = step.Inputs.of(batch, CPU)
-                share = share + step.train(
-                    self.engine, inputs, batch, self.loss, lr, self.settings.train.seed
-                )
-        self.waits += waited.call_count
+        before = len(_WAITS)
+        for batch in batches:
+            inputs = step.Inputs.of(batch, CPU)
+            share = share + step.train(self.engine, inputs, batch, self.loss, lr, self.settings.train.seed)
+        self.waits += len(_WAITS) - before
         if self.average is not None:
             self.average.update(number + 1)
             if (number + 1) % PROBE == 0:

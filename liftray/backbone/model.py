@@ -18,8 +18,9 @@ from transformers import BertConfig, BertModel, EsmConfig, EsmModel, T5Config, T
 from transformers.modeling_utils import no_init_weights
 
 from liftray.backbone.architecture import check_config
-from liftray.backbone.encoder import Backbone, BertBackbone, EsmBackbone, T5Backbone
+from liftray.backbone.encoder import Backbone
 from liftray.backbone.families import family
+from liftray.backbone.family_encoders import BertBackbone, EsmBackbone, T5Backbone
 from liftray.backbone.sources import ResolvedBackbone, architecture_digest
 from liftray.backbone.tokens import token_table
 from liftray.backbone.weights import read_state

@@ -61,7 +61,8 @@ def test_harmless_forms_of_such_keys_pass(configs: Configs) -> None:
         "_attn_implementation_autoset": True,
         "esmfold_config": None,
     }
-    check_config({"model_type": "esm", **configs["esm"], **keys}, "test")
+    plain = {"model_type": "esm", **configs["esm"]}
+    assert check_config({**plain, **keys}, "test") == check_config(plain, "test")
 
 
 @pytest.mark.parametrize("model_type", ["llama", None, 3, ["esm"], "../esm", {"esm": 1}])

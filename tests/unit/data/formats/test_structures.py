@@ -1,114 +1,30 @@
 """Structure files become one record a protein chain; labels are those of mkdssp, with or without mkdssp."""
 
 import gzip
-import shutil
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
-import gemmi
 import numpy as np
 import pytest
+from peptides import (
+    HELIX,
+    METHODS,
+    NAMES,
+    POLYPROLINE,
+    SEQUENCE,
+    atom,
+    backbone,
+    good,
+    helix,
+    make,
+    only,
+    raw_mkdssp,
+    save,
+)
 
 from liftray.data.formats import dssp, structures
 from liftray.data.formats.dssp import ChainBackbone, assign_states, mkdssp_version
-from liftray.data.records import BadRecord, ProteinRecord
+from liftray.data.records import BadRecord
 from liftray.errors import DataError
-
-SHARED = Path(__file__).resolve().parents[4] / ".." / "shared" / "data" / "structures"
-HELIX, POLYPROLINE = (-62.0, -42.0), (-75.0, 145.0)
-METHODS = [
-    pytest.param(
-        "mkdssp", marks=pytest.mark.skipif(mkdssp_version() is None, reason="mkdssp is not installed")
-    ),
-    "mdtraj",
-]
-NAMES = {"A": "ALA", "G": "GLY", "P": "PRO", "S": "SER", "M": "MET", "W": "TRP"}
-SEQUENCE = "AAGAASAAMAAAWAAASAAG"
-
-
-def place(a: np.ndarray, b: np.ndarray, c: np.ndarray, bond: float, angle: float, turn: float) -> np.ndarray:
-    """The point at `bond` from c, at `angle` to b and `turn` (dihedral) from a; degrees and Angstrom."""
-    angle, turn = np.radians(angle), np.radians(turn)
-    along = (c - b) / np.linalg.norm(c - b)
-    normal = np.cross(b - a, along)
-    normal /= np.linalg.norm(normal)
-    local = [-np.cos(angle), np.sin(angle) * np.cos(turn), np.sin(angle) * np.sin(turn)]
-    return c + bond * (local[0] * along + local[1] * np.cross(normal, along) + local[2] * normal)
-
-
-def backbone(angles: Sequence[tuple[float, float]], shift: float = 0.0) -> np.ndarray:
-    """(L, 4, 3) N, CA, C, O of a peptide with these (phi, psi), standard bonds and flat peptide planes."""
-    n, ca = np.array([0.0, 0, 0]), np.array([1.458, 0, 0])
-    c = place(np.array([0.0, 1, 0]), n, ca, 1.525, 111.0, -60.0)
-    rows = []
-    for i, (_, psi) in enumerate(angles):
-        rows.append([n, ca, c, place(n, ca, c, 1.231, 120.5, psi + 180)])
-        if i + 1 < len(angles):
-            n_next = place(n, ca, c, 1.329, 116.6, psi)
-            ca_next = place(ca, c, n_next, 1.458, 121.7, 180.0)
-            n, ca, c = n_next, ca_next, place(c, n_next, ca_next, 1.525, 111.0, angles[i + 1][0])
-    return np.array(rows) + np.array([shift, 0, 0])
-
-
-def make(
-    atoms_L43: np.ndarray,
-    names: Sequence[str],
-    chain: str = "A",
-    full: Sequence[str] = (),
-    atoms: Sequence[str] = dssp.BACKBONE_ATOMS,
-) -> gemmi.Structure:
-    """A one-chain gemmi structure, numbered from 1; `full` becomes its SEQRES."""
-    structure, model, made = gemmi.Structure(), gemmi.Model(1), gemmi.Chain(chain)
-    structure.name = "test"
-    for i, (name, places) in enumerate(zip(names, atoms_L43, strict=True)):
-        residue = gemmi.Residue()
-        residue.name, residue.seqid = name, gemmi.SeqId(str(i + 1))
-        for atom_name, xyz in zip(dssp.BACKBONE_ATOMS, places, strict=True):
-            if atom_name in atoms:
-                residue.add_atom(atom(atom_name, xyz))
-        made.add_residue(residue)
-    model.add_chain(made)
-    structure.add_model(model)
-    structure.setup_entities()
-    if full:
-        structure.entities[0].full_sequence = list(full)
-    return structure
-
-
-def atom(name: str, xyz: np.ndarray, altloc: str = "\0") -> gemmi.Atom:
-    made = gemmi.Atom()
-    made.name, made.element, made.altloc = name, gemmi.Element(name[0]), altloc
-    made.pos = gemmi.Position(*map(float, xyz))
-    return made
-
-
-def helix(names: Sequence[str] | None = None, **more: object) -> gemmi.Structure:
-    names = names or [NAMES[letter] for letter in SEQUENCE]
-    return make(backbone([HELIX] * len(names)), names, **more)  # type: ignore[arg-type]
-
-
-def save(structure: gemmi.Structure, path: Path) -> Path:
-    plain = path.with_suffix("") if path.suffix == ".gz" else path
-    if plain.suffix == ".pdb":
-        structure.write_pdb(str(plain))
-    else:
-        structure.make_mmcif_document().write_file(str(plain))
-    if path.suffix == ".gz":
-        path.write_bytes(gzip.compress(plain.read_bytes()))
-    return path
-
-
-def only(path: Path, alphabet: str = "ss9", method: dssp.Method = "mdtraj") -> ProteinRecord | BadRecord:
-    (record,) = structures.read(path, alphabet=alphabet, method=method)
-    return record
-
-
-def good(path: Path, alphabet: str = "ss9", method: dssp.Method = "mdtraj") -> ProteinRecord:
-    record = only(path, alphabet, method)
-    assert isinstance(record, ProteinRecord), record
-    return record
-
 
 # --- states -----------------------------------------------------------------------------------------------------
 
@@ -312,95 +228,3 @@ def test_a_truncated_gzip_is_quarantined(tmp_path: Path) -> None:
 def test_a_missing_file_is_the_users_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         list(structures.read(tmp_path / "none.cif", alphabet="ss9"))
-
-
-# --- real structures --------------------------------------------------------------------------------------------
-
-
-def shared(name: str) -> Path:
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"needs shared/data/structures/{name} beside the checkout")
-    return path
-
-
-def raw_mkdssp(path: Path, scratch: Path) -> dict[str, str]:
-    """States by chain as mkdssp itself gives them for the file as it is."""
-    out = scratch / "raw.dssp"
-    program = shutil.which("mkdssp")
-    assert program is not None
-    subprocess.run(
-        [program, "--quiet", "--output-format", "dssp", str(path), str(out)], check=True, timeout=120
-    )
-    rows = out.read_text().partition("  #  RESIDUE")[2].splitlines()[1:]
-    states: dict[str, str] = {}
-    for row in rows:
-        if row[13] != "!":
-            states[row[11]] = states.get(row[11], "") + row[16].replace(" ", "L")
-    return states
-
-
-def reference() -> dict[str, tuple[str, str]]:
-    lines = shared("reference.ss9.txt").read_text().splitlines()
-    return {lines[i][1:]: (lines[i + 1], lines[i + 2]) for i in range(0, len(lines), 3)}
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", ["1aki.cif", "1dix.cif", "1k6p.cif"])
-def test_labels_are_those_of_the_reference(name: str, method: dssp.Method) -> None:
-    expected = {key: value for key, value in reference().items() if key.startswith(name[:4])}
-    found = {r.id: r for r in structures.read(shared(name), alphabet="ss9", method=method)}
-    assert found.keys() == expected.keys()
-    for key, (sequence, ss) in expected.items():
-        record = found[key]
-        assert isinstance(record, ProteinRecord)
-        assert record.sequence == sequence
-        if method == "mkdssp":
-            assert record.ss == ss
-        same = sum(a == b for a, b in zip(record.ss, ss, strict=True))
-        assert same >= 0.995 * len(ss), key
-
-
-@pytest.mark.skipif(mkdssp_version() is None, reason="mkdssp is not installed")
-def test_without_mkdssp_the_labels_are_the_same_to_half_a_per_cent() -> None:
-    same = total = 0
-    shared("1aki.cif")
-    for path in sorted(SHARED.glob("*cif")):
-        pairs = zip(
-            *(structures.read(path, alphabet="ss9", method=m) for m in ("mkdssp", "mdtraj")), strict=True
-        )
-        here = [
-            a == b
-            for one, other in pairs
-            for a, b in zip(getattr(one, "ss", ""), getattr(other, "ss", ""), strict=True)
-        ]
-        assert sum(here) >= 0.995 * len(here), path.name
-        same, total = same + sum(here), total + len(here)
-    assert total > 1000
-    assert same >= 0.995 * total
-
-
-@pytest.mark.skipif(mkdssp_version() is None, reason="mkdssp is not installed")
-@pytest.mark.parametrize("name", ["1aki.cif", "1dix.cif", "1k6p.cif"])
-def test_our_cut_down_file_gives_what_mkdssp_gives_for_the_whole(name: str, tmp_path: Path) -> None:
-    found = [r for r in structures.read(shared(name), alphabet="ss9") if isinstance(r, ProteinRecord)]
-    assert {r.id[5:]: r.ss.replace("X", "") for r in found} == raw_mkdssp(shared(name), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("name", "chains"),
-    [("1ay7.bcif", "AB"), ("1hml.bcif", "A"), ("1mol.bcif", "AB"), ("3lzm.bcif", "A")],
-)
-def test_binarycif_is_read(name: str, chains: str) -> None:
-    found = list(structures.read(shared(name), alphabet="ss9", method="mdtraj"))
-    assert [r.id for r in found] == [f"{name[:4]}_{chain}" for chain in chains]
-    for record in found:
-        assert isinstance(record, ProteinRecord)
-        assert len(record.sequence) == len(record.ss) > 80
-
-
-@pytest.mark.parametrize("name", ["1bna.cif", "03F.cif"])
-def test_files_without_protein_are_quarantined(name: str) -> None:
-    record = only(shared(name))
-    assert isinstance(record, BadRecord)
-    assert (record.reason, record.id) == ("no-protein-chain", name.removesuffix(".cif"))
