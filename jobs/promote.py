@@ -23,7 +23,7 @@ from liftray.cli import job, tracking_option
 @click.option("--override", multiple=True, metavar="CODE", help="Pass over this reason; goes to the ledger.")
 @tracking_option
 def main(action: str, name: str, version: Any, tracking_uri: str, **given: Any) -> None:
-    from liftray.progress import say
+    from liftray.progress import show_line
     from liftray.track import gates, policy, registry
 
     reason, dry_run, override = given["reason"], given["dry_run"], given["override"]
@@ -51,7 +51,9 @@ def main(action: str, name: str, version: Any, tracking_uri: str, **given: Any) 
         raise
     if action in ("promote", "rollback"):
         stands = "is" if result["changed"] else "would become" if dry_run else "was already"
-        say(f"{name}: version {result['version']} {stands} champion; before: {result['previous'] or 'none'}")
+        show_line(
+            f"{name}: version {result['version']} {stands} champion; before: {result['previous'] or 'none'}"
+        )
     click.echo(json.dumps(result, indent=2, ensure_ascii=False))
 
 

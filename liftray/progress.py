@@ -17,7 +17,7 @@ class Advance(Protocol):
         """Advance by `amount` units."""
 
 
-def say(line: str) -> None:
+def show_line(line: str) -> None:
     """Print one line for the person who watches."""
     print(line, file=sys.stderr, flush=True)
 
@@ -59,11 +59,11 @@ class _Lines:
         now = time.monotonic()
         if now - self._last >= self._every_s:
             self._last = now
-            say(self._line(now))
+            show_line(self._line(now))
 
     def finish(self) -> None:
         now = time.monotonic()
-        say(f"{self._what}: {self._done:g} {self._unit} in {now - self._start:.1f} s")
+        show_line(f"{self._what}: {self._done:g} {self._unit} in {now - self._start:.1f} s")
 
     def _line(self, now: float) -> str:
         rate = self._done / max(now - self._start, 1e-9)

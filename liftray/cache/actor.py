@@ -17,7 +17,7 @@ from liftray.cache.store import Store
 from liftray.data.feed import NOTHING
 from liftray.data.index import Reader, SplitIndex
 from liftray.errors import BackboneError, CacheError
-from liftray.progress import say
+from liftray.progress import show_line
 
 TOKENS_PER_BATCH = 16_384  # on a GPU; a CPU runs window by window
 
@@ -114,7 +114,7 @@ class PrefixActor:
         try:
             rows_TR = np.concatenate([below.read(entry_id(one)) for one in group])
         except CacheError as error:
-            say(f"cache: {error}")
+            show_line(f"cache: {error}")
             return None
         return codec.decode(torch.from_numpy(rows_TR).to(self._job.key.device), self._job.key.stored)
 

@@ -23,7 +23,7 @@ from liftray.cache.store import Store
 from liftray.data.batch import TRAIN, VALID
 from liftray.data.feed import NOTHING, FeedSpec
 from liftray.errors import CacheError
-from liftray.progress import progress, say
+from liftray.progress import progress, show_line
 from liftray.sections import CacheSettings, ScalingSettings
 
 # Raised whenever `Backbone.run_frozen` or the codec could give other bytes for the same weights.
@@ -92,7 +92,7 @@ def _missing(prefix: StoredPrefix) -> set[bytes]:
     wanted = prefix.all_ids()
     damaged = store.verify(wanted)
     if damaged:
-        say(f"cache: {len(damaged)} damaged entries are computed again")
+        show_line(f"cache: {len(damaged)} damaged entries are computed again")
     return {wanted[at] for at in store.missing(wanted)}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from liftray.progress import say
+from liftray.progress import show_line
 from liftray.search.ledger import Trial
 from liftray.search.objectives import Objective
 
@@ -52,7 +52,7 @@ class Board:
         """Note a trial that began or ended."""
         self._trials[trial.number] = trial
         if self._live is None:
-            say(self.line(trial))
+            show_line(self.line(trial))
 
     def note(self, trial: Trial) -> None:
         """Note an epoch of a trial."""

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from liftray.config import Settings
 from liftray.errors import DataError, TrackingError
-from liftray.progress import say
+from liftray.progress import show_line
 from liftray.search import sharing
 from liftray.search.board import Board
 from liftray.search.ledger import Ledger, State, Trial, digest_of
@@ -164,7 +164,7 @@ class Course(Searcher):
             with impatient():
                 end_run(self._settings.tracking.uri, trial)
         except TrackingError as error:
-            say(f"the MLflow run of trial {trial.number} is still open ({error.what})")
+            show_line(f"the MLflow run of trial {trial.number} is still open ({error.what})")
 
 
 def settle(uri: str, ledger: Ledger) -> None:

@@ -14,7 +14,7 @@ from liftray.adapt import tagger
 from liftray.cache import decide, fill
 from liftray.cache.prefix import StoredPrefix
 from liftray.config import Settings
-from liftray.progress import say
+from liftray.progress import show_line
 from liftray.sections import ScalingSettings
 from liftray.train import launch
 from liftray.train.launch import Prepared
@@ -116,7 +116,7 @@ def _chosen(
     epochs = settings.train.epochs * trials
     scaling = _of_all(prepared, at_a_time)
     choice = decide.choose(prefix, feed, backbone, settings.cache, scaling, epochs, promised)
-    say(f"cache: block {prefix.cut}, shared by {trials} trials: {choice.why}")
+    show_line(f"cache: block {prefix.cut}, shared by {trials} trials: {choice.why}")
     return (prefix, choice.writes) if choice.use else (None, 0)
 
 

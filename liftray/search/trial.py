@@ -29,7 +29,7 @@ from liftray.evaluate import report
 from liftray.evaluate.run import predict_set
 from liftray.predict import bundle
 from liftray.predict.predictor import Predictor
-from liftray.progress import say
+from liftray.progress import show_line
 from liftray.search import inprocess
 from liftray.search.ledger import TRIALS
 from liftray.search.space import trial_name
@@ -119,7 +119,7 @@ def _run(shared: Shared, ours: Settings, run_dir: Path) -> None:
     try:
         Outbox(tracked.uri, tracked.run_id, run_dir).drain(0)
     except TrackingError as error:
-        say(str(error))  # the search drains it with more patience when all trials have ended
+        show_line(str(error))  # the search drains it with more patience when all trials have ended
     tune.report({**told(ended.progress.history[-1]), "done": True})
 
 

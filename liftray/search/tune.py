@@ -14,7 +14,7 @@ from typing import Any
 from liftray import files
 from liftray.config import Settings
 from liftray.errors import ConfigError, LiftrayError
-from liftray.progress import say
+from liftray.progress import show_line
 from liftray.search import course, domain, proposals, report, rounds, sharing, space, stopping, trial
 from liftray.search.board import Board
 from liftray.search.ledger import ENDED, TRIALS, Ledger, Trial, digest_of
@@ -45,7 +45,7 @@ def search(settings: Settings) -> dict[str, Any]:
     inside = rounds.in_process(settings)
     prepared = launch.prepare(settings)
     backbone = prepared.backbone
-    say(backbone.describe())
+    show_line(backbone.describe())
     total = space.check(settings, backbone.num_blocks, backbone.name, backbone.width)
     cluster.check(settings)
     uri = runs.check(settings.tracking.uri)
@@ -58,7 +58,7 @@ def search(settings: Settings) -> dict[str, Any]:
     if settings.train.resume:
         _check_earlier(absolute, Ledger(out))
     where = "in their own processes" if inside else "as Ray Train runs"
-    say(f"tune: {total} trials of {', '.join(settings.search.space)}, {where}")
+    show_line(f"tune: {total} trials of {', '.join(settings.search.space)}, {where}")
     with cluster.connected(settings, dashboard=not inside), files.sole_user(out, "search or study"):
         if not settings.train.resume:
             shutil.rmtree(out / TRIALS, ignore_errors=True)
@@ -85,11 +85,11 @@ def _run_trials(settings: Settings, ledger: Ledger, parent_run_id: str, inside: 
     """Run what is left to run."""
     ended = [known for known in ledger.trials if known.state in ENDED]
     if ended:
-        say(f"tune: {len(ended)} trials have ended before and are not run again")
+        show_line(f"tune: {len(ended)} trials have ended before and are not run again")
     planned = _planned(settings, ledger, ended)
     spent = stopping.Budget(settings, lambda: ledger.seconds).spent()
     if not planned.left or spent:
-        say(f"tune: no trial is run ({spent or 'all have ended'})")
+        show_line(f"tune: no trial is run ({spent or 'all have ended'})")
         return
     shared = trial.Shared(settings, parent_run_id, inside, settings.search.scheduler != "hyperband")
     rounds.run(shared, ledger, planned, Board(total, rounds.first(settings), lambda: ledger.seconds))
@@ -134,7 +134,7 @@ def _earlier_search(settings: Settings) -> list[Trial]:
             where=settings.search.start_from,
             remedy="name the run.dir of a search over the same keys",
         )
-    say(f"tune: learning from {len(fitting)} trials of {settings.search.start_from}")
+    show_line(f"tune: learning from {len(fitting)} trials of {settings.search.start_from}")
     return fitting
 
 
@@ -159,7 +159,7 @@ def _finish(settings: Settings, ledger: Ledger, parent: runs.Run) -> dict[str, A
             "evaluate.baselines": settings.evaluate.baselines,
         }
     )
-    say(f"tune: best on validation: trial {best.number}, {best.config}; evaluating and registering it")
+    show_line(f"tune: best on validation: trial {best.number}, {best.config}; evaluating and registering it")
     result = train(chosen, parent_run_id=parent.run_id)
     _name_the_search(result, parent)
     summary: dict[str, Any] = {

@@ -11,7 +11,7 @@ from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
 from liftray.evaluate import baselines
 from liftray.evaluate.run import labelled_chains
-from liftray.progress import say
+from liftray.progress import show_line
 from liftray.study import held_out
 
 TITLES = {"majority": "majority class", "windowed_linear": "windowed linear model"}
@@ -45,7 +45,7 @@ def predict(settings: Settings, out: Path) -> list[str]:
         }
         if not left:
             continue
-        say(f"study: fitting the baseline {TITLES[rival]}")
+        show_line(f"study: fitting the baseline {TITLES[rival]}")
         fitted = _fit(rival, settings)
         for file, dataset in left.items():
             chains = labelled_chains(dataset, settings.task, settings.ss3_map)

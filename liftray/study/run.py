@@ -21,7 +21,7 @@ from liftray.config import Settings
 from liftray.data import subset
 from liftray.errors import ConfigError, LiftrayError
 from liftray.evaluate.run import leakage_of
-from liftray.progress import say
+from liftray.progress import show_line
 from liftray.search import course, rounds, sharing, stopping, trial
 from liftray.search.ledger import TRIALS, Ledger, Trial, digest_of
 from liftray.search.space import Overrides, trial_name
@@ -53,7 +53,7 @@ def study(settings: Settings, command: str, report_to: Path | None = None) -> di
         LiftrayError: Runs failed, or the budget is spent; what is complete was reported.
     """
     prepared = launch.prepare(settings)
-    say(prepared.backbone.describe())
+    show_line(prepared.backbone.describe())
     planned = plan.make(settings, prepared.backbone)
     inside = rounds.in_process(planned.base)
     cluster.check(settings)
@@ -210,7 +210,7 @@ def _run_left(
     budget = stopping.Budget(base, lambda: ledger.seconds)
     turn = rounds.listed(base, ledger, wanted, base.train.epochs)
     if turn.left and budget.spent() is None:
-        say(f"study: {turn.left} of {len(wanted)} runs are to be run")
+        show_line(f"study: {turn.left} of {len(wanted)} runs are to be run")
         costs = _costs(planned, every, estimate.size_of(base, launch.prepare(base)))
         at_a_time, names = base.search.max_concurrent, _names(planned, every)
         board = StudyBoard(names, costs, at_a_time, rounds.first(base), lambda: ledger.seconds)

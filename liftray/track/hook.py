@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from liftray.errors import ConfigError
-from liftray.progress import say
+from liftray.progress import show_line
 from liftray.track.policy import Hook
 
 
@@ -58,7 +58,7 @@ def fire(hook: Hook, message: Mapping[str, Any]) -> dict[str, str]:
         outcome["webhook"] = _post(address, content, hook.timeout_s)
     for kind, told in outcome.items():
         if told != "done":
-            say(f"The {kind} after the promotion failed ({told}); the champion stands as told")
+            show_line(f"The {kind} after the promotion failed ({told}); the champion stands as told")
     return outcome
 
 

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from liftray.errors import TrackingError
-from liftray.progress import say
+from liftray.progress import show_line
 from liftray.track import versions
 from liftray.track.gates import FINAL, Refusal, Verdict
 from liftray.track.store import client, told
@@ -71,7 +71,7 @@ def keep(name: str, version: int, uri: str, entry: dict[str, Any], verdict: dict
             with told(uri):
                 client(uri).log_text(found.run_id, _canonical(verdict), file)
     except TrackingError as error:
-        say(f"The verdict could not be stored with the run ({error.what}); the promotion stands")
+        show_line(f"The verdict could not be stored with the run ({error.what}); the promotion stands")
 
 
 def _compared(evidence: dict[str, Any]) -> str:

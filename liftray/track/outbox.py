@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from liftray.errors import TrackingError
-from liftray.progress import say
+from liftray.progress import show_line
 from liftray.track.store import client, impatient, redacted, told
 
 FILE = "metrics.pending.jsonl"
@@ -56,12 +56,12 @@ class Outbox:
                     self._send()
             except TrackingError as error:
                 if not before:
-                    say(
+                    show_line(
                         f"MLflow does not take metrics ({error.what}); they are kept in {self.file} and sent later"
                     )
                 return False
             if before:
-                say(f"MLflow answers again; the metrics of {len(before)} earlier steps are sent")
+                show_line(f"MLflow answers again; the metrics of {len(before)} earlier steps are sent")
         return True
 
     def drain(self, patience_s: float) -> int:
@@ -89,7 +89,7 @@ class Outbox:
                         where=redacted(self._uri),
                         remedy="give the same command again when it answers",
                     ) from error
-                say(f"waiting for MLflow ({error.what}), at most {left:.0f} s more")
+                show_line(f"waiting for MLflow ({error.what}), at most {left:.0f} s more")
                 time.sleep(min(wait_s, left))
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 

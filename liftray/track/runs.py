@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from liftray.config import Settings, to_yaml
 from liftray.errors import LiftrayError, TrackingError
-from liftray.progress import say
+from liftray.progress import show_line
 from liftray.track.provenance import code_tags
 from liftray.track.store import artifact_root, check, client, redacted, told
 
@@ -74,7 +74,7 @@ class Run:
         except LiftrayError as lost:
             if error is None:
                 raise
-            say(
+            show_line(
                 f"The run {self.run_id} could not be closed: {lost}"
             )  # the first failure is what the user must see
 

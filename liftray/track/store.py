@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from liftray.errors import TrackingError
-from liftray.progress import say
+from liftray.progress import show_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -262,7 +262,7 @@ def _check_schema(path: Path, revision: str | None) -> None:
 
 
 def _create(path: Path) -> None:
-    say(f"Creating the MLflow store {path} (a few seconds, once)")
+    show_line(f"Creating the MLflow store {path} (a few seconds, once)")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.new."))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from liftray.config import Settings
 from liftray.errors import ClusterError
-from liftray.progress import say
+from liftray.progress import show_line
 
 # What Ray needs for its own light actors beside the workers.
 _SPARE_CPUS = 1
@@ -64,12 +64,12 @@ def connected(settings: Settings, *, dashboard: bool = False) -> Iterator[None]:
             ray.init(address=address, **options)
         except Exception as error:  # Ray raises many kinds here; each means the same to the user.
             raise _unreachable(address, error) from error
-        say(f"ray: joined {address}")
+        show_line(f"ray: joined {address}")
     else:
         wanted = math.ceil(settings.scaling.num_workers * settings.scaling.cpus_per_worker)
         cpus = max(os.cpu_count() or 1, (wanted + _SPARE_CPUS) * settings.search.max_concurrent)
         ray.init(address="local", num_cpus=cpus, include_dashboard=dashboard, **options)
-        say(f"ray: started a cluster of this job's own ({cpus} CPUs to Ray)")
+        show_line(f"ray: started a cluster of this job's own ({cpus} CPUs to Ray)")
     try:
         _check_size(settings)
         yield

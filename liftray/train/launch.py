@@ -29,7 +29,7 @@ from liftray.data import index
 from liftray.data.feed import FeedSpec
 from liftray.errors import ConfigError, DataError
 from liftray.predict import bundle
-from liftray.progress import say
+from liftray.progress import show_line
 from liftray.train import checkpoint
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.job import Job
@@ -239,10 +239,10 @@ def _with_stored_prefix(prepared: Prepared) -> FeedSpec:
     settings, feed, backbone = prepared.settings, prepared.feed, prepared.backbone
     prefix = prefix_of(prepared)
     if prefix is None:
-        say("cache: off: no block is constant")
+        show_line("cache: off: no block is constant")
         return feed
     choice = decide.choose(prefix, feed, backbone, settings.cache, settings.scaling, settings.train.epochs)
-    say(f"cache: {choice.why}")
+    show_line(f"cache: {choice.why}")
     if not choice.use:
         return feed
     fill.fill([prefix], feed, backbone, settings.cache, settings.scaling)

@@ -20,7 +20,7 @@ from liftray.backbone.sources import ResolvedBackbone
 from liftray.backbone.tokens import MOST_SPECIALS
 from liftray.config import Settings
 from liftray.errors import ConfigError
-from liftray.progress import say
+from liftray.progress import show_line
 from liftray.train import activations
 from liftray.train.activations import Device, Kept
 
@@ -94,7 +94,7 @@ def tell(settings: Settings, backbone: ResolvedBackbone) -> None:
     kept = (
         "" if settings.scaling.use_gpu else "; a process on a CPU may hold twice that, beside its libraries"
     )
-    say(f"memory: a worker is estimated to need {most}{beside}{kept}")
+    show_line(f"memory: a worker is estimated to need {most}{beside}{kept}")
     limit = _limit(settings)
     if limit is None:
         return
@@ -105,7 +105,7 @@ def tell(settings: Settings, backbone: ResolvedBackbone) -> None:
             remedy=remedies(settings, size, resident=True),
         )
     if most.total > limit * USABLE:
-        say(f"memory: it may not fit: {most.total / 1e9:.3g} GB {has}; {remedies(settings, size)}")
+        show_line(f"memory: it may not fit: {most.total / 1e9:.3g} GB {has}; {remedies(settings, size)}")
 
 
 def _limit(settings: Settings) -> float | None:

@@ -12,7 +12,7 @@ from liftray.cache import fill
 from liftray.cache.store import Store
 from liftray.config import Settings
 from liftray.errors import ConfigError
-from liftray.progress import say
+from liftray.progress import show_line
 from liftray.train import cluster, launch
 
 SUMMARY = "summary.json"
@@ -32,7 +32,7 @@ def prefill(settings: Settings) -> dict[str, Any]:
         CacheError: The disk is full or not writable; what was committed stays.
     """
     prepared = launch.prepare(settings)
-    say(prepared.backbone.describe())
+    show_line(prepared.backbone.describe())
     prefix = launch.prefix_of(prepared)
     if prefix is None:
         raise ConfigError(

@@ -13,7 +13,7 @@ from typing import Any
 
 from ray.train import Checkpoint, UserCallback
 
-from liftray.progress import say
+from liftray.progress import show_line
 from liftray.track.outbox import Outbox
 
 PROGRESS_FILE = "progress.jsonl"
@@ -66,7 +66,7 @@ def follow(run_dir: Path, epochs: int, title: str) -> Iterator[None]:
             last_look = ended.wait(_POLL_S)
             lines = file.read_text().splitlines() if file.exists() else []
             for line in lines[told:]:
-                say(_line(json.loads(line), epochs, title))
+                show_line(_line(json.loads(line), epochs, title))
             told = len(lines)
             if last_look:
                 return

@@ -28,7 +28,7 @@ from liftray.evaluate.run import (
 )
 from liftray.predict import bundle
 from liftray.predict.predictor import Predictor
-from liftray.progress import say
+from liftray.progress import show_line
 from liftray.track import runs, versions
 from liftray.track.outbox import Outbox
 from liftray.train import cluster, launch, memory
@@ -75,7 +75,7 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
         InputError: Something the user gave is at fault; nothing was written.
     """
     prepared = launch.prepare(settings)
-    say(prepared.backbone.describe())
+    show_line(prepared.backbone.describe())
     memory.tell(settings, prepared.backbone)
     cluster.check(settings)
     uri = runs.check(settings.tracking.uri)

@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from liftray.progress import progress, say
+from liftray.progress import progress, show_line
 
 
 def test_what_is_said_stands_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    say("hello")
+    show_line("hello")
     assert capsys.readouterr() == ("", "hello\n")
 
 
