@@ -87,7 +87,7 @@ bench: install ## measure on an idle machine (make bench SUITE=train); dated rep
 	@for suite in $(SUITE); do $(LIFTRAY) bench $$suite || exit; done
 
 lock: install ## resolve pyproject.toml anew into requirements.lock (make lock TORCH=2.13.0)
-	@$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report $(VENV)/report.json ".[dev]" torch==$(TORCH)
+	@$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report $(VENV)/report.json ".[dev,docs]" torch==$(TORCH)
 	@$(BIN)/python .ci/lock.py $(VENV)/report.json requirements.lock
 
 clean: ## remove .venv, caches and the quickstart's results
