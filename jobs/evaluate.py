@@ -32,7 +32,7 @@ def main(
     from liftray.evaluate.report import paired_lines, render_table, show
     from liftray.evaluate.run import named_sets
     from liftray.predict.predictor import Predictor
-    from liftray.track.registry import resolve
+    from liftray.track.promotion.registry import resolve
 
     sets = named_sets(data)
     ours = Predictor.load(resolve(model, tracking_uri))

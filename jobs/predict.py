@@ -24,7 +24,7 @@ from liftray.cli import job, model_option, tracking_option
 @tracking_option
 def main(model: str, inputs: tuple[str, ...], out: str, formats: str, tracking_uri: str) -> None:
     from liftray.predict.run import predict_files
-    from liftray.track.registry import locate, resolve
+    from liftray.track.promotion.registry import locate, resolve
 
     # An alias may move at any time: what is fetched is the version that the predictions name.
     found = locate(model, tracking_uri)

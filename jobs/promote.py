@@ -24,7 +24,7 @@ from liftray.cli import job, tracking_option
 @tracking_option
 def main(action: str, name: str, version: Any, tracking_uri: str, **given: Any) -> None:
     from liftray.progress import show_line
-    from liftray.track import gates, policy, registry
+    from liftray.track.promotion import gates, policy, registry
 
     reason, dry_run, override = given["reason"], given["dry_run"], given["override"]
     if (action == "propose") > (version is not None) or (action == "rollback" and version is not None):

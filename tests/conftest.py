@@ -32,7 +32,7 @@ def _interruptible() -> None:
 @pytest.fixture(scope="session")
 def migrated_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty SQLite store of the present schema, to be copied and never opened by MLflow itself."""
-    from liftray.track.store import check
+    from liftray.track.mlflow.store import check
 
     path = tmp_path_factory.mktemp("migrated") / "mlflow.db"
     check(f"sqlite:///{path}")

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from liftray.config import Settings
-from liftray.track import registry
-from liftray.track.policy import Policy
-from liftray.track.runs import start_run
-from liftray.track.store import client
+from liftray.track.mlflow.runs import start_run
+from liftray.track.mlflow.store import client
+from liftray.track.promotion import registry
+from liftray.track.promotion.policy import Policy
 
 NAME = "tagger"
 # For bundles without a model in them: what needs a model, or a whole evaluation, is not asked.

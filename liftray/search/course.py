@@ -23,9 +23,9 @@ from liftray.search.objectives import OBJECTIVES, measured
 from liftray.search.proposals import Proposals
 from liftray.search.stopping import Budget
 from liftray.search.trial import EPOCHS_DONE, FAILURE, settings_of
-from liftray.track import runs
-from liftray.track.outbox import Outbox
-from liftray.track.store import client, impatient, told
+from liftray.track.mlflow import runs
+from liftray.track.mlflow.outbox import Outbox
+from liftray.track.mlflow.store import client, impatient, told
 from liftray.train import checkpoint
 from liftray.train.checkpoint import Progress
 from liftray.train.run import RUN_FILE

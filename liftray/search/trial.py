@@ -33,8 +33,8 @@ from liftray.progress import show_line
 from liftray.search import inprocess
 from liftray.search.ledger import TRIALS
 from liftray.search.space import trial_name
-from liftray.track import runs
-from liftray.track.outbox import Outbox
+from liftray.track.mlflow import runs
+from liftray.track.mlflow.outbox import Outbox
 from liftray.train import checkpoint, launch
 from liftray.train.checkpoint import Checkpoint, Progress
 from liftray.train.launch import Prepared

@@ -19,8 +19,8 @@ from liftray.search import course, domain, proposals, report, rounds, sharing, s
 from liftray.search.board import Board
 from liftray.search.ledger import ENDED, TRIALS, Ledger, Trial, digest_of
 from liftray.search.objectives import OBJECTIVES
-from liftray.track import runs
-from liftray.track.store import client, told
+from liftray.track.mlflow import runs
+from liftray.track.mlflow.store import client, told
 from liftray.train import cluster, launch
 from liftray.train.run import RUN_FILE, SUMMARY, earlier_run, train
 

@@ -30,7 +30,7 @@ from liftray.study.board import StudyBoard
 from liftray.study.estimate import Size
 from liftray.study.findings import Done
 from liftray.study.plan import Plan
-from liftray.track import runs
+from liftray.track.mlflow import runs
 from liftray.train import cluster, launch
 from liftray.train.run import RUN_FILE, SUMMARY, earlier_run
 

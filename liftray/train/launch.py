@@ -115,7 +115,7 @@ def _start_of(settings: Settings, backbone: ResolvedBackbone) -> Path | None:
     """The bundle that `train.start_from` names, if it holds what the run trains."""
     if not settings.train.start_from:
         return None
-    from liftray.track.versions import resolve as find
+    from liftray.track.mlflow.versions import resolve as find
 
     directory = find(settings.train.start_from, settings.tracking.uri)
     theirs, recorded = bundle.described(directory, bundle.read_info(directory))

@@ -14,7 +14,7 @@ from typing import Any
 from ray.train import Checkpoint, UserCallback
 
 from liftray.progress import show_line
-from liftray.track.outbox import Outbox
+from liftray.track.mlflow.outbox import Outbox
 
 PROGRESS_FILE = "progress.jsonl"
 _POLL_S = 0.5

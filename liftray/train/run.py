@@ -29,8 +29,8 @@ from liftray.evaluate.run import (
 from liftray.predict import bundle
 from liftray.predict.predictor import Predictor
 from liftray.progress import show_line
-from liftray.track import runs, versions
-from liftray.track.outbox import Outbox
+from liftray.track.mlflow import runs, versions
+from liftray.track.mlflow.outbox import Outbox
 from liftray.train import cluster, launch, memory
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.reporter import Reporter, follow

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import tiny
 
-from liftray.track.outbox import Outbox
-from liftray.track.runs import start_run
-from liftray.track.store import client
+from liftray.track.mlflow.outbox import Outbox
+from liftray.track.mlflow.runs import start_run
+from liftray.track.mlflow.store import client
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,9 @@ import pytest
 from registry_parts import LENIENT, NAME, add_version, champion, gate, state
 
 from liftray.errors import TrackingError
-from liftray.track import ledger, registry
-from liftray.track.gates import Refusal
-from liftray.track.store import client
+from liftray.track.mlflow.store import client
+from liftray.track.promotion import ledger, registry
+from liftray.track.promotion.gates import Refusal
 
 
 def test_a_champion_comes_goes_and_comes_back(mlflow_uri: str, tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ from liftray.evaluate import report
 from liftray.evaluate.run import leakage_of, predict_sets, score_sets
 from liftray.predict import bundle
 from liftray.predict.predictor import Predictor
-from liftray.track import registry
-from liftray.track.gates import Refusal
-from liftray.track.policy import Policy
-from liftray.track.runs import start_run
-from liftray.track.store import client
+from liftray.track.mlflow.runs import start_run
+from liftray.track.mlflow.store import client
+from liftray.track.promotion import registry
+from liftray.track.promotion.gates import Refusal
+from liftray.track.promotion.policy import Policy
 
 NAME = "gated"
 # The models are of random weights: the floors of real ones would refuse them all.

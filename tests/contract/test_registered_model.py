@@ -15,9 +15,9 @@ from registry_parts import LENIENT, NAME, champion, files_of
 
 from liftray.config import Settings
 from liftray.errors import TrackingError
-from liftray.track import registry
-from liftray.track.gates import Refusal
-from liftray.track.runs import start_run
+from liftray.track.mlflow.runs import start_run
+from liftray.track.promotion import registry
+from liftray.track.promotion.gates import Refusal
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_the_champion_loads_as_pyfunc_without_pickle_and_predicts_the_same(
 def test_pyfunc_takes_every_form_of_input(mlflow_uri: str, real_bundle: Path) -> None:
     import mlflow
 
-    from liftray.track.store import scoped
+    from liftray.track.mlflow.store import scoped
 
     with start_run(Settings().replace({"tracking.uri": mlflow_uri}), system_metrics_s=None) as run:
         made = registry.register(real_bundle, run.run_id, mlflow_uri, NAME)
@@ -133,7 +133,7 @@ def test_pyfunc_takes_every_form_of_input(mlflow_uri: str, real_bundle: Path) ->
 def test_a_bad_sequence_costs_one_row_and_no_more(mlflow_uri: str, real_bundle: Path) -> None:
     import mlflow
 
-    from liftray.track.store import scoped
+    from liftray.track.mlflow.store import scoped
 
     with start_run(Settings().replace({"tracking.uri": mlflow_uri}), system_metrics_s=None) as run:
         made = registry.register(real_bundle, run.run_id, mlflow_uri, NAME)
@@ -151,7 +151,7 @@ def test_a_bad_sequence_costs_one_row_and_no_more(mlflow_uri: str, real_bundle: 
 def test_the_whole_way_works_over_a_server(mlflow_server: str, tmp_path: Path, real_bundle: Path) -> None:
     import mlflow
 
-    from liftray.track.store import scoped
+    from liftray.track.mlflow.store import scoped
 
     settings = Settings().replace({"tracking.uri": f"{mlflow_server}/"})
     with start_run(settings, system_metrics_s=None) as run:

@@ -11,9 +11,9 @@ from registry_parts import LENIENT, NAME, add_version, files_of, write_bundle
 
 from liftray.config import Settings
 from liftray.errors import BundleError, TrackingError
-from liftray.track import registry
-from liftray.track.runs import start_run
-from liftray.track.store import client
+from liftray.track.mlflow.runs import start_run
+from liftray.track.mlflow.store import client
+from liftray.track.promotion import registry
 
 
 def test_a_version_has_all_that_a_reader_needs(mlflow_uri: str, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_every_name_of_a_model_gives_the_same_bundle(mlflow_uri: str, tmp_path: 
 def test_a_directory_resolves_without_mlflow(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle")
     code = (
-        "import sys; from liftray.track.registry import resolve; resolve(sys.argv[1], 'sqlite:///missing/x.db');"
+        "import sys; from liftray.track.promotion.registry import resolve; resolve(sys.argv[1], 'sqlite:///missing/x.db');"
         "sys.exit('mlflow' in sys.modules)"
     )
     assert (

@@ -17,10 +17,10 @@ import tiny
 from safetensors.numpy import save_file
 
 from liftray.errors import TrackingError
-from liftray.track import registry
-from liftray.track.policy import Policy
-from liftray.track.runs import start_run
-from liftray.track.store import check
+from liftray.track.mlflow.runs import start_run
+from liftray.track.mlflow.store import check
+from liftray.track.promotion import registry
+from liftray.track.promotion.policy import Policy
 
 pytestmark = pytest.mark.slow
 

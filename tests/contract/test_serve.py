@@ -18,10 +18,10 @@ import tiny
 
 from liftray.predict import bundle
 from liftray.predict.predictor import Predictor
-from liftray.track import registry
-from liftray.track.policy import Policy
-from liftray.track.runs import start_run
-from liftray.track.store import scoped
+from liftray.track.mlflow.runs import start_run
+from liftray.track.mlflow.store import scoped
+from liftray.track.promotion import registry
+from liftray.track.promotion.policy import Policy
 
 NAME = "served"
 SEQUENCES = ["MKVLAAGIT", "ACDEFGHIKLMNPQRSTVWY" * 3, "GG"]

@@ -21,7 +21,7 @@ import tiny
 from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
 from liftray.data.labels import encode, map_codes
-from liftray.track.store import scoped
+from liftray.track.mlflow.store import scoped
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed]
 
@@ -152,7 +152,7 @@ def test_the_run_and_the_version_stand_in_mlflow(whole: Whole) -> None:
 @pytest.mark.parametrize("name", _SETS)
 def test_predicted_from_the_registry_is_what_was_evaluated(whole: Whole, name: str) -> None:
     from liftray.predict.predictor import Predictor
-    from liftray.track import versions
+    from liftray.track.mlflow import versions
 
     directory = versions.resolve(f"models:/{_NAME}@candidate", whole.uri)
     # Another batch size than in evaluation: a chain's prediction does not depend on its neighbours.

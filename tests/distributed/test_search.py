@@ -18,7 +18,7 @@ from liftray.predict import bundle
 from liftray.search.ledger import Ledger
 from liftray.search.space import trial_name
 from liftray.search.tune import search
-from liftray.track.store import client
+from liftray.track.mlflow.store import client
 from liftray.train import checkpoint, launch
 
 pytestmark = [

@@ -1,4 +1,4 @@
-from liftray.track.card import card
+from liftray.track.mlflow.card import card
 
 BUNDLE = {
     "task": "ss3",

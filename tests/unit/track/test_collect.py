@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from liftray.track import collect
+from liftray.track.promotion import collect
 
 INFO: dict[str, Any] = {
     "task": "ss3",

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from liftray.track.evidence import ChainScores, Contender, Files, Replayed, SetEvidence
-from liftray.track.gates import Refusal, judge
-from liftray.track.policy import Policy
+from liftray.track.promotion.evidence import ChainScores, Contender, Files, Replayed, SetEvidence
+from liftray.track.promotion.gates import Refusal, judge
+from liftray.track.promotion.policy import Policy
 
 SCORES: dict[str, Any] = {
     "sov99": 0.6,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from liftray.errors import ConfigError
-from liftray.track import hook
-from liftray.track.policy import Hook
+from liftray.track.promotion import hook
+from liftray.track.promotion.policy import Hook
 
 MESSAGE = {"name": "model", "version": 3, "action": "promote"}
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from liftray.errors import InputError, TrackingError
-from liftray.track import ledger
-from liftray.track.gates import Refusal
-from liftray.track.store import client
+from liftray.track.mlflow.store import client
+from liftray.track.promotion import ledger
+from liftray.track.promotion.gates import Refusal
 
 NAME = "model"
 

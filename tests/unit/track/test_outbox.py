@@ -7,9 +7,9 @@ import pytest
 
 from liftray.config import Settings
 from liftray.errors import TrackingError
-from liftray.track.outbox import FILE, Outbox
-from liftray.track.runs import start_run
-from liftray.track.store import client
+from liftray.track.mlflow.outbox import FILE, Outbox
+from liftray.track.mlflow.runs import start_run
+from liftray.track.mlflow.store import client
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from liftray.track import pairing
-from liftray.track.evidence import ChainScores
-from liftray.track.pairing import paired
+from liftray.track.promotion import pairing
+from liftray.track.promotion.evidence import ChainScores
+from liftray.track.promotion.pairing import paired
 
 
 def _chains(correct: list[int], labelled: int = 100) -> ChainScores:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from liftray.errors import ConfigError
-from liftray.track.policy import Policy, load
+from liftray.track.promotion.policy import Policy, load
 
 SHIPPED = Path(__file__).resolve().parents[3] / "configs" / "gates.yaml"
 

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from liftray.evaluate.chains import PredictedSet, ScoredChain
-from liftray.track import replay
-from liftray.track.replay import Evaluated, differing
+from liftray.track.promotion import replay
+from liftray.track.promotion.replay import Evaluated, differing
 
 
 def _table(**columns: list[object]) -> pa.Table:

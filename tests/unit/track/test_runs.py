@@ -11,8 +11,8 @@ import yaml
 import liftray
 from liftray.config import Settings
 from liftray.errors import TrackingError
-from liftray.track.runs import Run, attach, start_run
-from liftray.track.store import client
+from liftray.track.mlflow.runs import Run, attach, start_run
+from liftray.track.mlflow.store import client
 
 
 def _settings(uri: str, **overrides: object) -> Settings:
@@ -176,7 +176,7 @@ def test_another_process_writes_to_the_run_and_does_not_end_it(mlflow_uri: str, 
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots" / "curve.txt").write_text("up")
     code = (
-        "import sys; from liftray.track.runs import attach\n"
+        "import sys; from liftray.track.mlflow.runs import attach\n"
         "run = attach(sys.argv[1], sys.argv[2])\n"
         "run.log_metrics({'valid/q3': 0.7}, step=5); run.log_artifacts(sys.argv[3], 'plots')"
     )

@@ -13,7 +13,7 @@ from typing import ClassVar
 import pytest
 
 from liftray.errors import TrackingError
-from liftray.track.store import check, client, redacted, scoped
+from liftray.track.mlflow.store import check, client, redacted, scoped
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -239,7 +239,7 @@ def test_the_process_wide_store_is_put_back(mlflow_uri: str) -> None:
 
 def test_importing_the_layer_imports_no_mlflow() -> None:
     code = (
-        "import sys, liftray.track.runs, liftray.track.registry, liftray.track.ledger, liftray.track.card;"
+        "import sys, liftray.track.mlflow.runs, liftray.track.promotion.registry, liftray.track.mlflow.card;"
         "sys.exit('mlflow' in sys.modules or 'torch' in sys.modules or 'ray' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

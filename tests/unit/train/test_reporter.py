@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import tiny
 
-from liftray.track import runs
+from liftray.track.mlflow import runs
 from liftray.train.reporter import PROGRESS_FILE, Reporter, follow
 
 

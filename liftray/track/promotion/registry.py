@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from liftray.errors import InputError
-from liftray.track import collect, gates, hook, ledger, minutes, versions
-from liftray.track.gates import FINAL, Refusal, Verdict
-from liftray.track.policy import Policy
-from liftray.track.store import check, client, told
-from liftray.track.versions import CANDIDATE, CHAMPION, locate, register, resolve
+from liftray.track.mlflow import versions
+from liftray.track.mlflow.store import check, client, told
+from liftray.track.mlflow.versions import CANDIDATE, CHAMPION, locate, register, resolve
+from liftray.track.promotion import collect, gates, hook, ledger, promotion_record
+from liftray.track.promotion.gates import FINAL, Refusal, Verdict
+from liftray.track.promotion.policy import Policy
 
 __all__ = ["history", "locate", "promote", "propose", "register", "resolve", "rollback", "show"]
 
@@ -112,13 +113,13 @@ def promote(
     result["verdict"] = verdict.as_dict()
     result["overridden"] = overridden = [code for code in verdict.reasons if code in override]
     if left := [code for code in verdict.reasons if code not in override]:
-        raise minutes.refusal(name, version, verdict, left, result)
+        raise promotion_record.refusal(name, version, verdict, left, result)
     if dry_run:
         return result
-    evidence = minutes.evidence(verdict) | ({"overridden": overridden} if overridden else {})
+    evidence = promotion_record.evidence(verdict) | ({"overridden": overridden} if overridden else {})
     result["entry"] = entry = _move(uri, name, entries, champion, "promote", version, reason, evidence)
     result["changed"] = True
-    minutes.keep(name, version, uri, entry, result["verdict"])
+    promotion_record.keep(name, version, uri, entry, result["verdict"])
     return result | {"hook": _tell(policy, name, entry, dry_run=False)}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from liftray.errors import TrackingError
 from liftray.progress import show_line
-from liftray.track.store import client, impatient, redacted, told
+from liftray.track.mlflow.store import client, impatient, redacted, told
 
 FILE = "metrics.pending.jsonl"
 _METRICS_PER_CALL = 1000
@@ -43,7 +43,7 @@ class Outbox:
         Returns:
             Whether all is sent. Where not, the first time of an outage is told.
         """
-        from liftray.track.runs import metric_name
+        from liftray.track.mlflow.runs import metric_name
 
         with self._locked():
             before = self._pending()

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from liftray.errors import BundleError, TrackingError
-from liftray.track import model
-from liftray.track.card import card
-from liftray.track.evidence import PRIMARY
-from liftray.track.store import check, client, redacted, told
+from liftray.track.mlflow import model
+from liftray.track.mlflow.card import card
+from liftray.track.mlflow.store import check, client, redacted, told
+from liftray.track.promotion.evidence import PRIMARY
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

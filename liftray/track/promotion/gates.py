@@ -25,9 +25,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from liftray.errors import GateRefused
-from liftray.track.evidence import PRIMARY, Contender, SetEvidence
-from liftray.track.pairing import paired
-from liftray.track.policy import Policy
+from liftray.track.promotion.evidence import PRIMARY, Contender, SetEvidence
+from liftray.track.promotion.pairing import paired
+from liftray.track.promotion.policy import Policy
 
 # Nobody can vouch for these: what would become champion is not what was scored.
 FINAL = ("BUNDLE_CHANGED", "BACKBONE_CHANGED", "BUNDLE_UNLOADABLE", "NO_SCORE")

@@ -19,8 +19,8 @@ from typing import Any, Self
 from liftray.config import Settings, to_yaml
 from liftray.errors import LiftrayError, TrackingError
 from liftray.progress import show_line
+from liftray.track.mlflow.store import artifact_root, check, client, redacted, told
 from liftray.track.provenance import code_tags
-from liftray.track.store import artifact_root, check, client, redacted, told
 
 __all__ = ["Run", "attach", "check", "start_run"]
 

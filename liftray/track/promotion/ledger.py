@@ -25,9 +25,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from liftray.errors import InputError
-from liftray.track.gates import Refusal
+from liftray.track.mlflow.store import told
+from liftray.track.promotion.gates import Refusal
 from liftray.track.provenance import user
-from liftray.track.store import told
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -10,9 +10,9 @@ from typing import Any
 
 from liftray.errors import TrackingError
 from liftray.progress import show_line
-from liftray.track import versions
-from liftray.track.gates import FINAL, Refusal, Verdict
-from liftray.track.store import client, told
+from liftray.track.mlflow import versions
+from liftray.track.mlflow.store import client, told
+from liftray.track.promotion.gates import FINAL, Refusal, Verdict
 
 _SETS_IN_LEDGER = 20
 _DIGEST_CHARACTERS = 19  # of `sha256:...`, in the ledger; the bundle has the whole

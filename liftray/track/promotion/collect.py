@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from liftray.errors import BundleError
-from liftray.track import model, versions
-from liftray.track.evidence import PRIMARY, ChainScores, Contender, Files, Replayed, SetEvidence
-from liftray.track.policy import Policy
-from liftray.track.replay import Evaluated, replay
-from liftray.track.store import client, told
+from liftray.track.mlflow import model, versions
+from liftray.track.mlflow.store import client, told
+from liftray.track.promotion.evidence import PRIMARY, ChainScores, Contender, Files, Replayed, SetEvidence
+from liftray.track.promotion.policy import Policy
+from liftray.track.promotion.replay import Evaluated, replay
 
 VALID = "valid"
 _ROUNDING = 1e-6

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from liftray.errors import ConfigError
 from liftray.progress import show_line
-from liftray.track.policy import Hook
+from liftray.track.promotion.policy import Hook
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import liftray
 from liftray.errors import BundleError
 from liftray.files import sha256_file
-from liftray.track.store import client, harden, scoped, told
+from liftray.track.mlflow.store import client, harden, scoped, told
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature

@@ -3,7 +3,7 @@
 Invariant: nothing of the process that asks is used but the bundle's directory and the data sets' addresses; a
 chain counts as reproduced only when every number that evaluation kept of it comes out the same (accuracies and
 overlaps exactly, the log-likelihood to the last bits that another number of threads changes).
-Flow: collect -> [this: parent] -> [this: python -m liftray.track.replay] -> gates.
+Flow: collect -> [this: parent] -> [this: python -m liftray.track.promotion.replay] -> gates.
 
 Reasons: BUNDLE_CHANGED (files are not those that `bundle.json` names), BACKBONE_UNREACHABLE, BACKBONE_CHANGED
 (the weights found are not the ones trained on), BUNDLE_UNLOADABLE, REPLAY_DATA_MISSING, DATA_CHANGED (content
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import liftray
 from liftray.errors import BackboneError, BundleError, DataError
-from liftray.track.evidence import Replayed
+from liftray.track.promotion.evidence import Replayed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,7 +68,7 @@ def replay(bundle: Path, sets: Sequence[Evaluated], timeout_s: float) -> Replaye
         request, answer = Path(folder) / "request.json", Path(folder) / "answer.json"
         request.write_text(json.dumps({"bundle": str(bundle), "sets": [asdict(one) for one in sets]}))
         # -P: the working directory may hold another LiftRay.
-        command = [sys.executable, "-P", "-m", "liftray.track.replay", str(request), str(answer)]
+        command = [sys.executable, "-P", "-m", "liftray.track.promotion.replay", str(request), str(answer)]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=timeout_s, env=_environment(), check=False

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from liftray.track.evidence import ChainScores
+from liftray.track.promotion.evidence import ChainScores
 
 RESAMPLES = 2000
 _BLOCK = 4_000_000  # draws held at once

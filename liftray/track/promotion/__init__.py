@@ -1,0 +1,1 @@
+"""Promotion of registered versions: gates, the evidence that they judge, and the ledger."""
