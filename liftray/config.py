@@ -27,6 +27,7 @@ from liftray.sections import (
     HeadSettings,
     LossSettings,
     RegistrySettings,
+    Result,
     RunSettings,
     ScalingSettings,
     SearchSettings,
@@ -65,12 +66,14 @@ class Settings(Section):
     """Everything one run needs."""
 
     data: DataSettings = DataSettings()
-    task: Literal["ss3", "ss8", "ss9"] = Field(default="ss3", description="alphabet that is predicted")
-    ss3_map: Literal["dssp", "lift"] = Field(
+    task: Result[Literal["ss3", "ss8", "ss9"]] = Field(
+        default="ss3", description="alphabet that is predicted"
+    )
+    ss3_map: Result[Literal["dssp", "lift"]] = Field(
         default="dssp", description="9 to 3 states: P is coil (dssp) or helix (lift)"
     )
     backbone: BackboneSettings = BackboneSettings()
-    method: Literal["adapter", "full", "features"] = Field(
+    method: Result[Literal["adapter", "full", "features"]] = Field(
         default="adapter",
         description="adapter: train adapters and head; full: the blocks above the lowest adapter.skip_layers, the "
         "final norm and the head (never the embedding); features: frozen backbone, head only",

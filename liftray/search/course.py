@@ -18,7 +18,7 @@ from liftray.errors import DataError, TrackingError
 from liftray.progress import show_line
 from liftray.search import sharing
 from liftray.search.board import Board
-from liftray.search.ledger import Ledger, State, Trial, digest_of
+from liftray.search.ledger import Ledger, State, Trial
 from liftray.search.objectives import OBJECTIVES, measured
 from liftray.search.proposals import Proposals
 from liftray.search.stopping import Budget
@@ -71,8 +71,9 @@ class Course(Searcher):
         if overrides is None:
             return str(Searcher.FINISHED)
         ours = settings_of(self._settings, overrides, self._ledger.out)
-        cached = self._stored.read.get(sharing.signature(self._prepare(ours)), False)
-        trial = self._ledger.begin(overrides, digest_of(ours), cached)
+        prepared = self._prepare(ours)
+        cached = self._stored.read.get(sharing.signature(prepared), False)
+        trial = self._ledger.begin(overrides, prepared.digest, cached)
         self._running[trial_id] = trial, time.monotonic()
         self._board.tell(trial)
         return {"overrides": overrides, "cached": cached}

@@ -13,14 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from liftray import files
-from liftray.config import Settings, TrainSettings
 from liftray.errors import ConfigError
 from liftray.search.space import Overrides, trial_name
 
 State = Literal["running", "finished", "stopped", "unfinished", "error"]
 TRIALS, TRIAL_FILE, CLOCK_FILE = "trials", "trial.json", "clock.json"
-# Settings that say how a run is kept, not what it computes.
-_KEEPING = ("resume", "checkpoint_steps", "keep_checkpoints", "max_failures", "recompute_activations")
 # A failed trial is tried again by the next command: the failure may have been the machine's.
 ENDED: tuple[State, ...] = ("finished", "stopped")
 
@@ -32,7 +29,7 @@ class Trial:
     Attributes:
         number: In the order of proposal, from 1.
         config: Its values of the search space.
-        digest: Of all settings that its result depends on.
+        digest: Of all that its result depends on; see `train.run_digest`.
         state: `finished` to its end, `stopped` early, `unfinished` (to go on with), `error`, or `running`.
         reason: Why it ended, or how it began.
         metrics: Of its best epoch, the weights of which it kept.
@@ -130,18 +127,10 @@ class Ledger:
         for name, digest in digests.items():
             if name in self._trials and self._trials[name].digest != digest:
                 raise ConfigError(
-                    "the search directory holds trials with other settings",
+                    "the search directory holds trials with other settings or data, or that version 0.1 began",
                     where=str(self.out),
                     remedy="use another run.dir, or start anew with train.resume=false",
                 )
-
-
-def digest_of(settings: Settings) -> str:
-    """Digest of all that a trial's result depends on."""
-    usual = TrainSettings()
-    kept = {f"train.{name}": getattr(usual, name) for name in _KEEPING}
-    plain = settings.replace({"data.test": {}, **kept})
-    return plain.digest("data", "task", "ss3_map", "backbone", "method", "adapter", "head", "loss", "train")
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -61,7 +61,8 @@ class Preparer:
 
     def __call__(self, settings: Settings) -> Prepared:
         """What `launch.prepare` gives, as far as signatures and stored states depend on it."""
-        key = f"{settings.digest('data', 'backbone', 'task', 'ss3_map')} {settings.train.tokens_per_batch}"
+        shared = settings.digest("data", "backbone", "task", "ss3_map", "scaling")
+        key = f"{shared} {settings.head.kind} {settings.train.tokens_per_batch}"
         if key not in self._found:
             self._found[key] = launch.prepare(settings)
         return replace(self._found[key], settings=settings)

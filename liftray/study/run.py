@@ -23,7 +23,7 @@ from liftray.errors import ConfigError, LiftrayError
 from liftray.evaluate.run import leakage_of
 from liftray.progress import show_line
 from liftray.search import course, rounds, sharing, stopping, trial
-from liftray.search.ledger import TRIALS, Ledger, Trial, digest_of
+from liftray.search.ledger import TRIALS, Ledger, Trial
 from liftray.search.space import Overrides, trial_name
 from liftray.study import estimate, findings, held_out, plan, report, rivals
 from liftray.study.board import StudyBoard
@@ -144,8 +144,9 @@ def _check_earlier(planned: Plan, ledger: Ledger, backbone: str) -> None:
     study = planned.study
     every = [arm.run(values, seed) for arm in planned.arms for values in arm.tries for seed in study.seeds]
     known = [run for run in every if ledger.find(run) is not None]
+    prepare = sharing.Preparer()
     ledger.check(
-        {trial_name(run): digest_of(trial.settings_of(planned.base, run, ledger.out)) for run in known}
+        {trial_name(run): prepare(trial.settings_of(planned.base, run, ledger.out)).digest for run in known}
     )
     told = findings.digests(planned.base)
     content = {

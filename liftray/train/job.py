@@ -21,6 +21,7 @@ class Job:
         feed: What to train and validate on.
         total_steps: Global steps of all epochs.
         config_digest: Digest of the settings that a resumed run must share.
+        first_version_digest: The digest that version 0.1 wrote for the same run, if it could have run it.
         store: Directory of the run's checkpoints, on storage that all nodes share.
         start: The bundle whose weights are the initial ones, on the same storage; None: random weights.
     """
@@ -33,3 +34,4 @@ class Job:
     config_digest: str
     store: Path
     start: Path | None = None
+    first_version_digest: str | None = None

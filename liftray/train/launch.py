@@ -4,8 +4,6 @@ Invariant: whatever the user can have got wrong is found in `prepare`, before a 
 Flow: jobs/train.py -> run -> [this] -> worker on every rank -> newest checkpoint.
 """
 
-import hashlib
-import json
 import shutil
 import signal
 import threading
@@ -30,14 +28,12 @@ from liftray.data.feed import FeedSpec
 from liftray.errors import ConfigError, DataError
 from liftray.predict import bundle
 from liftray.progress import show_line
-from liftray.train import checkpoint
+from liftray.train import checkpoint, run_digest
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.job import Job
 from liftray.train.worker import train
 
 _STORE, _RAY, _START = "checkpoints", "ray", "start"
-# Settings of `train` that say how a run is kept, not what it computes: a resumed run may change them.
-_KEEPING = {"resume", "checkpoint_steps", "keep_checkpoints", "max_failures", "recompute_activations"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +51,11 @@ class Prepared:
     backbone: ResolvedBackbone
     feed: FeedSpec
     start: Path | None = None
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that the run computes; see `run_digest`."""
+        return run_digest.run_digest(self.settings, self.backbone, self.feed)
 
 
 def prepare(settings: Settings) -> Prepared:
@@ -213,7 +214,10 @@ def to_go_on_from(job: Job) -> Checkpoint | None:
         DataError: All are damaged.
     """
     saved = checkpoint.newest(job.store)
-    if saved is not None and saved.progress.config_digest != job.config_digest:
+    if saved is not None and saved.progress.config_digest not in (
+        job.config_digest,
+        job.first_version_digest,
+    ):
         raise ConfigError(
             "the run directory holds a run with other settings",
             where=str(job.store.parent),
@@ -282,32 +286,8 @@ def job_of(prepared: Prepared, run_dir: Path) -> Job:
         backbone_digest=prepared.backbone.digest,
         feed=feed,
         total_steps=sum(feed.plan(epoch).num_steps for epoch in range(settings.train.epochs)),
-        config_digest=_what_is_computed(prepared),
+        config_digest=prepared.digest,
+        first_version_digest=run_digest.first_version_digest(settings, prepared.backbone, feed),
         store=run_dir.resolve() / _STORE,
         start=start,
     )
-
-
-def _rounded(settings: Settings) -> str | None:
-    """How the hidden states at the cut are rounded by storing them; None where a cache changes nothing."""
-    kept = settings.cache.enabled is False or settings.cache.dtype in (
-        "auto",
-        "float32",
-        settings.backbone.dtype,
-    )
-    return None if kept else settings.cache.dtype
-
-
-def _what_is_computed(prepared: Prepared) -> str:
-    """Digest of all that the losses depend on; workers, ZeRO stage and places of files are not among it."""
-    settings, feed = prepared.settings, prepared.feed
-    told = {
-        **settings.model_dump(mode="json", include={"task", "ss3_map", "method", "adapter", "head", "loss"}),
-        "train": settings.train.model_dump(mode="json", exclude=_KEEPING),
-        "max_length": settings.data.max_length,
-        "data": [[dataset.digest for dataset in split.datasets] for split in (feed.train, feed.valid)],
-        "backbone": [prepared.backbone.digest, settings.backbone.dtype],
-        "hidden": _rounded(settings),
-        "by_length": feed.by_length,
-    }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -4,10 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import tiny
 
 from liftray.errors import ConfigError
-from liftray.search.ledger import TRIALS, Ledger, digest_of
+from liftray.search.ledger import TRIALS, Ledger
 
 
 def test_trials_and_time_are_found_again(tmp_path: Path) -> None:
@@ -40,14 +39,6 @@ def test_a_trial_of_other_settings_is_refused(tmp_path: Path) -> None:
     ledger.check({trial.name: "d", "unknown": "e"})
     with pytest.raises(ConfigError, match="trials with other settings"):
         ledger.check({trial.name: "e"})
-
-
-def test_the_digest_is_of_what_is_computed() -> None:
-    plain = tiny.settings()
-    same = {"run.dir": "x", "train.resume": False, "train.max_failures": 9, "search.max_concurrent": 3}
-    assert digest_of(plain.replace(same)) == digest_of(plain)
-    assert digest_of(plain.replace({"train.lr": 0.5})) != digest_of(plain)
-    assert digest_of(plain.replace({"data.valid": {"v": "p"}})) != digest_of(plain)
 
 
 def test_a_half_written_trial_is_not_there(tmp_path: Path) -> None:
