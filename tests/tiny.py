@@ -14,8 +14,8 @@ from liftray import config
 from liftray.adapt import heads
 from liftray.adapt import tagger as taggers
 from liftray.adapt.tagger import Tagger, TaggerSettings
-from liftray.backbone.attention import Layout
 from liftray.backbone.model import Backbone, from_config
+from liftray.backbone.packed import WindowLayout
 from liftray.backbone.sources import resolve
 from liftray.config import Settings
 from liftray.data import index
@@ -111,10 +111,10 @@ def move(model: Tagger, seed: int = 3) -> Tagger:
     return model
 
 
-def batch(model: Backbone, sequences: Sequence[str]) -> tuple[torch.Tensor, Layout]:
+def batch(model: Backbone, sequences: Sequence[str]) -> tuple[torch.Tensor, WindowLayout]:
     """Sequences packed: tokens_T and their layout."""
     rows = [torch.from_numpy(model.tokens.encode(sequence)) for sequence in sequences]
-    return torch.cat(rows), Layout.of(tuple(len(row) for row in rows))
+    return torch.cat(rows), WindowLayout.of(tuple(len(row) for row in rows))
 
 
 def rows(model: Backbone, sequences: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,7 +5,7 @@ model whose adapters are in place.
 
 Gates (UniPELT, Mao et al. 2022): the library opens them by the mean over a row, in which all windows of a packed batch
 lie end to end (and, where rows are padded, the padding): here by the mean over a window. Those of prefixes are in
-`backbone.prefixes`. ZeRO-3 gathers a module's parameters while the module is called: what the library reads from
+`backbone.prefix_tuning`. ZeRO-3 gathers a module's parameters while the module is called: what the library reads from
 outside the call is given to it in another way.
 """
 
@@ -21,7 +21,7 @@ from adapters.methods.modeling import Adapter
 from adapters.methods.prefix_tuning import PrefixTuning, PrefixTuningLayer
 from torch import Tensor, nn
 
-from liftray.backbone.attention import Layout
+from liftray.backbone.packed import WindowLayout
 
 
 class Shared(nn.ParameterDict):
@@ -84,7 +84,7 @@ def exact_magnitudes(hf: nn.Module) -> None:
                     lora.m.weight.data = _norms(module.weight.detach(), lora.delta_w.detach())[:, None]
 
 
-def context(hf: Any, hidden_1TD: Tensor, layout: Layout) -> Any:
+def context(hf: Any, hidden_1TD: Tensor, layout: WindowLayout) -> Any:
     """The library's context of a forward pass over a packed batch; may be entered more than once."""
     made: Any = ForwardContext(hf, hidden_1TD)
     made.layout = layout
@@ -152,6 +152,6 @@ def _gated_bottleneck(
 
 def _gate(gate: nn.Module, x_1TD: Tensor) -> Tensor:
     """The gate of each token's window: (1, T, 1)."""
-    layout: Layout = ForwardContext.get_context().layout
+    layout: WindowLayout = ForwardContext.get_context().layout
     gate_B1 = layout.window_mean(torch.sigmoid(gate(x_1TD))[0])
     return gate_B1.to(x_1TD.dtype)[layout.window_T][None]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from liftray.adapt.sizes import EMBEDDED, LSTM_UNITS, UNIT, WIDE
-from liftray.backbone.attention import Layout
+from liftray.backbone.packed import WindowLayout
 from liftray.config import HeadSettings
 
 
@@ -27,7 +27,7 @@ class LinearHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(width, classes)
 
-    def forward(self, hidden_TD: Tensor, residues_T: Tensor, layout: Layout) -> Tensor:
+    def forward(self, hidden_TD: Tensor, residues_T: Tensor, layout: WindowLayout) -> Tensor:
         """Give logits_TC; the borders are not needed, a linear layer sees one position."""
         return self.classify(self.dropout(hidden_TD))
 
@@ -49,7 +49,7 @@ class ConvTrunk(nn.Module):
         self.wide = nn.Conv1d(UNIT, WIDE, kernel_size=9, padding=4)
         self.embed = nn.Linear(WIDE, EMBEDDED)
 
-    def embedding(self, hidden_TD: Tensor, residues_T: Tensor, layout: Layout) -> Tensor:
+    def embedding(self, hidden_TD: Tensor, residues_T: Tensor, layout: WindowLayout) -> Tensor:
         """Embed each token.
 
         Args:
@@ -81,7 +81,7 @@ class ConvHead(ConvTrunk):
         super().__init__(width, dropout)
         self.classify = nn.Linear(EMBEDDED, classes)
 
-    def forward(self, hidden_TD: Tensor, residues_T: Tensor, layout: Layout) -> Tensor:
+    def forward(self, hidden_TD: Tensor, residues_T: Tensor, layout: WindowLayout) -> Tensor:
         """Give logits_TC; arguments as of `embedding`."""
         return self.classify(self.embedding(hidden_TD, residues_T, layout))
 
@@ -107,7 +107,7 @@ class MetricHead(ConvTrunk):
         self.centroids = nn.Parameter(torch.randn(classes, EMBEDDED))
         self.temperature = temperature
 
-    def forward(self, hidden_TD: Tensor, residues_T: Tensor, layout: Layout) -> Tensor:
+    def forward(self, hidden_TD: Tensor, residues_T: Tensor, layout: WindowLayout) -> Tensor:
         """Give logits_TC within -tau and tau; arguments as of `embedding`."""
         embedding_TE = self.embedding(hidden_TD, residues_T, layout)
         # In float32: bfloat16 would round a cosine near one by 0.004, and tau makes that 0.07.
@@ -140,7 +140,7 @@ class LstmHead(nn.Module):
         self.back = nn.LSTM(width, LSTM_UNITS, batch_first=True)
         self.classify = nn.Linear(2 * LSTM_UNITS, classes)
 
-    def forward(self, hidden_TD: Tensor, residues_T: Tensor, layout: Layout) -> Tensor:
+    def forward(self, hidden_TD: Tensor, residues_T: Tensor, layout: WindowLayout) -> Tensor:
         """Give logits_TC; arguments as of `ConvTrunk.embedding`."""
         rows_BL = layout.pad(residues_T)
         place_BL = rows_BL.cumsum(1) - 1
@@ -156,7 +156,9 @@ class LstmHead(nn.Module):
         return self.classify(torch.cat(sides, dim=-1))
 
 
-def _along_rows(lstm: nn.LSTM, x_TD: Tensor, residues_T: Tensor, place_T: Tensor, layout: Layout) -> Tensor:
+def _along_rows(
+    lstm: nn.LSTM, x_TD: Tensor, residues_T: Tensor, place_T: Tensor, layout: WindowLayout
+) -> Tensor:
     """Run an LSTM over each window's residues, the one of place 0 first; special tokens get zeros."""
     # One place more than there are tokens, where all special tokens go: to leave them out, their number would have to
     # be waited for.

@@ -1,6 +1,6 @@
 """Adapter kinds by name: from a name and its settings to what the `adapters` library builds.
 
-Invariant: the lowest k blocks get no adapter. Of all modules only this one, `fitted`, `backbone.prefixes` and
+Invariant: the lowest k blocks get no adapter. Of all modules only this one, `fitted`, `backbone.prefix_tuning` and
 `backbone.esm_adapters` know the `adapters` library.
 
 2026-11-23: `location` moves a bottleneck and changes nothing else: it always reads the residual stream, as Pfeiffer et
@@ -19,8 +19,8 @@ from liftray.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from liftray.backbone.attention import Layout
     from liftray.backbone.model import Backbone
+    from liftray.backbone.packed import WindowLayout
 
 ADAPTER_NAME = "liftray"
 _COMPACTERS = ("compacter", "parallel_compacter")
@@ -219,7 +219,7 @@ def _prefix(settings: AdapterSettings) -> Any:
 
 
 def forward_context(
-    backbone: "Backbone", hidden_1TD: "Tensor", layout: "Layout"
+    backbone: "Backbone", hidden_1TD: "Tensor", layout: "WindowLayout"
 ) -> contextlib.AbstractContextManager[None]:
     """The state that the library's layers look up while the blocks above the cut run; may be entered again."""
     from liftray.adapt import fitted

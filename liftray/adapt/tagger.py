@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from liftray.adapt import heads, kinds
-from liftray.backbone.attention import Layout
 from liftray.backbone.model import Backbone
+from liftray.backbone.packed import WindowLayout
 from liftray.backbone.tokens import TokenTable
 from liftray.config import AdapterSettings, HeadSettings, Settings
 from liftray.data.labels import STATES
@@ -94,7 +94,7 @@ class Tagger(nn.Module):
         """The backbone's token table."""
         return self.backbone.tokens
 
-    def forward(self, tokens_T: Tensor, layout: Layout, hidden_TD: Tensor | None = None) -> Tensor:
+    def forward(self, tokens_T: Tensor, layout: WindowLayout, hidden_TD: Tensor | None = None) -> Tensor:
         """Give class logits at every token.
 
         Args:
@@ -114,7 +114,7 @@ class Tagger(nn.Module):
             logits_TC: Tensor = self.head(self.suffix(hidden_TD, layout), residues_T, layout)
         return logits_TC.float()
 
-    def logits(self, tokens_T: Tensor, layout: Layout) -> Tensor:
+    def logits(self, tokens_T: Tensor, layout: WindowLayout) -> Tensor:
         """What `forward` gives, for prediction.
 
         On a CPU window by window: so the bits of a prediction do not depend on what is predicted beside it, and it
@@ -123,14 +123,14 @@ class Tagger(nn.Module):
         if tokens_T.is_cuda:
             return self(tokens_T, layout)
         windows = tokens_T.split(layout.lengths)
-        return torch.cat([self(window_L, Layout.of((len(window_L),))) for window_L in windows])
+        return torch.cat([self(window_L, WindowLayout.of((len(window_L),))) for window_L in windows])
 
-    def prefix(self, tokens_T: Tensor, layout: Layout) -> Tensor:
+    def prefix(self, tokens_T: Tensor, layout: WindowLayout) -> Tensor:
         """Hidden states at `entry`: constant for a backbone and a window."""
         with kinds.inactive():
             return self.backbone.run_frozen(tokens_T, layout, self.entry)
 
-    def suffix(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
+    def suffix(self, hidden_TD: Tensor, layout: WindowLayout) -> Tensor:
         """The blocks above `entry`, with their adapters, and the final norm: hidden_TD as the head reads it.
 
         With `head.mix_blocks` a learned mix of the outputs of blocks k to n - 1, each after the final norm.
@@ -146,7 +146,7 @@ class Tagger(nn.Module):
         return cast(nn.Module, self.head.mix)(finished) if self.settings.head.mix_blocks else finished[-1]
 
     def _outputs(
-        self, hidden_TD: Tensor, layout: Layout, around: AbstractContextManager[None]
+        self, hidden_TD: Tensor, layout: WindowLayout, around: AbstractContextManager[None]
     ) -> list[Tensor]:
         """The output of the last block, or where blocks are mixed those of blocks k to n - 1."""
         blocks = self.backbone.num_blocks

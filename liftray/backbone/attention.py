@@ -13,8 +13,7 @@ the prefix's length, and with block 0 left out it drops the bias of all blocks, 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from types import MethodType
 from typing import Any, cast
 
@@ -22,94 +21,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from liftray.backbone import prefixes
-from liftray.backbone.prefixes import Prefix
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """Where the windows of a packed batch begin and end (T tokens in B windows).
-
-    Attributes:
-        lengths: Tokens of each window, special tokens included.
-        cu_lens: (B + 1,) int32 on the device, where each window begins.
-    """
-
-    lengths: tuple[int, ...]
-    cu_lens: Tensor
-
-    @classmethod
-    def of(cls, lengths: tuple[int, ...], device: torch.device | str = "cpu") -> "Layout":
-        """Lay out windows of these lengths."""
-        starts = torch.tensor((0, *lengths)).cumsum(0).to(torch.int32)
-        return cls(lengths, starts.to(device, non_blocking=True))
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest window."""
-        return max(self.lengths)
-
-    @cached_property
-    def window_T(self) -> Tensor:
-        """(T,) number of the window that each token stands in."""
-        device, total = self.cu_lens.device, sum(self.lengths)
-        counts = self.cu_lens.diff()
-        # The size is told: to find it, the device would have to be waited for.
-        return torch.repeat_interleave(
-            torch.arange(len(self.lengths), device=device), counts, output_size=total
-        )
-
-    @cached_property
-    def position_T(self) -> Tensor:
-        """(T,) position of each token in its window, from 0."""
-        count = torch.arange(sum(self.lengths), device=self.cu_lens.device)
-        return count - self.cu_lens[self.window_T]
-
-    @cached_property
-    def mask_BL(self) -> Tensor:
-        """True where `pad` puts a token."""
-        place_L = torch.arange(self.longest, device=self.cu_lens.device)
-        return place_L < self.cu_lens.diff()[:, None]
-
-    def pad(self, packed: Tensor) -> Tensor:
-        """Lay windows out as rows of equal length: (T, ...) -> (B, L, ...), zero where there is no token."""
-        rows = packed.new_zeros(len(self.lengths), self.longest, *packed.shape[1:])
-        return rows.index_put((self.window_T, self.position_T), packed)
-
-    def unpad(self, rows: Tensor) -> Tensor:
-        """Undo `pad`: (B, L, ...) -> (T, ...)."""
-        return rows[self.window_T, self.position_T]
-
-    def window_mean(self, packed_TX: Tensor) -> Tensor:
-        """The mean of each window's tokens, in float32: (T, X) -> (B, X)."""
-        sums_BX = packed_TX.new_zeros(len(self.lengths), packed_TX.shape[1], dtype=torch.float32)
-        return sums_BX.index_add(0, self.window_T, packed_TX.float()) / self.cu_lens.diff()[:, None]
-
-    def longer(self, by: int) -> "Layout":
-        """The layout of windows that begin with so many more places."""
-        window = torch.arange(len(self.cu_lens), dtype=torch.int32, device=self.cu_lens.device)
-        return Layout(tuple(length + by for length in self.lengths), self.cu_lens + by * window)
-
-    def join(self, before_BPX: Tensor, packed: Tensor) -> Tensor:
-        """Put P rows before each window's own: (B, P, ...) and (T, ...) -> (T + B P, ...), laid out as `longer(P)`."""
-        count, device = before_BPX.shape[1], packed.device
-        window_B = torch.arange(len(self.lengths), device=device)
-        place_BP = (self.cu_lens[:-1] + count * window_B)[:, None] + torch.arange(count, device=device)
-        place_T = torch.arange(len(packed), device=device) + count * (self.window_T + 1)
-        both = torch.cat((before_BPX.flatten(0, 1).to(packed.dtype), packed))
-        return torch.empty_like(both).index_put((torch.cat((place_BP.flatten(), place_T)),), both)
-
-    def residues(self, num_prefix: int, num_suffix: int) -> Tensor:
-        """(T,) True where a residue stands: tokens less the special ones at both ends of each window."""
-        left_T = self.cu_lens.diff()[self.window_T] - self.position_T
-        return (self.position_T >= num_prefix) & (left_T > num_suffix)
+from liftray.backbone import prefix_tuning
+from liftray.backbone.packed import WindowLayout
+from liftray.backbone.prefix_tuning import Prefix
 
 
 def attend(
     query_THE: Tensor,
     key_THE: Tensor,
     value_THE: Tensor,
-    layout: Layout,
+    layout: WindowLayout,
     scale: float,
     bias_HLL: Tensor | None = None,
     prefix: Prefix | None = None,
@@ -169,8 +90,8 @@ def _window_by_window(
     query_THE: Tensor,
     key_THE: Tensor,
     value_THE: Tensor,
-    layout: Layout,
-    keys: Layout,
+    layout: WindowLayout,
+    keys: WindowLayout,
     scale: float,
     bias: Tensor | None,
 ) -> Tensor:
@@ -196,8 +117,8 @@ def _in_rows(
     query_THE: Tensor,
     key_THE: Tensor,
     value_THE: Tensor,
-    layout: Layout,
-    keys: Layout,
+    layout: WindowLayout,
+    keys: WindowLayout,
     scale: float,
     bias: Tensor | None,
 ) -> Tensor:
@@ -222,7 +143,7 @@ def use_in(modules: list[nn.Module], forward: Callable[..., Any]) -> None:
         module.forward = MethodType(forward, module)
 
 
-def esm_forward(self: Any, hidden_1TD: Tensor, attention_mask: Layout, **_: Any) -> tuple[Tensor, None]:
+def esm_forward(self: Any, hidden_1TD: Tensor, attention_mask: WindowLayout, **_: Any) -> tuple[Tensor, None]:
     """ESM: the query is scaled before the rotation, as in training; ESM-1b has no rotation."""
     layout = attention_mask
     query_THE, key_THE, value_THE = (
@@ -234,7 +155,7 @@ def esm_forward(self: Any, hidden_1TD: Tensor, attention_mask: Layout, **_: Any)
         cos_T1E, sin_T1E = _rotation(self.rotary_embeddings.inv_freq, layout)
         query_THE = _rotate(query_THE, cos_T1E, sin_T1E)
         key_THE = _rotate(key_THE, cos_T1E, sin_T1E)
-    prefix = prefixes.of(self, hidden_1TD, layout)
+    prefix = prefix_tuning.prefix_of(self, hidden_1TD, layout)
     return attend(query_THE, key_THE, value_THE, layout, 1.0, prefix=prefix)[None], None
 
 
@@ -244,32 +165,32 @@ def esm_intermediate_forward(self: Any, hidden_1TD: Tensor) -> Tensor:
 
 
 def bert_forward(
-    self: Any, hidden_1TD: Tensor, attention_mask: None, head_mask: Layout, **_: Any
+    self: Any, hidden_1TD: Tensor, attention_mask: None, head_mask: WindowLayout, **_: Any
 ) -> tuple[Tensor, None]:
     """BERT: positions are in the embedding."""
     query_THE, key_THE, value_THE = (
         project(hidden_1TD)[0].unflatten(-1, (-1, self.attention_head_size))
         for project in (self.query, self.key, self.value)
     )
-    prefix = prefixes.of(self, hidden_1TD, head_mask)
+    prefix = prefix_tuning.prefix_of(self, hidden_1TD, head_mask)
     out_TD = attend(query_THE, key_THE, value_THE, head_mask, self.attention_head_size**-0.5, prefix=prefix)
     return out_TD[None], None
 
 
 def t5_forward(
-    self: Any, hidden_1TD: Tensor, mask: Layout, position_bias: Tensor, **_: Any
+    self: Any, hidden_1TD: Tensor, mask: WindowLayout, position_bias: Tensor, **_: Any
 ) -> tuple[Tensor, Tensor]:
     """T5: products are not scaled, and the relative position bias of block 0 is added in every block."""
     query_THE, key_THE, value_THE = (
         project(hidden_1TD)[0].unflatten(-1, (self.n_heads, self.key_value_proj_dim))
         for project in (self.q, self.k, self.v)
     )
-    prefix = prefixes.of(self, hidden_1TD, mask)
+    prefix = prefix_tuning.prefix_of(self, hidden_1TD, mask)
     out_TD = attend(query_THE, key_THE, value_THE, mask, 1.0, position_bias, prefix)
     return self.o(out_TD[None]), position_bias
 
 
-def _rotation(inv_freq: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+def _rotation(inv_freq: Tensor, layout: WindowLayout) -> tuple[Tensor, Tensor]:
     """Cosines and sines in float32 whatever the model's precision: bfloat16 cannot count beyond 256."""
     angle_LF = torch.arange(layout.longest, device=inv_freq.device).float()[:, None] * inv_freq.float()
     angle_LE = torch.cat((angle_LF, angle_LF), dim=-1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from liftray.backbone.attention import Layout
+from liftray.backbone.packed import WindowLayout
 from liftray.backbone.sources import ResolvedBackbone
 from liftray.backbone.tokens import TokenTable
 from liftray.errors import BackboneError
@@ -62,7 +62,7 @@ class Backbone(nn.Module, ABC):
     def blocks(self) -> nn.ModuleList:
         """The transformer blocks, from the embedding up."""
 
-    def embed(self, tokens_T: Tensor, layout: Layout) -> Tensor:
+    def embed(self, tokens_T: Tensor, layout: WindowLayout) -> Tensor:
         """Do everything before block 0.
 
         Args:
@@ -87,7 +87,7 @@ class Backbone(nn.Module, ABC):
     def run_blocks(
         self,
         hidden_TD: Tensor,
-        layout: Layout,
+        layout: WindowLayout,
         start: int,
         stop: int,
         around: AbstractContextManager[None] | None = None,
@@ -150,7 +150,12 @@ class Backbone(nn.Module, ABC):
 
     @torch.no_grad()
     def run_frozen(
-        self, tokens_T: Tensor, layout: Layout, stop: int, start: int = 0, hidden_TD: Tensor | None = None
+        self,
+        tokens_T: Tensor,
+        layout: WindowLayout,
+        stop: int,
+        start: int = 0,
+        hidden_TD: Tensor | None = None,
     ) -> Tensor:
         """Hidden states at block `stop` without a gradient; constant for a backbone and a window.
 
@@ -175,7 +180,7 @@ class Backbone(nn.Module, ABC):
             return self.run_blocks(entry_TD, layout, start, stop)
         outs = []
         for window_LX in given_TX.split(layout.lengths):
-            alone = Layout.of((len(window_LX),))
+            alone = WindowLayout.of((len(window_LX),))
             entry_LD = self.embed(window_LX, alone) if hidden_TD is None else window_LX
             outs.append(self.run_blocks(entry_LD, alone, start, stop))
         return torch.cat(outs)
@@ -184,7 +189,7 @@ class Backbone(nn.Module, ABC):
     def finish(self, hidden_TD: Tensor) -> Tensor:
         """Do everything after the last block: the final norm, where the family has one."""
 
-    def forward(self, tokens_T: Tensor, layout: Layout) -> Tensor:
+    def forward(self, tokens_T: Tensor, layout: WindowLayout) -> Tensor:
         """Run the whole encoder; arguments as `embed`, result the last hidden_TD."""
         return self.finish(self.run_blocks(self.embed(tokens_T, layout), layout, 0, self.num_blocks))
 
@@ -225,7 +230,7 @@ class Backbone(nn.Module, ABC):
     def _use_packed_attention(self) -> None: ...
 
     @abstractmethod
-    def _embed(self, tokens_1T: Tensor, layout: Layout) -> Tensor: ...
+    def _embed(self, tokens_1T: Tensor, layout: WindowLayout) -> Tensor: ...
 
     @abstractmethod
     def _drop_embedding(self) -> None: ...
@@ -238,11 +243,13 @@ class Backbone(nn.Module, ABC):
         """Of what goes from block to block, and is stored: under CUDA's autocast norms would make it float32."""
         return torch.bfloat16 if self.is_bfloat16 else torch.float32
 
-    def _shared(self, hidden_TD: Tensor, layout: Layout) -> Tensor | None:
+    def _shared(self, hidden_TD: Tensor, layout: WindowLayout) -> Tensor | None:
         """What all blocks of a run share."""
         return None
 
-    def _run_block(self, block: Any, hidden_1TD: Tensor, layout: Layout, shared: Tensor | None) -> Tensor:
+    def _run_block(
+        self, block: Any, hidden_1TD: Tensor, layout: WindowLayout, shared: Tensor | None
+    ) -> Tensor:
         # The layout travels where a mask would: the family's blocks hand it on unread to their self-attention.
         out: Any = block(hidden_1TD, attention_mask=layout)
         hidden: Tensor = out[0] if isinstance(out, tuple) else out

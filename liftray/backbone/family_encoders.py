@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from transformers.models.esm.modeling_esm import RotaryEmbedding
 
 from liftray.backbone import attention
-from liftray.backbone.attention import Layout
 from liftray.backbone.encoder import Backbone
+from liftray.backbone.packed import WindowLayout
 
 
 class EsmBackbone(Backbone):
@@ -35,7 +35,7 @@ class EsmBackbone(Backbone):
         attention.use_in([block.attention.self for block in blocks], attention.esm_forward)
         attention.use_in([block.intermediate for block in blocks], attention.esm_intermediate_forward)
 
-    def _embed(self, tokens_1T: Tensor, layout: Layout) -> Tensor:
+    def _embed(self, tokens_1T: Tensor, layout: WindowLayout) -> Tensor:
         # Positions are numbered from pad_token_id + 1. Token dropout scales by the share of <mask> tokens, and there
         # are none, so it makes no difference that the windows stand in one row.
         first = int(self.resolved.config["pad_token_id"]) + 1
@@ -96,7 +96,7 @@ class T5Backbone(Backbone):
         blocks: Any = self.blocks
         attention.use_in([block.layer[0].SelfAttention for block in blocks], attention.t5_forward)
 
-    def _shared(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
+    def _shared(self, hidden_TD: Tensor, layout: WindowLayout) -> Tensor:
         """The relative position bias, as wide as the longest window.
 
         Only block 0 holds it and all blocks add it: it is made here whatever block a run starts with, since a suffix
@@ -110,7 +110,9 @@ class T5Backbone(Backbone):
         )
         return bias_1HLL[0].contiguous()
 
-    def _run_block(self, block: Any, hidden_1TD: Tensor, layout: Layout, shared: Tensor | None) -> Tensor:
+    def _run_block(
+        self, block: Any, hidden_1TD: Tensor, layout: WindowLayout, shared: Tensor | None
+    ) -> Tensor:
         hidden: Tensor = block(hidden_1TD, attention_mask=layout, position_bias=shared)[0]
         return hidden
 
@@ -123,7 +125,7 @@ class T5Backbone(Backbone):
         )
         return adapted_1TD[0]
 
-    def _embed(self, tokens_1T: Tensor, layout: Layout) -> Tensor:
+    def _embed(self, tokens_1T: Tensor, layout: WindowLayout) -> Tensor:
         return self.hf.encoder.dropout(self.hf.encoder.embed_tokens(tokens_1T))
 
     def _drop_embedding(self) -> None:
@@ -157,14 +159,16 @@ class BertBackbone(Backbone):
         blocks: Any = self.blocks
         attention.use_in([block.attention.self for block in blocks], attention.bert_forward)
 
-    def _embed(self, tokens_1T: Tensor, layout: Layout) -> Tensor:
+    def _embed(self, tokens_1T: Tensor, layout: WindowLayout) -> Tensor:
         return self.hf.embeddings(
             input_ids=tokens_1T,
             token_type_ids=torch.zeros_like(tokens_1T),
             position_ids=layout.position_T[None],
         )
 
-    def _run_block(self, block: Any, hidden_1TD: Tensor, layout: Layout, shared: Tensor | None) -> Tensor:
+    def _run_block(
+        self, block: Any, hidden_1TD: Tensor, layout: WindowLayout, shared: Tensor | None
+    ) -> Tensor:
         # In the place of the mask of heads: the adapters' library looks at the shape of the other one.
         hidden: Tensor = block(hidden_1TD, None, layout)[0]
         return hidden

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from liftray.backbone.layout import SMALL_FILES, Unreachable, weight_files, weight_names
+from liftray.backbone.weight_files import SMALL_FILES, Unreachable, weight_files, weight_names
 from liftray.errors import BackboneError
 
 _SOURCE = re.compile(

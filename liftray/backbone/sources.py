@@ -18,9 +18,9 @@ from liftray.backbone import hub
 from liftray.backbone.architecture import read_config
 from liftray.backbone.families import family
 from liftray.backbone.known import KNOWN_WEIGHTS, KnownWeights
-from liftray.backbone.layout import CONFIG_FILE, Unreachable, weight_files, weights_sha256
 from liftray.backbone.tokens import TokenTable, token_table
 from liftray.backbone.vocabulary import read_vocabulary
+from liftray.backbone.weight_files import CONFIG_FILE, Unreachable, weight_files, weights_sha256
 from liftray.errors import BackboneError
 
 

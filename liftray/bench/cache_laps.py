@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from liftray.backbone import model as backbones
-from liftray.backbone.attention import Layout
 from liftray.backbone.model import Backbone
+from liftray.backbone.packed import WindowLayout
 from liftray.bench import ours
 from liftray.bench.bare import packed
 from liftray.bench.rivals import models
@@ -204,7 +204,7 @@ def _prefix_alone(laps: Laps, prepared: Prepared, backbone: Backbone, workload: 
     models.wait(workload.device)
     with laps.lap("prefix_alone"), torch.no_grad(), backbone.autocast(workload.device):
         for members in packed(lengths, range(len(tokens)), budget):
-            layout = Layout.of(tuple(lengths[row] for row in members), workload.device)
+            layout = WindowLayout.of(tuple(lengths[row] for row in members), workload.device)
             tokens_T = torch.cat([tokens[row] for row in members]).to(workload.device)
             backbone.run_frozen(tokens_T, layout, prefix.cut)
         models.wait(workload.device)

@@ -13,8 +13,8 @@ import torch
 
 from liftray.adapt import tagger as taggers
 from liftray.adapt.tagger import Tagger, TaggerSettings
-from liftray.backbone.attention import Layout
 from liftray.backbone.model import from_config, load
+from liftray.backbone.packed import WindowLayout
 from liftray.backbone.sources import resolve
 from liftray.bench.bare import packed
 from liftray.bench.rivals import models
@@ -69,7 +69,7 @@ def forward(workload: Workload, *, tokens_per_batch: int = 4096) -> Timing:
         lengths = [len(each) for each in tokens[:count]]
         order = sorted(range(count), key=lengths.__getitem__)
         for members in packed(lengths, order, tokens_per_batch):
-            layout = Layout.of(tuple(lengths[row] for row in members), workload.device)
+            layout = WindowLayout.of(tuple(lengths[row] for row in members), workload.device)
             tokens_T = torch.cat([tokens[row] for row in members]).to(workload.device)
             codes = model.logits(tokens_T, layout).argmax(dim=1).cpu().split(layout.lengths)
             for row, codes_L in zip(members, codes, strict=True):

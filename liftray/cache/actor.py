@@ -89,12 +89,12 @@ class PrefixActor:
         """Each cut, the shallowest first, and rows_LR of each window there."""
         import torch
 
-        from liftray.backbone.attention import Layout
+        from liftray.backbone.packed import WindowLayout
         from liftray.cache import codec
 
         key, backbone = self._job.key, self._backbone
         tokens = [torch.from_numpy(backbone.tokens.encode(one)) for one in group]
-        layout = Layout.of(tuple(len(each) for each in tokens), key.device)
+        layout = WindowLayout.of(tuple(len(each) for each in tokens), key.device)
         tokens_T = torch.cat(tokens).to(key.device)
         hidden_TD = None if below is None else self._stored(group, below)
         if hidden_TD is None:

@@ -188,10 +188,10 @@ def frozen_rate(backbone: "Backbone", residues: list[str], cut: int, device: str
     """
     import torch
 
-    from liftray.backbone.attention import Layout
+    from liftray.backbone.packed import WindowLayout
 
     tokens = [torch.from_numpy(backbone.tokens.encode(one)) for one in residues]
-    layout = Layout.of(tuple(len(each) for each in tokens), device)
+    layout = WindowLayout.of(tuple(len(each) for each in tokens), device)
     packed_T = torch.cat(tokens).to(device)
 
     def run() -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from liftray.adapt.tagger import Tagger
-from liftray.backbone.attention import Layout
+from liftray.backbone.packed import WindowLayout
 from liftray.backbone.tokens import TokenTable
 from liftray.errors import BundleError
 
@@ -60,7 +60,7 @@ class Ensemble(nn.Module):
         """The token table of the backbone that all have in common."""
         return self._members[0].tokens
 
-    def logits(self, tokens_T: Tensor, layout: Layout) -> Tensor:
+    def logits(self, tokens_T: Tensor, layout: WindowLayout) -> Tensor:
         """Logarithms of the mean probabilities: their softmax is that mean.
 
         Args:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from liftray.backbone.attention import Layout
+from liftray.backbone.packed import WindowLayout
 from liftray.data.labels import STATES, check_alphabet, decode
 from liftray.data.windows import Windows, cut
 from liftray.errors import BundleError
@@ -64,7 +64,7 @@ class Tagger(Protocol):
     def tokens(self) -> Tokens:
         """How its backbone reads residues."""
 
-    def logits(self, tokens_T: torch.Tensor, layout: Layout) -> torch.Tensor:
+    def logits(self, tokens_T: torch.Tensor, layout: WindowLayout) -> torch.Tensor:
         """(T, C) float32 logits over all tokens of windows laid end to end."""
 
 
@@ -193,7 +193,7 @@ class Predictor:
     def _run(self, batch: list[str]) -> list[Probabilities]:
         tokens = self.tagger.tokens
         encoded = [torch.as_tensor(tokens.encode(letters), dtype=torch.int64) for letters in batch]
-        layout = Layout.of(tuple(len(ids) for ids in encoded), self._device)
+        layout = WindowLayout.of(tuple(len(ids) for ids in encoded), self._device)
         logits_TC = self.tagger.logits(torch.cat(encoded).to(self._device), layout).float()
         probabilities_TC = torch.softmax(logits_TC / self._temperature, dim=-1).cpu()
         first = tokens.num_prefix

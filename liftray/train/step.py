@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from liftray.adapt.losses import Loss
-from liftray.backbone.attention import Layout
+from liftray.backbone.packed import WindowLayout
 from liftray.cache import codec
 from liftray.data.batch import PackedBatch
 from liftray.data.labels import IGNORE_INDEX, class_map
@@ -34,7 +34,7 @@ class Inputs:
 
     tokens_T: Tensor
     labels_T: Tensor
-    layout: Layout
+    layout: WindowLayout
     hidden_TD: Tensor | None
 
     @classmethod
@@ -53,12 +53,12 @@ class Inputs:
         return cls(
             tokens_T=_send(batch.tokens_T, device),
             labels_T=_send(batch.labels_T, device),
-            layout=Layout.of(batch.lengths, device),
+            layout=WindowLayout.of(batch.lengths, device),
             hidden_TD=hidden_TD,
         )
 
     @property
-    def model(self) -> tuple[Tensor, Layout, Tensor | None]:
+    def model(self) -> tuple[Tensor, WindowLayout, Tensor | None]:
         """What the model takes."""
         return self.tokens_T, self.layout, self.hidden_TD
 

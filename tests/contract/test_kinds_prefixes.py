@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from liftray.adapt.tagger import Tagger
 from liftray.backbone import attention
-from liftray.backbone.attention import Layout, attend
-from liftray.backbone.prefixes import Prefix
+from liftray.backbone.attention import attend
+from liftray.backbone.packed import WindowLayout
+from liftray.backbone.prefix_tuning import Prefix
 
 _SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", "GSHMLEDPVAG", "A", "UBZOXJKLM"]
 _CLOSE = {"atol": 5e-5, "rtol": 1e-5}
@@ -121,7 +122,7 @@ def test_a_prefix_is_attended_to_by_its_own_window(with_bias: bool) -> None:
     """By the formula: softmax over the prefix's keys and the window's own."""
     torch.manual_seed(0)
     lengths, heads, width = (5, 1, 3), 2, 4
-    layout = Layout.of(lengths)
+    layout = WindowLayout.of(lengths)
     query, key, value = torch.randn(3, sum(lengths), heads, width)
     prefix = Prefix(*torch.randn(2, len(lengths), _PREFIX, heads, width))
     bias_HLL = torch.randn(heads, 5, 5) if with_bias else None
@@ -140,7 +141,7 @@ def test_a_prefix_is_attended_to_by_its_own_window(with_bias: bool) -> None:
 
 
 def test_windows_are_joined_to_what_stands_before_them() -> None:
-    layout = Layout.of((2, 3))
+    layout = WindowLayout.of((2, 3))
     before_BPX = torch.tensor([[[10.0], [11.0]], [[20.0], [21.0]]])
     packed = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0]])
     joined = layout.join(before_BPX, packed).flatten().tolist()

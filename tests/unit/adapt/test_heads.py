@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from liftray.adapt import heads, sizes
-from liftray.backbone.attention import Layout
+from liftray.backbone.packed import WindowLayout
 from liftray.config import HeadSettings
 
 _WIDTH, _CLASSES = 24, 9
@@ -20,10 +20,10 @@ def head(request: pytest.FixtureRequest) -> torch.nn.Module:
     return heads.build(HeadSettings(kind=request.param), _WIDTH, _CLASSES).eval()
 
 
-def _inputs(lengths: list[int], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, Layout]:
+def _inputs(lengths: list[int], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, WindowLayout]:
     """Hidden states of packed chains with one special token in front of each and one behind."""
     generator = torch.Generator().manual_seed(seed)
-    layout = Layout.of(tuple(length + 2 for length in lengths))
+    layout = WindowLayout.of(tuple(length + 2 for length in lengths))
     return torch.randn(sum(layout.lengths), _WIDTH, generator=generator), layout.residues(1, 1), layout
 
 
@@ -52,7 +52,7 @@ def test_a_chain_alone_gets_the_same_logits(head: torch.nn.Module) -> None:
     logits_TC = head(hidden_TD, residues_T, layout)
     for window, length in enumerate(layout.lengths):
         here_T = layout.window_T == window
-        alone_LC = head(hidden_TD[here_T], residues_T[here_T], Layout.of((length,)))
+        alone_LC = head(hidden_TD[here_T], residues_T[here_T], WindowLayout.of((length,)))
         torch.testing.assert_close(alone_LC[1:-1], logits_TC[here_T][1:-1], atol=1e-5, rtol=1e-5)
 
 
@@ -101,9 +101,11 @@ def test_pads_tells_which_heads_lay_windows_out_as_rows(
     kind: Any, mixed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = HeadSettings(kind=kind, mix_blocks=mixed)
-    rows: list[Layout] = []
-    pad = Layout.pad
-    monkeypatch.setattr(Layout, "pad", lambda layout, packed: rows.append(layout) or pad(layout, packed))
+    rows: list[WindowLayout] = []
+    pad = WindowLayout.pad
+    monkeypatch.setattr(
+        WindowLayout, "pad", lambda layout, packed: rows.append(layout) or pad(layout, packed)
+    )
     heads.build(settings, _WIDTH, _CLASSES, blocks=2)(*_inputs([3, 5]))
     assert heads.pads(settings) == bool(rows)
 

@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 import torch
 
-from liftray.backbone.attention import Layout
 from liftray.backbone.families import FAMILIES
 from liftray.backbone.model import Backbone, from_config
+from liftray.backbone.packed import WindowLayout
 from liftray.errors import BackboneError
 
 Configs = dict[str, dict[str, Any]]
@@ -16,9 +16,9 @@ def backbone(configs: Configs, request: pytest.FixtureRequest) -> Backbone:
     return from_config(request.param, configs[request.param], seed=1)
 
 
-def _batch(backbone: Backbone, length: int = 20) -> tuple[torch.Tensor, Layout]:
+def _batch(backbone: Backbone, length: int = 20) -> tuple[torch.Tensor, WindowLayout]:
     tokens_T = torch.from_numpy(backbone.tokens.encode(("MKTAYIAKQRQISFVKSHFS" * 50)[:length]))
-    return tokens_T, Layout.of((len(tokens_T),))
+    return tokens_T, WindowLayout.of((len(tokens_T),))
 
 
 def test_it_starts_frozen_and_in_eval_mode(backbone: Backbone) -> None:

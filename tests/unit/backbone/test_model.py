@@ -12,9 +12,9 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from liftray.backbone.attention import Layout
 from liftray.backbone.families import FAMILIES
 from liftray.backbone.model import Backbone, from_config, load
+from liftray.backbone.packed import WindowLayout
 from liftray.backbone.sources import resolve
 from liftray.errors import BackboneError
 
@@ -28,7 +28,7 @@ SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
 def _hidden(backbone: torch.nn.Module) -> torch.Tensor:
     tokens_T = torch.from_numpy(backbone.tokens.encode(SEQUENCE))
     with torch.no_grad():
-        return backbone(tokens_T, Layout.of((len(tokens_T),)))
+        return backbone(tokens_T, WindowLayout.of((len(tokens_T),)))
 
 
 @pytest.mark.parametrize("form", ["safetensors", "bin", "shards"])
@@ -88,7 +88,7 @@ def test_what_lies_above_a_cut_loads_alone(
 ) -> None:
     made = write_checkpoint(tmp_path, family, form=form)
     tokens_T = torch.from_numpy(made.tokens.encode(SEQUENCE))
-    layout = Layout.of((len(tokens_T),))
+    layout = WindowLayout.of((len(tokens_T),))
     above = load(resolve([str(tmp_path)]), first_block=1)
     above.drop_below(1)
     hidden_TD = above.run_blocks(made.run_frozen(tokens_T, layout, 1), layout, 1, 2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from liftray.backbone.attention import Layout
+from liftray.backbone.packed import WindowLayout
 from liftray.data.labels import decode
 from liftray.errors import BundleError
 from liftray.predict.fasta import BadChain
@@ -62,7 +62,7 @@ def test_matches_the_model_run_by_hand() -> None:
     sequence = "MKTAYIAKQR"
     tokens_T = torch.as_tensor(tagger.tokens.encode(sequence))
     with torch.no_grad():
-        logits_LC = tagger.logits(tokens_T, Layout.of((len(tokens_T),)))[1:-1]
+        logits_LC = tagger.logits(tokens_T, WindowLayout.of((len(tokens_T),)))[1:-1]
 
     [result] = predictions(Predictor(tagger, {"calibration": {"temperature": 2.0}}), [("a", sequence)])
 

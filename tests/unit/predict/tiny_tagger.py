@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from liftray.backbone.attention import Layout
+from liftray.backbone.packed import WindowLayout
 from liftray.data.labels import STATES
 
 
@@ -36,7 +36,7 @@ class TinyTagger(nn.Module):
         self.convolution = nn.Conv1d(16, len(STATES[alphabet]), width, padding=width // 2)
         self.seen: list[tuple[int, int]] = []
 
-    def logits(self, tokens_T: torch.Tensor, layout: Layout) -> torch.Tensor:
+    def logits(self, tokens_T: torch.Tensor, layout: WindowLayout) -> torch.Tensor:
         self.seen.append((len(layout.lengths), layout.longest))
         hidden_BLD = layout.pad(self.dropout(self.embedding(tokens_T)))
         return 3 * layout.unpad(self.convolution(hidden_BLD.transpose(1, 2)).transpose(1, 2))
@@ -47,7 +47,7 @@ class FailingTagger(TinyTagger):
 
     error: Exception = RuntimeError("shape mismatch")
 
-    def logits(self, tokens_T: torch.Tensor, layout: Layout) -> torch.Tensor:
+    def logits(self, tokens_T: torch.Tensor, layout: WindowLayout) -> torch.Tensor:
         if (tokens_T == ord("W") - ord("A") + 3).any():
             raise self.error
         logits_TC: Any = super().logits(tokens_T, layout)

@@ -5,13 +5,12 @@ out of the `adapters` library's own layer and context; nothing is kept here.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from liftray.backbone.attention import Layout
+from liftray.backbone.packed import WindowLayout
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +31,7 @@ class Prefix:
         return self.key_BPHE.shape[1]
 
 
-def of(attention: Any, hidden_1TD: Tensor, layout: "Layout") -> Prefix | None:
+def prefix_of(attention: Any, hidden_1TD: Tensor, layout: WindowLayout) -> Prefix | None:
     """The active prefix of a self-attention module.
 
     The library makes the prefixes of all blocks once a forward pass, for one row (its `ForwardContext`); each window
