@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from liftray.config import Settings
 from liftray.errors import ConfigError
-from liftray.search.domain import Domain, parse
 from liftray.search.space import Overrides, choose, text
+from liftray.sections.domain import Domain, parse
 
 Values = Sequence[float]
 # How often Optuna is asked for a trial that was not proposed before.

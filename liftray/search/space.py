@@ -16,7 +16,7 @@ import numpy as np
 from liftray.adapt import kinds
 from liftray.config import Settings
 from liftray.errors import ConfigError
-from liftray.search.domain import Domain, parse
+from liftray.sections.domain import Domain, parse
 
 Overrides = dict[str, Any]
 

@@ -15,10 +15,11 @@ from liftray import files
 from liftray.config import Settings
 from liftray.errors import ConfigError, LiftrayError
 from liftray.progress import show_line
-from liftray.search import course, domain, proposals, report, rounds, sharing, space, stopping, trial
+from liftray.search import course, proposals, report, rounds, sharing, space, stopping, trial
 from liftray.search.board import Board
 from liftray.search.ledger import ENDED, TRIALS, Ledger, Trial
 from liftray.search.objectives import OBJECTIVES
+from liftray.sections import domain
 from liftray.track.mlflow import runs
 from liftray.track.mlflow.store import client, told
 from liftray.train import cluster, launch

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from liftray.search import domain
+from liftray.sections import domain
 from liftray.sections.section import Operation, Section
 
 

@@ -1,7 +1,7 @@
-"""What one config key may be in a search: a list of values or a range, maybe only where another key has some value.
+"""The values that a config key may take in a search: a list or a range, optionally only where another key has a value.
 
 Invariant: a domain that parses has at least one value, a range has its ends in order, and conditions name keys of the
-same space without a cycle. Pure; the config is validated with it. Flow: YAML -> [this] -> space.
+same space without a cycle. Pure. Flow: YAML -> [this], which validates search.space -> search.space.
 
     adapter.skip_layers: [2, 4]                      a list is a choice
     train.seed: {grid: [0, 1, 2]}                    each value with each draw of the others
@@ -62,7 +62,7 @@ class Domain:
         return self.values
 
     def has(self, value: Any) -> bool:
-        """Whether the value is one of the listed, or lies in the range."""
+        """Whether the value is listed or inside the range."""
         if self.kind in _LISTS:
             return value in self.values
         low, high = self.values
@@ -86,16 +86,16 @@ def parse(space: Mapping[str, Any]) -> dict[str, Domain]:
     Raises:
         ValueError: A domain is empty, of an unknown form, or its condition cannot be decided.
     """
-    found = {key: _domain(key, given) for key, given in space.items()}
-    for key, domain in found.items():
+    domains = {key: _domain(key, given) for key, given in space.items()}
+    for key, domain in domains.items():
         for other, values in domain.when.items():
-            if other not in found:
+            if other not in domains:
                 raise ValueError(f"{key}: `when` names {other}, which is not in search.space")
-            listed = found[other].listed()
+            listed = domains[other].listed()
             strange = [value for value in values if listed is not None and value not in listed]
             if strange:
-                raise ValueError(f"{key}: `when` waits for {other}={strange[0]!r}, which it never is")
-    return _ordered(found)
+                raise ValueError(f"{key}: `when` names {other}={strange[0]!r}, a value that it never has")
+    return _ordered(domains)
 
 
 def contains(domains: Mapping[str, Domain], overrides: Mapping[str, Any]) -> bool:
@@ -118,15 +118,15 @@ def _domain(key: str, given: Any) -> Domain:
     kinds = [kind for kind in KINDS if kind in given]
     strange = set(given) - {*KINDS, "step", "when"}
     if strange or len(kinds) != 1:
-        told = f"not {min(map(str, strange))!r}" if strange else f"exactly one, not {len(kinds)}"
-        raise ValueError(f"{key} wants one of {', '.join(KINDS)}, beside it `when` and `step`; {told}")
+        fault = f"not {min(map(str, strange))!r}" if strange else f"exactly one, not {len(kinds)}"
+        raise ValueError(f"{key} wants one of {', '.join(KINDS)}, optionally with `when` and `step`; {fault}")
     kind = kinds[0]
     values = given[kind]
     if not isinstance(values, list | tuple) or not values:
         raise ValueError(f"{key} has no values")
     step = given.get("step", 1)
     if "step" in given and (kind != "integer" or not isinstance(step, int) or step < 1):
-        raise ValueError(f"{key}: `step` is a whole number above 0, beside `integer`")
+        raise ValueError(f"{key}: `step` is a whole number above 0 and goes with `integer`")
     if kind in _LISTS:
         return Domain(key, kind, _different(key, values), step, _conditions(key, given))
     return Domain(key, kind, _range(key, kind, values), step, _conditions(key, given))
@@ -176,9 +176,9 @@ def _conditions(key: str, given: Mapping[str, Any]) -> dict[str, tuple[Any, ...]
     }
 
 
-def _ordered(found: Mapping[str, Domain]) -> dict[str, Domain]:
+def _ordered(domains: Mapping[str, Domain]) -> dict[str, Domain]:
     ordered: dict[str, Domain] = {}
-    left = dict(found)
+    left = dict(domains)
     while left:
         ready = [key for key, domain in left.items() if ordered.keys() >= domain.when.keys()]
         if not ready:

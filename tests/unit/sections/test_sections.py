@@ -7,7 +7,7 @@ from liftray.errors import ConfigError
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         (["head.temperature=9"], "temperature=9.0 would change nothing: linear has no centroids"),
         (["head.kind=lstm", "head.temperature=9"], "(kinds that use it: metric)"),
@@ -28,10 +28,10 @@ from liftray.errors import ConfigError
         (["train.average=ema", "train.average_decay=1"], "train.average_decay"),
     ],
 )
-def test_what_does_not_fit_is_refused(overrides: list[str], told: str) -> None:
+def test_what_does_not_fit_is_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, overrides)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

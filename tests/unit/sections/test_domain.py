@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from liftray.errors import ConfigError
-from liftray.search.domain import contains, parse
+from liftray.sections.domain import contains, parse
 
 
 def test_a_list_is_a_choice_and_ranges_keep_their_ends() -> None:
-    found = parse(
+    domains = parse(
         {
             "adapter.skip_layers": [2, 4],
             "train.lr": {"log_uniform": ["1e-4", 0.01]},
@@ -17,29 +17,29 @@ def test_a_list_is_a_choice_and_ranges_keep_their_ends() -> None:
             "head.dropout": {"uniform": [0, 0.3]},
         }
     )
-    assert found["adapter.skip_layers"].listed() == (2, 4)
-    assert found["train.lr"].ends() == (1e-4, 0.01)
-    assert found["train.lr"].listed() is None
-    assert found["train.epochs"].listed() == (4, 8, 12)
-    assert not found["head.dropout"].is_log
+    assert domains["adapter.skip_layers"].listed() == (2, 4)
+    assert domains["train.lr"].ends() == (1e-4, 0.01)
+    assert domains["train.lr"].listed() is None
+    assert domains["train.epochs"].listed() == (4, 8, 12)
+    assert not domains["head.dropout"].is_log
 
 
 def test_what_others_depend_on_comes_first() -> None:
-    found = parse(
+    domains = parse(
         {
             "head.dropout": {"uniform": [0, 0.3], "when": {"head.kind": "linear"}},
             "head.kind": {"choice": ["linear", "conv"], "when": {"adapter.kind": ["lora"]}},
             "adapter.kind": ["bottleneck", "lora"],
         }
     )
-    assert list(found) == ["adapter.kind", "head.kind", "head.dropout"]
-    assert found["head.kind"].holds({"adapter.kind": "lora"})
-    assert not found["head.kind"].holds({"adapter.kind": "bottleneck"})
-    assert not found["head.dropout"].holds({"adapter.kind": "bottleneck"})
+    assert list(domains) == ["adapter.kind", "head.kind", "head.dropout"]
+    assert domains["head.kind"].holds({"adapter.kind": "lora"})
+    assert not domains["head.kind"].holds({"adapter.kind": "bottleneck"})
+    assert not domains["head.dropout"].holds({"adapter.kind": "bottleneck"})
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ([], "has no values"),
         ({"choice": []}, "has no values"),
@@ -60,18 +60,18 @@ def test_what_others_depend_on_comes_first() -> None:
         ({"choice": [1], "when": {"train.lr": 1}}, "depends on itself"),
     ],
 )
-def test_what_is_no_domain_is_refused(given: Any, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_what_is_no_domain_is_refused(given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         parse({"train.lr": given})
 
 
 def test_a_condition_that_never_holds_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"adapter\.kind='ia3', which it never is"):
+    with pytest.raises(ValueError, match=r"adapter\.kind='ia3', a value that it never has"):
         parse({"adapter.kind": ["lora"], "train.lr": {"choice": [1], "when": {"adapter.kind": "ia3"}}})
 
 
 @pytest.mark.parametrize(
-    ("search", "told"),
+    ("search", "message"),
     [
         ({"space": {"train.lr": {"uniform": [0.1, 0.2]}}}, "a grid cannot list train.lr"),
         ({"method": "pbt"}, "use method: tpe with scheduler: asha"),
@@ -85,10 +85,10 @@ def test_a_condition_that_never_holds_is_refused() -> None:
         ({"space": {"adapter.skip_layer": [1]}}, "did you mean adapter.skip_layers"),
     ],
 )
-def test_a_method_that_does_not_fit_is_refused_with_the_config(search: dict[str, Any], told: str) -> None:
+def test_a_method_that_does_not_fit_is_refused_with_the_config(search: dict[str, Any], message: str) -> None:
     import tiny
 
-    with pytest.raises(ConfigError, match=told) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         tiny.settings(**{f"search__{key}": value for key, value in search.items()})
     assert "\n" not in str(caught.value)
 
