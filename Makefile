@@ -74,10 +74,11 @@ test: install ## the fast tests
 test-all: install ## all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-lint: install ## style and types; changes nothing
+lint: install ## style, types and layers of imports; changes nothing
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "error: make format puts these right" >&2; $(BIN)/ruff format --check .; }
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 format: install ## put style right
 	@$(BIN)/ruff check --fix .
