@@ -13,9 +13,9 @@ from liftray import files
 from liftray.data.labels import Ss3Map
 from liftray.errors import ConfigError
 from liftray.evaluate import gallery, page, plots, report
-from liftray.evaluate.bootstrap import RESAMPLES
 from liftray.evaluate.chains import PredictedSet
 from liftray.evaluate.run import baseline_sets, compare_sets, leakage_of, predict_sets, score_sets
+from liftray.statistics.resampling import RESAMPLES
 
 if TYPE_CHECKING:
     from liftray.predict.predictor import Predictor
@@ -60,14 +60,13 @@ def evaluate(
     sets = predict_sets(predictor, data, ss3_map)
     theirs = {} if against is None or their_map is None else predict_sets(against, data, their_map)
     rivals = baseline_sets(train, sets, seed=_SEED) if train else {}
-    scoring = {"seed": _SEED, "resamples": resamples}
-    result: dict[str, Any] = {"metrics": score_sets(sets, **scoring)}
+    result: dict[str, Any] = {"metrics": score_sets(sets, resamples=resamples)}
     if train:
-        result["baselines"] = {name: score_sets(rival, **scoring) for name, rival in rivals.items()}
+        result["baselines"] = {name: score_sets(rival, resamples=resamples) for name, rival in rivals.items()}
         result["leakage"] = leakage_of(train, data)
     if theirs:
-        result["against"] = score_sets(theirs, **scoring)
-        result["paired"] = compare_sets(sets, theirs, **scoring)
+        result["against"] = score_sets(theirs, resamples=resamples)
+        result["paired"] = compare_sets(sets, theirs, resamples=resamples)
     _write(out, predictor, sets, theirs, rivals, result, (model, other))
     files.write_json(
         out / "summary.json",

@@ -13,13 +13,14 @@ from liftray.data import labels
 from liftray.data.dataset import ProteinDataset
 from liftray.errors import DataError
 from liftray.evaluate import baselines
-from liftray.evaluate.bootstrap import compare, holm
 from liftray.evaluate.calibration import calibrate
 from liftray.evaluate.chains import PredictedSet, ScoredChain
+from liftray.evaluate.comparison import compare
 from liftray.evaluate.leakage import Leakage, leakage
 from liftray.evaluate.scores import score_set
 from liftray.predict.prediction import Prediction
 from liftray.progress import Advance, progress
+from liftray.statistics.holm import holm
 
 if TYPE_CHECKING:
     from liftray.predict.predictor import Predictor
@@ -114,31 +115,26 @@ def calibration_of(
     return calibrate(list(predicted.values()), digests).as_dict()
 
 
-def score_sets(sets: Mapping[str, PredictedSet], *, seed: int, resamples: int) -> dict[str, dict[str, Any]]:
+def score_sets(sets: Mapping[str, PredictedSet], *, resamples: int) -> dict[str, dict[str, Any]]:
     """Score several predicted sets, each with intervals; the shape of `metrics.json`."""
-    return {name: score_set(predicted, seed=seed, resamples=resamples) for name, predicted in sets.items()}
+    return {name: score_set(predicted, resamples=resamples) for name, predicted in sets.items()}
 
 
 def compare_sets(
-    ours: Mapping[str, PredictedSet], theirs: Mapping[str, PredictedSet], *, seed: int, resamples: int
+    ours: Mapping[str, PredictedSet], theirs: Mapping[str, PredictedSet], *, resamples: int
 ) -> dict[str, dict[str, Any]]:
     """Compare two models set by set on the same chains; the shape of `paired` in `metrics.json`.
 
     Args:
         ours: Set -> one model's predictions.
         theirs: Set -> the other's; only sets that both have are compared.
-        seed: Of the resampling.
         resamples: Number of bootstrap resamples and of permutations.
 
     Returns:
         Set -> score -> `difference` (ours minus theirs), `ci95`, `p`, and `p_holm`: p corrected for the number of
         sets on which that score is compared.
     """
-    paired = {
-        name: compare(ours[name], theirs[name], seed=seed, resamples=resamples)
-        for name in ours
-        if name in theirs
-    }
+    paired = {name: compare(ours[name], theirs[name], resamples=resamples) for name in ours if name in theirs}
     for score in {score for found in paired.values() for score in found}:
         rows = [found[score] for found in paired.values() if score in found]
         for row, corrected in zip(rows, holm([row["p"] for row in rows]), strict=True):

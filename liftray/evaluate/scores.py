@@ -1,7 +1,7 @@
 """The scores of one set as `metrics.json` has them: each with its interval, by state, by length, by confidence.
 
 Invariant: every figure follows from the same per-chain columns, so no two of them can disagree about what was
-counted. Flow: PredictedSet -> metrics, bootstrap -> [score_set] -> report, page, MLflow, bundle.
+counted. Flow: PredictedSet -> metrics, comparison -> [score_set] -> report, page, MLflow, bundle.
 """
 
 from typing import Any
@@ -10,21 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from liftray.data.labels import STATES
-from liftray.evaluate.bootstrap import RESAMPLES, Interval, intervals, point_scores
 from liftray.evaluate.chains import PredictedSet
+from liftray.evaluate.comparison import intervals, point_scores
 from liftray.evaluate.metrics import SetStatistics, accuracy_names, collect
+from liftray.statistics.resampling import RESAMPLES, Interval
 
 LENGTHS = (1, 100, 200, 300, 512)
 """Shortest chain of each class of length; chains of 512 residues and more are predicted in windows by ESM-like
 backbones."""
 
 
-def score_set(predicted: PredictedSet, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
+def score_set(predicted: PredictedSet, *, resamples: int = RESAMPLES) -> dict[str, Any]:
     """Score one set, each score with its interval.
 
     Args:
         predicted: All chains of the set with labels and predictions.
-        seed: Of the bootstrap.
         resamples: Number of bootstrap resamples.
 
     Returns:
@@ -41,7 +41,7 @@ def score_set(predicted: PredictedSet, *, seed: int = 0, resamples: int = RESAMP
     """
     statistics = collect(predicted)
     values = point_scores(statistics)
-    spread = intervals(statistics, seed=seed, resamples=resamples)
+    spread = intervals(statistics, resamples=resamples)
     result: dict[str, Any] = {
         "task": predicted.task,
         "ss3_map": predicted.ss3_map,
@@ -62,7 +62,7 @@ def score_set(predicted: PredictedSet, *, seed: int = 0, resamples: int = RESAMP
     ]
     result["confusion"] = {"states": STATES[predicted.task], "counts": _confusion(statistics).tolist()}
     result["reliability"] = _reliability(statistics)
-    result["per_length"] = _by_length(statistics, seed, resamples)
+    result["per_length"] = _by_length(statistics, resamples)
     return result
 
 
@@ -107,7 +107,7 @@ def _reliability(statistics: SetStatistics) -> list[dict[str, Any]]:
     ]
 
 
-def _by_length(statistics: SetStatistics, seed: int, resamples: int) -> list[dict[str, Any]]:
+def _by_length(statistics: SetStatistics, resamples: int) -> list[dict[str, Any]]:
     """Scores of the classes of length, with intervals from the chains of the class alone."""
     rows = []
     for shortest, following in zip(LENGTHS, (*LENGTHS[1:], None), strict=True):
@@ -117,7 +117,7 @@ def _by_length(statistics: SetStatistics, seed: int, resamples: int) -> list[dic
         if not inside_N.any():
             continue
         chains = statistics.subset(inside_N)
-        values, spread = point_scores(chains), intervals(chains, seed=seed, resamples=resamples)
+        values, spread = point_scores(chains), intervals(chains, resamples=resamples)
         row: dict[str, Any] = {
             "from": shortest,
             "to": None if following is None else following - 1,

@@ -1,7 +1,7 @@
 """How sure a search's scores are: each trial's interval over validation chains, and its difference to the best trial.
 
-Invariant: the chain is the unit that is drawn, and all trials see the same draws, so a difference is a paired one.
-Pure NumPy. Flow: each trial's validation.parquet -> [this] -> report.
+Invariant: all trials are scored on the same drawn chains, so a difference is a paired one. Flow: each trial's
+validation.parquet -> [this] -> search_report.
 """
 
 from collections.abc import Mapping
@@ -9,24 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from liftray.errors import DataError
-
-FloatArray = npt.NDArray[np.float64]
-Interval = tuple[float, float]
-_LEVELS = (0.025, 0.975)
+from liftray.statistics.resampling import RESAMPLES, Interval, bootstrap_sums, percentile_interval
 
 
 @dataclass(frozen=True)
-class Weighed:
+class ComparedScore:
     """A trial's score over the validation chains, and its difference to the best trial's.
 
     Attributes:
         score: Correct over labelled residues, a fraction.
-        ci95: Interval over chains.
+        ci95: Interval over chains; None for a single chain.
         difference: Score minus the best trial's.
-        difference_ci95: Its interval, over the same drawn chains.
+        difference_ci95: Its interval, over the same drawn chains; None for a single chain.
         chains: Number of chains with a label.
     """
 
@@ -38,16 +34,16 @@ class Weighed:
 
     def suffices(self, margin: float) -> bool:
         """Whether it is shown to lose no more than a margin against the best (non-inferiority)."""
-        return self.difference_ci95[0] > -margin
+        return self.difference_ci95 is not None and self.difference_ci95[0] > -margin
 
     @property
     def worse(self) -> bool:
         """Whether it is shown to be worse than the best."""
-        return self.difference_ci95[1] < 0
+        return self.difference_ci95 is not None and self.difference_ci95[1] < 0
 
 
-def read(file: Path, score: str, ss3_map: str) -> dict[str, tuple[float, float]]:
-    """Correct and labelled residues by chain.
+def read_counts(file: Path, score: str, ss3_map: str) -> dict[str, tuple[float, float]]:
+    """Correct and labelled residues by chain; chains without a label are left out.
 
     Args:
         file: A trial's `validation.parquet`.
@@ -62,16 +58,15 @@ def read(file: Path, score: str, ss3_map: str) -> dict[str, tuple[float, float]]
     return {name: (float(round(share * count)), float(count)) for name, share, count in rows if count}
 
 
-def weigh(
-    counts: Mapping[int, Mapping[str, tuple[float, float]]], best: int, *, seed: int, resamples: int
-) -> dict[int, Weighed]:
+def compare_to_best(
+    counts: Mapping[int, Mapping[str, tuple[float, float]]], best: int, *, resamples: int = RESAMPLES
+) -> dict[int, ComparedScore]:
     """Score trials and compare each with the best one by a paired bootstrap over chains.
 
     Args:
         counts: Trial's number -> chain -> correct and labelled residues.
         best: Number of the best trial.
-        seed: Of the draws.
-        resamples: How many.
+        resamples: Bootstrap resamples.
 
     Returns:
         By the trial's number; percentile intervals at 95 %.
@@ -85,22 +80,23 @@ def weigh(
             raise DataError(
                 "the trials' validation chains differ", where=f"trial {number}", remedy="use another run.dir"
             )
-    rng = np.random.default_rng(seed)
-    weights_RN = rng.multinomial(len(chains), np.full(len(chains), 1 / len(chains)), size=resamples).astype(
-        float
-    )
-    found: dict[int, tuple[float, FloatArray]] = {}
-    for number, theirs in counts.items():
-        matrix_N2 = np.array([theirs[name] for name in chains])
-        drawn_R2 = weights_RN @ matrix_N2
-        found[number] = float(matrix_N2[:, 0].sum() / matrix_N2[:, 1].sum()), drawn_R2[:, 0] / drawn_R2[:, 1]
-    top, top_R = found[best]
-    return {
-        number: Weighed(score, _interval(drawn_R), score - top, _interval(drawn_R - top_R), len(chains))
-        for number, (score, drawn_R) in found.items()
-    }
-
-
-def _interval(values_R: FloatArray) -> Interval:
-    low, high = np.quantile(values_R, _LEVELS)
-    return float(low), float(high)
+    labelled_N = [counts[best][name][1] for name in chains]
+    # One column of correct residues for each trial, and the labelled residues last.
+    columns = [[theirs[name][0] for name in chains] for theirs in counts.values()]
+    matrix_NK = np.array([*columns, labelled_N]).T
+    sums_SK = bootstrap_sums(chains, matrix_NK, resamples)
+    scores_K = matrix_NK[:, :-1].sum(axis=0) / matrix_NK[:, -1].sum()
+    drawn_SK = sums_SK[:, :-1] / sums_SK[:, -1:]
+    at_best = list(counts).index(best)
+    compared = {}
+    for at, number in enumerate(counts):
+        difference_S = drawn_SK[:, at] - drawn_SK[:, at_best]
+        compared[number] = ComparedScore(
+            float(scores_K[at]),
+            percentile_interval(drawn_SK[:, at], len(chains)),
+            float(scores_K[at] - scores_K[at_best]),
+            # Nothing differs from itself, however few chains there are.
+            (0.0, 0.0) if number == best else percentile_interval(difference_S, len(chains)),
+            len(chains),
+        )
+    return compared

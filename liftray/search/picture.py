@@ -68,8 +68,9 @@ def _draw_one(axes: Any, one: "Found", objective: Objective, color: Any, marker:
     if one.weighed is None:
         axes.plot(x, y, marker, color=color, markerfacecolor="none", markersize=4.5, zorder=2)
         return
-    low, high = (100 * bound for bound in one.weighed.ci95)
-    axes.plot([x, x], [low, high], color=color, linewidth=1, alpha=0.6, zorder=2)
+    if one.weighed.ci95 is not None:
+        bounds = [100 * bound for bound in one.weighed.ci95]
+        axes.plot([x, x], bounds, color=color, linewidth=1, alpha=0.6, zorder=2)
     edge = _INK if one.on_front else "white"
     axes.plot(x, y, marker, color=color, markersize=7.5, markeredgecolor=edge, markeredgewidth=1, zorder=3)
 

@@ -16,7 +16,7 @@ from typing import Any
 from liftray import __version__, files
 from liftray.config import Settings
 from liftray.search import evidence, picture, sharing
-from liftray.search.evidence import Weighed
+from liftray.search.evidence import ComparedScore
 from liftray.search.ledger import Ledger, Trial
 from liftray.search.objectives import OBJECTIVES, Objective, front
 from liftray.search.trial import CHAINS, settings_of
@@ -45,7 +45,7 @@ class Found:
     blocks: int
     of_blocks: int
     width: int | None
-    weighed: Weighed | None
+    weighed: ComparedScore | None
 
     @property
     def described(self) -> str:
@@ -84,12 +84,12 @@ def find(ledger: Ledger, settings: Settings, best: Trial) -> list[Found]:
     """Gather what the report tells of each trial."""
     score, ss3_map = settings.search.objectives[0], settings.ss3_map
     counts = {
-        trial.number: evidence.read(ledger.directory(trial) / CHAINS, score, ss3_map)
+        trial.number: evidence.read_counts(ledger.directory(trial) / CHAINS, score, ss3_map)
         for trial in ledger.trials
         if trial.state == "finished" and (ledger.directory(trial) / CHAINS).exists()
     }
     weighed = (
-        evidence.weigh(counts, best.number, seed=settings.train.seed, resamples=settings.evaluate.resamples)
+        evidence.compare_to_best(counts, best.number, resamples=settings.evaluate.resamples)
         if best.number in counts
         else {}
     )
@@ -202,7 +202,12 @@ def _table(trials: Sequence[Found], settings: Settings) -> str:
     table.writerow(["trial", *keys, "state", "reason", *names, *bounds, "epochs", "seconds", "pareto"])
     for one in trials:
         trial, weighed = one.trial, one.weighed
-        sure = [*weighed.ci95, weighed.difference, *weighed.difference_ci95] if weighed else [""] * 5
+        blank = ("", "")
+        sure = (
+            [*(weighed.ci95 or blank), weighed.difference, *(weighed.difference_ci95 or blank)]
+            if weighed
+            else [""] * 5
+        )
         table.writerow(
             [
                 trial.number,
@@ -278,17 +283,22 @@ def _html(
     )
 
 
-def _percent(weighed: Weighed) -> str:
+def _percent(weighed: ComparedScore) -> str:
+    if weighed.ci95 is None:
+        return f"{100 * weighed.score:.2f}"
     low, high = weighed.ci95
     return f"{100 * weighed.score:.2f} ({100 * low:.2f} to {100 * high:.2f})"
 
 
-def _difference(weighed: Weighed) -> str:
-    low, high = weighed.difference_ci95
-    return f"{100 * weighed.difference:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})".replace("-", "−")
+def _difference(weighed: ComparedScore) -> str:
+    text = f"{100 * weighed.difference:+.2f}"
+    if weighed.difference_ci95 is not None:
+        low, high = weighed.difference_ci95
+        text += f" ({100 * low:+.2f} to {100 * high:+.2f})"
+    return text.replace("-", "−")
 
 
-def _told_difference(weighed: Weighed | None) -> str:
+def _told_difference(weighed: ComparedScore | None) -> str:
     if weighed is None:
         return "–"
     return "the best" if weighed.difference_ci95 == (0.0, 0.0) else _difference(weighed)

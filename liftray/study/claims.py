@@ -19,11 +19,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from liftray.evaluate.bootstrap import holm
 from liftray.sections import ClaimSettings
+from liftray.statistics.holm import holm
+from liftray.statistics.paired import SeededDifference
 from liftray.study import inference
-from liftray.study.inference import Comparison
-from liftray.study.outcomes import Samples
+from liftray.study.outcomes import ArmCounts
 
 VALIDATION, POOLED = "validation", "all test sets"
 SIGNIFICANT = 0.05
@@ -49,14 +49,12 @@ class Evidence:
     Attributes:
         sets: Set -> arm -> its scores; VALIDATION, each test set, and POOLED where there are test sets.
         score: The score that decides.
-        seed: Of the resampling.
-        resamples: Draws and permutations.
+        resamples: Bootstrap resamples and permutations.
         further: Scores that are compared beside it and decide nothing.
     """
 
-    sets: Mapping[str, Mapping[str, Samples]]
+    sets: Mapping[str, Mapping[str, ArmCounts]]
     score: str
-    seed: int
     resamples: int
     further: tuple[str, ...] = ()
 
@@ -74,11 +72,11 @@ class Evidence:
         """An arm's score on a set."""
         return self.sets[name][arm][self.score].score
 
-    def compare(self, pair: Pair, null: float, score: str | None = None) -> Comparison:
+    def compare(self, pair: Pair, null: float, score: str | None = None) -> SeededDifference:
         """Two arms on a set, by the deciding score or another."""
         one, other, name = pair
         a, b = (self.sets[name][arm][score or self.score] for arm in (one, other))
-        return inference.compare(a, b, seed=self.seed, resamples=self.resamples, null=null)
+        return inference.compare(a, b, resamples=self.resamples, null=null)
 
 
 @dataclass(frozen=True)
@@ -180,7 +178,7 @@ def _rows(pairs: Sequence[Pair], null: float, evidence: Evidence, score: str | N
             **dict(zip(("arm", "than", "set"), pair, strict=True)),
             "score": score or evidence.score,
             "null": null,
-            **evidence.compare(pair, null, score).row(),
+            **inference.as_row(evidence.compare(pair, null, score)),
         }
         for pair in pairs
     ]

@@ -18,7 +18,7 @@ from liftray.search.space import Overrides
 from liftray.search.trial import CHAINS
 from liftray.study import claims, held_out, inference, outcomes, rivals
 from liftray.study.claims import POOLED, VALIDATION, Asked, Evidence
-from liftray.study.outcomes import Samples
+from liftray.study.outcomes import ArmCounts
 from liftray.study.plan import Arm, Plan
 
 
@@ -69,33 +69,33 @@ def gather(done: Done) -> dict[str, Any]:
     """
     study, settings = done.plan.study, done.settings
     sets = _sets(done)
-    resampling = {"seed": settings.train.seed, "resamples": settings.evaluate.resamples}
-    evidence = Evidence(sets, study.scores[0], **resampling, further=tuple(study.scores[1:]))
+    resamples = settings.evaluate.resamples
+    evidence = Evidence(sets, study.scores[0], resamples, further=tuple(study.scores[1:]))
     return {
         "scores": list(study.scores),
         "seeds": list(study.seeds),
         "choose": dict(study.choose),
-        "resamples": settings.evaluate.resamples,
+        "resamples": resamples,
         "task": settings.task,
         "ss3_map": settings.ss3_map,
         "sets": {name: _about(samples) | _leak(done, name) for name, samples in sets.items() if samples},
         "groups": _groups(done),
         "arms": {
-            arm.name: {**_of_arm(done, arm), "scores": _scores(sets, arm.name, resampling)}
+            arm.name: {**_of_arm(done, arm), "scores": scores_of(sets, arm.name, resamples)}
             for arm in done.arms
         },
         "rivals": {
-            rivals.TITLES[name]: _scores(sets, rivals.TITLES[name], resampling) for name in done.rivals
+            rivals.TITLES[name]: scores_of(sets, rivals.TITLES[name], resamples) for name in done.rivals
         },
         "claims": _answers(done, evidence),
         "incomplete": _incomplete(done),
     }
 
 
-def _sets(done: Done) -> dict[str, dict[str, Samples]]:
+def _sets(done: Done) -> dict[str, dict[str, ArmCounts]]:
     """Set -> arm or baseline -> its chains."""
     data, out = done.settings.data, done.ledger.out
-    sets: dict[str, dict[str, Samples]] = {name: {} for name in (VALIDATION, *data.test)}
+    sets: dict[str, dict[str, ArmCounts]] = {name: {} for name in (VALIDATION, *data.test)}
     for arm in done.arms:
         folders = [done.ledger.directory(trial) for trial in done.trials(arm)]
         sets[VALIDATION][arm.name] = outcomes.read([folder / CHAINS for folder in folders])
@@ -115,10 +115,10 @@ def _sets(done: Done) -> dict[str, dict[str, Samples]]:
     return sets
 
 
-def _about(samples: Mapping[str, Samples]) -> dict[str, Any]:
+def _about(samples: Mapping[str, ArmCounts]) -> dict[str, Any]:
     accuracies = next(iter(samples.values()))
-    sample = next(iter(accuracies.values()))
-    return {"chains": len(sample.chains), "residues": int(sample.size_N.sum()), "scores": list(accuracies)}
+    counts = next(iter(accuracies.values()))
+    return {"chains": len(counts.chains), "residues": int(counts.size_N.sum()), "scores": list(accuracies)}
 
 
 def _leak(done: Done, name: str) -> dict[str, Any]:
@@ -126,20 +126,18 @@ def _leak(done: Done, name: str) -> dict[str, Any]:
     return {} if found is None else {"leaky": found["leaky"], "leaked_share": found["share"]}
 
 
-def _scores(
-    sets: Mapping[str, Mapping[str, Samples]], who: str, resampling: Mapping[str, int]
-) -> dict[str, Any]:
+def scores_of(sets: Mapping[str, Mapping[str, ArmCounts]], who: str, resamples: int) -> dict[str, Any]:
     """Set -> score -> value, interval and spread."""
     found: dict[str, Any] = {}
     for name, samples in sets.items():
         row: dict[str, Any] = {}
         found[name] = row
-        bounds = inference.intervals(samples[who], **resampling)
-        for score, sample in samples[who].items():
-            row[score] = sample.score
+        bounds = inference.intervals(samples[who], resamples=resamples)
+        for score, counts in samples[who].items():
+            row[score] = counts.score
             row[f"{score}_ci95"] = None if (both := bounds[score]) is None else list(both)
-            row[f"{score}_seed_sd"] = sample.seed_sd
-            row[f"{score}_by_seed"] = sample.by_seed
+            row[f"{score}_seed_sd"] = counts.seed_sd
+            row[f"{score}_by_seed"] = counts.by_seed
     return found
 
 

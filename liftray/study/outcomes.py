@@ -12,17 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from liftray.errors import DataError
-from liftray.study.inference import Sample
+from liftray.statistics.paired import ChainCounts
 
 ACCURACIES = ("q9", "q8", "q3", "q3_dssp", "q3_lift")
 CHAIN_MEANS = ("sov99",)
 """Scores that a set's chains are averaged over, each chain alike; accuracies are pooled over residues."""
 
-Samples = dict[str, Sample]
-"""Score -> sample, of one arm on one set."""
+ArmCounts = dict[str, ChainCounts]
+"""Score -> counts, of one arm on one set."""
 
 
-def read(files: Sequence[Path]) -> Samples:
+def read(files: Sequence[Path]) -> ArmCounts:
     """Read one set's chains as the runs of one arm predicted them.
 
     Args:
@@ -43,22 +43,22 @@ def read(files: Sequence[Path]) -> Samples:
         ):
             raise DataError("the runs of an arm predicted different chains", where=str(file))
     labelled_N = first.column("labelled").to_numpy().astype(np.float64)
-    found: Samples = {}
+    found: ArmCounts = {}
     for score in (*ACCURACIES, *CHAIN_MEANS):
         if all(score in table.column_names for table in tables):
-            share_SN = np.stack([table.column(score).to_numpy().astype(np.float64) for table in tables])
+            share_JN = np.stack([table.column(score).to_numpy().astype(np.float64) for table in tables])
             if score in ACCURACIES:
-                found[score] = Sample(chains, np.rint(share_SN * labelled_N), labelled_N)
+                found[score] = ChainCounts(chains, np.rint(share_JN * labelled_N), labelled_N)
             else:
-                found[score] = Sample(chains, share_SN, np.ones(len(chains)))
+                found[score] = ChainCounts(chains, share_JN, np.ones(len(chains)))
     return found
 
 
-def pooled(sets: Mapping[str, Samples]) -> Samples:
+def pooled(sets: Mapping[str, ArmCounts]) -> ArmCounts:
     """Several sets as one; only the scores that all of them have.
 
     Args:
-        sets: Name -> samples of one arm.
+        sets: Name -> counts of one arm.
     """
     scores = [
         score for score in next(iter(sets.values())) if all(score in samples for samples in sets.values())
@@ -66,10 +66,10 @@ def pooled(sets: Mapping[str, Samples]) -> Samples:
     return {score: _joined({name: samples[score] for name, samples in sets.items()}) for score in scores}
 
 
-def _joined(samples: Mapping[str, Sample]) -> Sample:
+def _joined(samples: Mapping[str, ChainCounts]) -> ChainCounts:
     chains = [f"{name}/{chain}" for name, one in samples.items() for chain in one.chains]
-    hits_SN = np.concatenate([one.hits_SN for one in samples.values()], axis=1)
-    return Sample(tuple(chains), hits_SN, np.concatenate([one.size_N for one in samples.values()]))
+    hits_JN = np.concatenate([one.hits_JN for one in samples.values()], axis=1)
+    return ChainCounts(tuple(chains), hits_JN, np.concatenate([one.size_N for one in samples.values()]))
 
 
 def _labelled(table: pa.Table) -> pa.Table:

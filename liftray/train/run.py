@@ -129,10 +129,10 @@ def _finish(
     sets = _sets(settings)
     predicted = predict_sets(trained.predictor(), sets, settings.ss3_map)
     rivals = _rivals(settings, predicted, frozen)
-    score = {"seed": settings.train.seed, "resamples": settings.evaluate.resamples}
-    metrics = score_sets(predicted, **score)  # type: ignore[arg-type]
-    beside = {name: score_sets(rival, **score) for name, rival in rivals.items()}  # type: ignore[arg-type]
-    paired = {name: compare_sets(predicted, rival, **score) for name, rival in rivals.items()}  # type: ignore[arg-type]
+    resamples = settings.evaluate.resamples
+    metrics = score_sets(predicted, resamples=resamples)
+    beside = {name: score_sets(rival, resamples=resamples) for name, rival in rivals.items()}
+    paired = {name: compare_sets(predicted, rival, resamples=resamples) for name, rival in rivals.items()}
     leaks = leakage_of(list(settings.data.train.values()), sets)
     details = {
         "data": _digests(settings),

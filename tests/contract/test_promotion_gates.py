@@ -60,7 +60,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
     for seed in (3, 4):
         model = tiny.move(_tagger(weights), seed)
         predictor = Predictor.of(model.eval(), {"ss3_map": "dssp"})
-        scored = score_sets(predict_sets(predictor, {"valid": valid}, "dssp"), seed=0, resamples=100)
+        scored = score_sets(predict_sets(predictor, {"valid": valid}, "dssp"), resamples=100)
         found.append((scored["valid"]["q3"], seed, predictor))
     (_, _, bad), (_, _, good) = sorted(found, key=lambda one: one[0])
     assert found[0][0] != found[1][0]
@@ -82,7 +82,7 @@ def add(uri: str, folder: Path, parts: Parts, which: str = "good", **change: Any
     predictor: Predictor = getattr(parts, which)
     valid, train = change.get("valid", parts.valid), change.get("train", parts.train)
     predicted = predict_sets(predictor, {"valid": valid}, "dssp")
-    metrics = score_sets(predicted, seed=0, resamples=100)
+    metrics = score_sets(predicted, resamples=100)
     digests = {
         "train": {"set": ProteinDataset.open(train).digest},
         "valid": {"set": ProteinDataset.open(valid).digest},

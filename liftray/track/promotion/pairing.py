@@ -1,18 +1,15 @@
 """Two versions on the same chains: the difference of a pooled accuracy, with its interval.
 
-Invariant: the chain is the unit that is drawn, never the residue; the same evidence gives the same interval.
-Pure. Flow: per-chain counts -> [this] -> gates.
+Invariant: the interval is the one that reports give for the same pair (`statistics.paired`). Pure.
+Flow: per-chain counts -> [this] -> gates.
 """
 
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from liftray.statistics.paired import ChainCounts, compare_counts
 from liftray.track.promotion.evidence import ChainScores
-
-RESAMPLES = 2000
-_BLOCK = 4_000_000  # draws held at once
 
 
 def paired(candidate: ChainScores | None, champion: ChainScores | None) -> dict[str, Any] | None:
@@ -24,18 +21,19 @@ def paired(candidate: ChainScores | None, champion: ChainScores | None) -> dict[
     """
     if candidate is None or champion is None or dict(candidate.labelled) != dict(champion.labelled):
         return None
-    names = [name for name, count in candidate.labelled.items() if count]
-    count = len(names)
-    if count < 2:
+    chains = tuple(name for name, count in candidate.labelled.items() if count)
+    if len(chains) < 2:
         return None
-    labelled_N = np.array([candidate.labelled[name] for name in names], dtype=np.float64)
-    gain_N = np.array([candidate.correct[name] - champion.correct[name] for name in names], dtype=np.float64)
-    rng = np.random.default_rng(0)
-    drawn: list[npt.NDArray[np.float64]] = []
-    for start in range(0, RESAMPLES, max(1, _BLOCK // count)):
-        size = min(max(1, _BLOCK // count), RESAMPLES - start)
-        drawn_RN = rng.multinomial(count, np.full(count, 1 / count), size=size)
-        drawn.append((drawn_RN @ gain_N) / (drawn_RN @ labelled_N))
-    low, high = np.quantile(np.concatenate(drawn), (0.025, 0.975))
-    difference = float(gain_N.sum() / labelled_N.sum())
-    return {"difference": difference, "ci95": [float(low), float(high)], "num_chains": count}
+    size_N = np.array([candidate.labelled[name] for name in chains], dtype=np.float64)
+    ours, theirs = (
+        ChainCounts(chains, np.array([[float(scores.correct[name]) for name in chains]]), size_N)
+        for scores in (candidate, champion)
+    )
+    compared = compare_counts(ours, theirs)
+    if compared.ci95 is None:
+        return None
+    return {
+        "difference": compared.difference,
+        "ci95": list(compared.ci95),
+        "num_chains": len(chains),
+    }

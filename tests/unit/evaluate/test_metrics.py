@@ -4,8 +4,8 @@ from sklearn import metrics as oracle
 
 from liftray.data.labels import IGNORE_INDEX, STATES, class_map, encode
 from liftray.errors import DataError
-from liftray.evaluate.bootstrap import point_scores
 from liftray.evaluate.chains import PredictedSet, ScoredChain
+from liftray.evaluate.comparison import point_scores
 from liftray.evaluate.metrics import accuracy_names, collect
 from liftray.evaluate.sov import chain_sov
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import bootstrap
 
 from liftray.errors import DataError
-from liftray.search.evidence import read, weigh
+from liftray.search.evidence import compare_to_best, read_counts
 
 
 def _counts(shares: list[float], seed: int = 0) -> dict[str, tuple[float, float]]:
@@ -19,7 +19,7 @@ def _counts(shares: list[float], seed: int = 0) -> dict[str, tuple[float, float]
 
 def test_intervals_are_those_of_scipys_bootstrap() -> None:
     one, two = _counts([0.7] * 40), _counts([0.6] * 40, seed=1)
-    found = weigh({1: one, 2: two}, best=1, seed=3, resamples=20_000)
+    found = compare_to_best({1: one, 2: two}, best=1, resamples=20_000)
     correct, labelled = np.array(list(one.values())).T
     assert found[1].score == pytest.approx(correct.sum() / labelled.sum())
     oracle = bootstrap(
@@ -34,7 +34,7 @@ def test_intervals_are_those_of_scipys_bootstrap() -> None:
 
 
 def test_the_best_differs_from_itself_by_nothing() -> None:
-    [found] = weigh({4: _counts([0.5] * 5)}, best=4, seed=0, resamples=200).values()
+    [found] = compare_to_best({4: _counts([0.5] * 5)}, best=4, resamples=200).values()
     assert (found.difference, found.difference_ci95, found.chains) == (0.0, (0.0, 0.0), 5)
     assert found.suffices(1e-9)
     assert not found.worse
@@ -44,7 +44,7 @@ def test_a_paired_difference_is_surer_than_the_scores() -> None:
     # Chains differ much, the two trials little: one residue in each chain.
     one = _counts(list(np.linspace(0.3, 0.9, 30)))
     two = {name: (correct - 1, count) for name, (correct, count) in one.items()}
-    found = weigh({1: one, 2: two}, best=1, seed=0, resamples=2000)[2]
+    found = compare_to_best({1: one, 2: two}, best=1, resamples=2000)[2]
     assert found.difference_ci95[1] - found.difference_ci95[0] < 0.1 * (found.ci95[1] - found.ci95[0])
     assert found.worse
     assert found.suffices(0.02)
@@ -52,7 +52,7 @@ def test_a_paired_difference_is_surer_than_the_scores() -> None:
 
 def test_other_chains_are_refused() -> None:
     with pytest.raises(DataError, match="trial 2"):
-        weigh({1: _counts([0.5] * 3), 2: _counts([0.5] * 4)}, best=1, seed=0, resamples=10)
+        compare_to_best({1: _counts([0.5] * 3), 2: _counts([0.5] * 4)}, best=1, resamples=10)
 
 
 def test_chains_are_read_with_the_maps_q3_and_without_unlabelled_ones(tmp_path: Path) -> None:
@@ -65,6 +65,6 @@ def test_chains_are_read_with_the_maps_q3_and_without_unlabelled_ones(tmp_path: 
         "q9": [0.25, None],
     }
     pq.write_table(pa.table(table), file)
-    assert read(file, "q3", "dssp") == {"v/a": (3.0, 4.0)}
-    assert read(file, "q3", "lift") == {"v/a": (2.0, 4.0)}
-    assert read(file, "q9", "dssp") == {"v/a": (1.0, 4.0)}
+    assert read_counts(file, "q3", "dssp") == {"v/a": (3.0, 4.0)}
+    assert read_counts(file, "q3", "lift") == {"v/a": (2.0, 4.0)}
+    assert read_counts(file, "q9", "dssp") == {"v/a": (1.0, 4.0)}

@@ -8,21 +8,21 @@ import pytest
 from trials import trial
 
 from liftray.search import picture, report
-from liftray.search.evidence import Weighed
+from liftray.search.evidence import ComparedScore
 from liftray.search.objectives import OBJECTIVES
 from liftray.search.report import Found, page_rows, sentences
 
 
 def _found(
-    number: int, blocks: int, width: int | None, weighed: Weighed | None, size: int, front: bool = True
+    number: int, blocks: int, width: int | None, weighed: ComparedScore | None, size: int, front: bool = True
 ) -> Found:
     state: Any = "finished" if weighed else "stopped"
     score = weighed.score if weighed else 0.4
     return Found(trial(number, [score], size, state), front, "bottleneck", blocks, 6, width, weighed)
 
 
-def _weighed(score: float, difference: float, low: float, high: float) -> Weighed:
-    return Weighed(score, (score - 0.02, score + 0.02), difference, (low, high), 40)
+def _weighed(score: float, difference: float, low: float, high: float) -> ComparedScore:
+    return ComparedScore(score, (score - 0.02, score + 0.02), difference, (low, high), 40)
 
 
 _BEST = _found(1, 6, 64, _weighed(0.76, 0.0, 0.0, 0.0), 90_000)

@@ -7,23 +7,23 @@ import pytest
 
 from liftray.config import StudySettings
 from liftray.sections import ClaimSettings
+from liftray.statistics.paired import ChainCounts
 from liftray.study import claims
 from liftray.study.claims import POOLED, VALIDATION, Asked, Evidence
-from liftray.study.inference import Sample
 
 _CHAINS = 40
 
 
-def _sample(shift: float, spread: float = 0.0, arm: int = 0, seed: int = 0) -> Sample:
+def _sample(shift: float, spread: float = 0.0, arm: int = 0, seed: int = 0) -> ChainCounts:
     """40 chains of 100 residues of about 60 % right, better by `shift` points, by three seeds that differ by `spread`.
 
     What an arm alone gets right by chance on a chain adds up to nothing, so that arms differ by their shifts exactly.
     """
     base_N = 60 + np.random.default_rng(seed).normal(0, 8, _CHAINS)
-    chance_SN = np.random.default_rng([seed, arm]).normal(0, 0.6, (3, _CHAINS))
-    chance_SN -= chance_SN.mean(axis=1, keepdims=True)
-    hits_SN = base_N + shift + np.array([-spread, 0.0, spread])[:, None] + chance_SN
-    return Sample(tuple(f"c{at}" for at in range(_CHAINS)), hits_SN, np.full(_CHAINS, 100.0))
+    chance_JN = np.random.default_rng([seed, arm]).normal(0, 0.6, (3, _CHAINS))
+    chance_JN -= chance_JN.mean(axis=1, keepdims=True)
+    hits_JN = base_N + shift + np.array([-spread, 0.0, spread])[:, None] + chance_JN
+    return ChainCounts(tuple(f"c{at}" for at in range(_CHAINS)), hits_JN, np.full(_CHAINS, 100.0))
 
 
 def _evidence(
@@ -37,7 +37,7 @@ def _evidence(
 
     valid = tests if valid is None else valid
     sets = {VALIDATION: of(valid, 1), "T": of(tests, 2), POOLED: of(tests, 2)}
-    return Evidence(sets, "q3", seed=0, resamples=1000)
+    return Evidence(sets, "q3", resamples=1000)
 
 
 def _claim(kind: str, margin: float | None = None) -> ClaimSettings:
@@ -103,7 +103,7 @@ def test_better_by_asks_for_more_than_the_margin(lead: float, verdict: str) -> N
 
 
 def test_what_decides_is_corrected_for_all_claims_of_the_study() -> None:
-    evidence = _evidence({"a": 0.4, "b": -3, "plain": 0, "strong": 3})
+    evidence = _evidence({"a": 0.2, "b": -3, "plain": 0, "strong": 3})
     better, sweep = _claim("better"), _claim("sweep", 0.005)
     asked = {
         "one": Asked(better, ["a"], ["plain"]),
@@ -127,7 +127,7 @@ def test_further_scores_stand_beside_and_decide_nothing() -> None:
             "plain": {"q3": _sample(0, arm=1), "q9": _sample(0, arm=2)},
         }
     }
-    found = _answer(_claim("better"), ["a"], ["plain"], Evidence(sets, "q3", 0, 1000, ("q9",)))
+    found = _answer(_claim("better"), ["a"], ["plain"], Evidence(sets, "q3", 1000, ("q9",)))
     assert found["verdict"] == "holds"
     assert [(row["score"], row["difference"]) for row in found["further"]] == [("q9", pytest.approx(-0.03))]
 
@@ -176,7 +176,7 @@ def test_a_sweep_without_a_step_claims_nothing() -> None:
 
 def test_without_test_sets_validation_decides() -> None:
     sets = {VALIDATION: {"a": {"q3": _sample(3)}, "plain": {"q3": _sample(0, arm=1)}}}
-    found = _answer(_claim("better"), ["a"], ["plain"], Evidence(sets, "q3", 0, 1000))
+    found = _answer(_claim("better"), ["a"], ["plain"], Evidence(sets, "q3", 1000))
     assert (found["decided_on"], found["verdict"]) == (VALIDATION, "holds")
 
 

@@ -31,7 +31,7 @@ def test_counts_come_back_and_chains_without_a_label_are_left_out(tmp_path: Path
     found = read(files)
     assert set(found) == {"q3", "sov99"}
     assert found["q3"].chains == ("a", "c")
-    assert found["q3"].hits_SN.tolist() == [[2, 2], [1, 4]]
+    assert found["q3"].hits_JN.tolist() == [[2, 2], [1, 4]]
     assert found["q3"].size_N.tolist() == [3, 4]
     # SOV counts each chain alike.
     assert found["sov99"].score == pytest.approx((0.5 + 1.0 + 0.25 + 0.5) / 4)

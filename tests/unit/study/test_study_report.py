@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from liftray.sections import ClaimSettings
+from liftray.statistics.paired import ChainCounts
 from liftray.study import claims, findings, inference, report, tables
 from liftray.study.claims import POOLED, VALIDATION, Asked, Evidence
-from liftray.study.inference import Sample
 
 _SHIFTS = {"frozen": -4.0, "low": 0.0, "high": -0.1}
 
 
-def _sample(shift: float, seed: int) -> Sample:
+def _sample(shift: float, seed: int) -> ChainCounts:
     rng = np.random.default_rng(seed)
-    hits_SN = 60 + shift + rng.normal(0, 8, 30) + rng.normal(0, 0.3, (3, 30))
-    return Sample(tuple(f"c{at}" for at in range(30)), hits_SN, np.full(30, 100.0))
+    hits_JN = 60 + shift + rng.normal(0, 8, 30) + rng.normal(0, 0.3, (3, 30))
+    return ChainCounts(tuple(f"c{at}" for at in range(30)), hits_JN, np.full(30, 100.0))
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +28,11 @@ def found() -> dict[str, Any]:
         name: {arm: {"q3": _sample(shift, seed)} for arm, shift in _SHIFTS.items()}
         for seed, name in enumerate((VALIDATION, "T|1", POOLED))
     }
-    evidence = Evidence(sets, "q3", seed=0, resamples=500)
+    evidence = Evidence(sets, "q3", resamples=500)
     better = ClaimSettings(
         says="It is better.", kind="better", arms=["low", "high"], than=["frozen"], note="A note."
     )
     sweep = ClaimSettings(says="It goes on.", kind="sweep", arms=["low", "high", "frozen"], margin=0.01)
-    resampling = {"seed": 0, "resamples": 500}
     return {
         "scores": ["q3"],
         "seeds": [0, 1, 2],
@@ -45,8 +44,8 @@ def found() -> dict[str, Any]:
             POOLED: {"chains": 30, "residues": 3000, "scores": ["q3"]},
         },
         "groups": {"methods": ["frozen", "low"], "cuts": ["low", "high"]},
-        "arms": {arm: {**_ARM, "scores": findings._scores(sets, arm, resampling)} for arm in _SHIFTS},
-        "rivals": {"majority class": findings._scores(sets, "frozen", resampling)},
+        "arms": {arm: {**_ARM, "scores": findings.scores_of(sets, arm, 500)} for arm in _SHIFTS},
+        "rivals": {"majority class": findings.scores_of(sets, "frozen", 500)},
         "claims": claims.answer(
             {
                 "a claim": Asked(better, ["low", "high"], ["frozen"]),
@@ -87,7 +86,7 @@ def test_a_score_stands_with_its_interval_and_the_spread_of_its_seeds(found: dic
     first, *_ = tables.of_scores(found)
     assert first.header == ["arm", "validation (30)", "T|1 † (30)", "all test sets (30)"]
     sample = _sample(_SHIFTS["low"], 0)
-    low, high = inference.intervals({"q3": sample}, seed=0, resamples=500)["q3"] or (0, 0)
+    low, high = inference.intervals({"q3": sample}, resamples=500)["q3"] or (0, 0)
     cell = dict((row[0], row[1]) for row in first.rows)["low"]
     spread = np.std(sample.by_seed, ddof=1)
     assert cell == f"{100 * sample.score:.2f} ({100 * low:.2f} to {100 * high:.2f}) ±{100 * spread:.2f}"
