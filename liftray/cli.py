@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import click
 
 import liftray
-from liftray.errors import LiftrayError
+from liftray.errors import find_liftray_error
 
 # Read by libraries while they are imported, so they are set before a job imports any. The first is a safety
 # setting and wins over what the user's shell says; the others only fill gaps.
@@ -268,46 +268,11 @@ def _end(error: Exception, prog: str) -> NoReturn:
         # Whoever read our output has gone: keep Python from complaining once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1)
-    known = understood(error)
+    known = find_liftray_error(error)
     if known is not None:
         _fail(str(known), known.exit_code)
     first = str(error).strip().partition("\n")[0] or "no message"
     _fail(f"{type(error).__name__}: {first}; unforeseen: --debug shows the traceback", 1)
-
-
-def understood(error: BaseException) -> LiftrayError | None:
-    """The LiftrayError behind what Ray Train, Ray Tune or a Ray task raised.
-
-    Args:
-        error: What was caught.
-
-    Returns:
-        The outermost LiftrayError among the error and its causes, None when there is none.
-    """
-    seen: set[int] = set()
-    pending: list[BaseException] = [error]
-    while pending:
-        one = pending.pop(0)
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        # Ray raises a task's error as one of the cause's class too, but its text is a remote traceback.
-        if isinstance(one, LiftrayError) and not isinstance(getattr(one, "cause", None), LiftrayError):
-            return one
-        pending.extend(_causes(one))
-    return None
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """What Python and Ray keep: a Ray task's is `cause`, those of Train's workers are `worker_failures`."""
-    candidates = [error.__cause__]
-    candidates += [getattr(error, name, None) for name in ("cause", "controller_failure")]
-    failures = getattr(error, "worker_failures", None)
-    if isinstance(failures, dict):
-        candidates += failures.values()
-    if isinstance(error, BaseExceptionGroup):
-        candidates += error.exceptions
-    yield from (one for one in candidates if isinstance(one, BaseException))
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -4,6 +4,7 @@ Invariant: a `Settings` object is valid as a whole; nothing downstream checks a 
 value raises ConfigError with the nearest valid ones. First step of every job.
 """
 
+import copy
 import difflib
 import hashlib
 import json
@@ -125,8 +126,11 @@ class Settings(Section):
         """
         tree = self.model_dump()
         for key, value in overrides.items():
-            _set(tree, key, value, "the overrides")
-        return _validate(tree, "the overrides")
+            _set(tree, key, value, "")
+        try:
+            return Settings.model_validate(tree)
+        except ValidationError as error:
+            raise _invalid(error, None, source="") from error
 
 
 def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Settings:
@@ -146,15 +150,17 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Settings:
             has a base.
     """
     tree: dict[str, Any] = {}
-    where = "the command line"
+    where = None
     if path is not None:
         tree, where = settings_file.read(Path(path), _check_keys, keys())
-    for override in overrides:
-        key, sign, text = override.partition("=")
-        if not sign:
-            raise ConfigError(f"{override!r} is not KEY=VALUE", remedy="write for example train.epochs=3")
-        _set(tree, key.strip(), _parse_value(text), "the command line")
-    return _validate(tree, where)
+    given = dict(_parse_override(override) for override in overrides)
+    overridden = copy.deepcopy(tree)
+    for key, value in given.items():
+        _set(overridden, key, value, " on the command line")
+    try:
+        return Settings.model_validate(overridden)
+    except ValidationError as error:
+        raise _invalid(error, None if _overrides_at_fault(error, tree, given) else where) from error
 
 
 def keys() -> dict[str, tuple[str, Any, str]]:
@@ -195,13 +201,20 @@ def _type_name(kind: Any) -> str:
     return getattr(kind, "__name__", str(kind))
 
 
+def _parse_override(override: str) -> tuple[str, Any]:
+    key, sign, text = override.partition("=")
+    if not sign:
+        raise ConfigError(f"{override!r} is not KEY=VALUE", remedy="write for example train.epochs=3")
+    return key.strip(), _parse_value(text)
+
+
 def _parse_value(text: str) -> Any:
     if not text.strip():
         return ""  # A shell hands `registry.name=""` on like this; YAML would read null.
     try:
         return _numbers(yaml.safe_load(text))
     except yaml.YAMLError as error:
-        raise ConfigError(f"cannot read the value {text!r}", where="the command line") from error
+        raise ConfigError(f"cannot read the value {text!r} on the command line") from error
 
 
 def _numbers(value: Any) -> Any:
@@ -241,14 +254,14 @@ def _check_keys(tree: Mapping[str, Any], where: str, prefix: str = "") -> None:
                 raise ConfigError(f"{key} is a section, not a value", where=where, remedy=_section_keys(key))
             _check_keys(value, where, f"{key}.")
         else:
-            raise ConfigError(_unknown(key, where))
+            raise ConfigError(_unknown(key), where=where)
 
 
-def _unknown(key: str, where: str | None = None) -> str:
+def _unknown(key: str, source: str = "") -> str:
     near = difflib.get_close_matches(key, [*keys(), *_SYNONYMS], n=1, cutoff=0.6)
     section = key.rpartition(".")[0]
     hint = f"did you mean {_SYNONYMS.get(near[0], near[0])}?" if near else _section_keys(section)
-    return f"unknown key {key}{f' in {where}' if where else ''}; {hint}"
+    return f"unknown key {key}{source}; {hint}"
 
 
 def _section_keys(section: str) -> str:
@@ -257,10 +270,10 @@ def _section_keys(section: str) -> str:
     return f"valid: {', '.join(names)}"
 
 
-def _set(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
+def _set(tree: dict[str, Any], key: str, value: Any, source: str) -> None:
     opened = next((name for name in _OPEN if key.startswith(f"{name}.")), None)
     if opened is None and key not in keys():
-        raise ConfigError(_unknown(key, where))
+        raise ConfigError(_unknown(key, source))
     path = [*opened.split("."), key[len(opened) + 1 :]] if opened else key.split(".")
     for name in path[:-1]:
         tree = tree.setdefault(name, {})
@@ -273,16 +286,29 @@ def _get(tree: Mapping[str, Any], key: str) -> Any:
     return tree
 
 
-def _validate(tree: Mapping[str, Any], where: str) -> Settings:
+def _overrides_at_fault(error: ValidationError, tree: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Whether an override is to blame: it set the invalid key, or the file is valid without the overrides."""
+    key = _key_of(error)
+    if any(f"{key}.".startswith(f"{name}.") for name in given):
+        return True
     try:
-        return Settings.model_validate(tree)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        known = keys().get(key)
-        remedy = f"{key} is {known[0]}, default {known[1]!r}: {known[2]}" if known else None
-        given = f" (given: {first['input']!r})" if known else ""
-        problem = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(
-            f"{key}: {problem}{given}" if key else problem, where=where, remedy=remedy
-        ) from error
+        Settings.model_validate(tree)
+    except ValidationError:
+        return False
+    return True
+
+
+def _key_of(error: ValidationError) -> str:
+    return ".".join(str(part) for part in error.errors()[0]["loc"])
+
+
+def _invalid(error: ValidationError, file: str | None, source: str = "on the command line") -> ConfigError:
+    """The first fault of a validation: in a file, or in overrides from a source."""
+    first, key = error.errors()[0], _key_of(error)
+    known = keys().get(key)
+    remedy = f"{key} is {known[0]}, default {known[1]!r}: {known[2]}" if known else None
+    given = f" (given: {first['input']!r})" if known else ""
+    problem = first["msg"].removeprefix("Value error, ") + given
+    if file is None:
+        return ConfigError(problem, where=f"{key} {source}".strip(), remedy=remedy)
+    return ConfigError(f"{key}: {problem}" if key else problem, where=file, remedy=remedy)

@@ -1,15 +1,18 @@
-"""The errors a user can meet, each saying what is wrong, where, and what to do.
+"""The errors that a user can meet: each states where the fault is, what is wrong and what to do.
 
-Invariant: `str(error)` is one line, and `exit_code` is what a job ends with. Lowest layer: imports nothing of LiftRay.
+Invariant: `str(error)` is one line, `WHERE: WHAT; REMEDY`, and `exit_code` is the code that a job ends with. Lowest
+layer: imports nothing of LiftRay.
 """
+
+from collections.abc import Iterator
 
 
 class LiftrayError(Exception):
-    """A failure that LiftRay understands.
+    """A failure whose cause LiftRay knows.
 
     Args:
         what: What is wrong, in a few words.
-        where: The file, key, line or address it is about.
+        where: The file, key, line or address at fault.
         remedy: What the user can do about it.
     """
 
@@ -17,9 +20,12 @@ class LiftrayError(Exception):
 
     def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None) -> None:
         self.what, self.where, self.remedy = what, where, remedy
-        parts = f"{what} in {where}" if where else what
-        text = f"{parts}; {remedy}" if remedy else parts
+        fault = self._located(what, where) if where else what
+        text = f"{fault}; {remedy}" if remedy else fault
         super().__init__(" ".join(text.split()))
+
+    def _located(self, what: str, where: str) -> str:
+        return f"{where}: {what}"
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive the trip from a Ray worker to the driver."""
@@ -31,7 +37,7 @@ def _rebuild(kind: type[LiftrayError], what: str, where: str | None, remedy: str
 
 
 class InputError(LiftrayError, ValueError):
-    """Something the user gave is at fault; nothing was written."""
+    """The user's input is at fault; nothing was written."""
 
     exit_code = 2
 
@@ -57,7 +63,7 @@ class TrackingError(InputError):
 
 
 class ClusterError(InputError):
-    """The Ray cluster cannot be reached, or is too small for what was asked."""
+    """The Ray cluster cannot be reached, or is too small for the requested workers."""
 
 
 class CacheError(InputError):
@@ -68,3 +74,41 @@ class GateRefused(LiftrayError):
     """A promotion gate refused; nothing was changed."""
 
     exit_code = 3
+
+    def _located(self, what: str, where: str) -> str:
+        return f"{what} ({where})"  # `what` begins with the gate's code, which scripts look for.
+
+
+def find_liftray_error(error: BaseException) -> LiftrayError | None:
+    """Find the LiftrayError behind an exception of Ray Train, Ray Tune or a Ray task.
+
+    Args:
+        error: The exception that was caught.
+
+    Returns:
+        The outermost LiftrayError among the exception and its causes, None when there is none.
+    """
+    seen: set[int] = set()
+    pending: list[BaseException] = [error]
+    while pending:
+        one = pending.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        # Ray raises a task's error as one of the cause's class too, but its text is a remote traceback.
+        if isinstance(one, LiftrayError) and not isinstance(getattr(one, "cause", None), LiftrayError):
+            return one
+        pending.extend(_causes(one))
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The causes that Python and Ray keep: `cause` of a Ray task, `worker_failures` of Ray Train."""
+    candidates = [error.__cause__]
+    candidates += [getattr(error, name, None) for name in ("cause", "controller_failure")]
+    failures = getattr(error, "worker_failures", None)
+    if isinstance(failures, dict):
+        candidates += failures.values()
+    if isinstance(error, BaseExceptionGroup):
+        candidates += error.exceptions
+    yield from (one for one in candidates if isinstance(one, BaseException))

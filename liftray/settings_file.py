@@ -67,7 +67,7 @@ def _mapping(path: Path, if_missing: str) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise ConfigError(f"no config file {path}", remedy=if_missing) from error
+        raise ConfigError("no such file", where=str(path), remedy=if_missing) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the config ({error})", where=str(path)) from error
     try:

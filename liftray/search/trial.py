@@ -21,10 +21,9 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from liftray import files
 from liftray.adapt.tagger import TaggerSettings
-from liftray.cli import understood
 from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
-from liftray.errors import TrackingError
+from liftray.errors import TrackingError, find_liftray_error
 from liftray.evaluate import report
 from liftray.evaluate.run import predict_set
 from liftray.predict import bundle
@@ -97,7 +96,7 @@ def run(shared: Shared, overrides: Mapping[str, Any], cached: bool) -> None:
     try:
         _run(shared, ours, run_dir)
     except Exception as error:  # Tune would start the trial again, which mends nothing but a lost process
-        known = understood(error)
+        known = find_liftray_error(error)
         told = str(known) if known else f"{type(error).__name__}: {error}"
         files.write_json(run_dir / FAILURE, {"error": " ".join(told.split())[:2000]})
 

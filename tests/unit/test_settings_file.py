@@ -57,18 +57,18 @@ def test_the_printed_config_is_resolved(base: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("base: run.yaml\n", "it is its own base in .*run.yaml; name a file that has no base"),
-        ("base: middle.yaml\n", "its base .*middle.yaml has a base itself in .*run.yaml"),
-        ("base: absent.yaml\n", "no config file .*absent.yaml; .*run.yaml names it as its base"),
-        ("base: /etc/passwd\n", "base is '/etc/passwd' in .*run.yaml"),
+        ("base: run.yaml\n", "run.yaml: it is its own base; name a file that has no base"),
+        ("base: middle.yaml\n", "run.yaml: its base .*middle.yaml has a base itself"),
+        ("base: absent.yaml\n", "absent.yaml: no such file; .*run.yaml names it as its base"),
+        ("base: /etc/passwd\n", "run.yaml: base is '/etc/passwd'"),
         ("base: [base.yaml]\n", r"base is \['base.yaml'\]"),
         ("base: ''\n", "base is ''"),
-        ("base:\n", "base is None in .*run.yaml"),
-        ("base: bad.yaml\n", "train.epochs: .*given: -1.* in .*run.yaml over .*bad.yaml"),
-        ("base: wrong.yaml\n", "unknown key train.epoch in .*wrong.yaml; did you mean train.epochs"),
-        ("base: list.yaml\n", "a config is a mapping of sections in .*list.yaml"),
-        ("base: base.yaml\ntrain: {epoch: 1}\n", "unknown key train.epoch in .*run.yaml"),
-        ("base: base.yaml\ntrain: 3\n", "train is a section, not a value in .*run.yaml"),
+        ("base:\n", "run.yaml: base is None"),
+        ("base: bad.yaml\n", "run.yaml over .*bad.yaml: train.epochs: .*given: -1"),
+        ("base: wrong.yaml\n", "wrong.yaml: unknown key train.epoch; did you mean train.epochs"),
+        ("base: list.yaml\n", "list.yaml: a config is a mapping of sections"),
+        ("base: base.yaml\ntrain: {epoch: 1}\n", "run.yaml: unknown key train.epoch"),
+        ("base: base.yaml\ntrain: 3\n", "run.yaml: train is a section, not a value"),
     ],
 )
 def test_errors_name_the_file_at_fault(base: Path, text: str, told: str) -> None:

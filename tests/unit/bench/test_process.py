@@ -77,7 +77,7 @@ def test_a_users_error_comes_back_as_itself() -> None:
 
 
 def test_any_other_failure_is_told_with_its_place(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(MeasurementFailed, match=r"work:fail raised KeyError: 'no luck' in work\.py, line 16"):
+    with pytest.raises(MeasurementFailed, match=r"work\.py, line 16: work:fail raised KeyError: 'no luck'"):
         process.run("work:fail")
     assert "Traceback" in capfd.readouterr().err
 

@@ -31,7 +31,7 @@ def test_the_trainer_trains_lora_on_all_blocks_and_the_head(precision: Any) -> N
 
 def test_a_missing_package_is_told_with_its_remedy() -> None:
     with pytest.raises(
-        ConfigError, match=r"package no_such is not installed in .*; pip install 'liftray\[bench\]'"
+        ConfigError, match=r"hf_peft: package no_such is not installed; pip install 'liftray\[bench\]'"
     ):
         hf_peft._require("no_such")
 

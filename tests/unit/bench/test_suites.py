@@ -175,7 +175,7 @@ def test_sizes_are_read_and_checked() -> None:
         suites.parse(["chains"])
     with pytest.raises(ConfigError, match="'chains=\\[1' is not KEY=VALUE"):
         suites.parse(["chains=[1"])
-    with pytest.raises(ConfigError, match="chains=many in the suite train; Input should be a valid integer"):
+    with pytest.raises(ConfigError, match="the suite train: chains=many; Input should be a valid integer"):
         suites.run("train", {"chains": "many"})
     with pytest.raises(ConfigError, match="skip_layers=6 of 6 blocks"):
         suites.run("step", {"skip_layers": 6})

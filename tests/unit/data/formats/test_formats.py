@@ -36,7 +36,7 @@ def test_detect(tmp_path: Path, name: str, text: str, format: str) -> None:
 def test_unknown_format_names_the_option(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.dat"
     path.write_text(text)
-    with pytest.raises(DataError, match=r"not recognised in .*x\.dat.*--format"):
+    with pytest.raises(DataError, match=r"x\.dat: format not recognised.*--format"):
         detect(path)
 
 
