@@ -21,6 +21,7 @@ import click
 
 import liftray
 from liftray.errors import find_liftray_error
+from liftray.library_log import LibraryLog, separated
 
 # Read by libraries while they are imported, so they are set before a job imports any. The first is a safety
 # setting and wins over what the user's shell says; the others only fill gaps.
@@ -190,22 +191,34 @@ class JobCommand(click.Command):
         arguments = list(sys.argv[1:] if args is None else args)
         prog = self.started_as or f"python {sys.argv[0]}"
         signal.signal(signal.SIGTERM, _interrupt)
+        debug = "--debug" in arguments
+        log = None
         try:
-            with self.make_context(prog, arguments) as context:
-                self.invoke(context)
-            sys.stdout.flush()
+            with separated(Path(sys.argv[0]).stem, enabled=not debug) as log:
+                self._run(prog, arguments, log)
         except click.exceptions.Exit as done:
             raise SystemExit(done.exit_code) from None
         except Exception as error:
-            if "--debug" in arguments and not isinstance(error, click.ClickException):
+            if debug and not isinstance(error, click.ClickException):
                 traceback.print_exc()
-            _end(error, prog)
+            _end(error, prog, log.path if log else None)
         except (KeyboardInterrupt, SystemExit) as error:
             # Ray turns SIGTERM into SystemExit(15) once it is initialised.
             if isinstance(error, SystemExit) and error.code != signal.SIGTERM:
                 raise
             _fail("interrupted; the same command resumes where that is possible", 130)
         raise SystemExit(0)
+
+    def _run(self, prog: str, arguments: list[str], log: LibraryLog) -> None:
+        try:
+            with self.make_context(prog, arguments) as context:
+                self.invoke(context)
+            sys.stdout.flush()
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception as error:
+            log.add_traceback(error, needed=find_liftray_error(error) is None)
+            raise
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Let an option that may be repeated take several values in a row: `--input a.fasta b.fasta`."""
@@ -261,7 +274,7 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _end(error: Exception, prog: str) -> NoReturn:
+def _end(error: Exception, prog: str, log: Path | None) -> NoReturn:
     if isinstance(error, click.ClickException):
         _fail(f"{error.format_message().rstrip('.')}; see {prog} --help", 2)
     if isinstance(error, BrokenPipeError):
@@ -272,9 +285,10 @@ def _end(error: Exception, prog: str) -> NoReturn:
     if known is not None:
         _fail(str(known), known.exit_code)
     first = str(error).strip().partition("\n")[0] or "no message"
-    _fail(f"{type(error).__name__}: {first}; unforeseen: --debug shows the traceback", 1)
+    where = f"the traceback is in {log}" if log else "--debug shows the traceback"
+    _fail(f"{type(error).__name__}: {first}; unforeseen: {where}", 1)
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print("error:", " ".join(message.split()), file=sys.stderr, flush=True)
+    click.echo(f"error: {' '.join(message.split())}", err=True)
     raise SystemExit(code)

@@ -4,12 +4,11 @@ Invariant: everything goes to stderr; without a terminal, a line for each trial 
 for an epoch. Flow: course -> [this].
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from liftray.progress import show_line
+from liftray.progress import show_line, table
 from liftray.search.ledger import Trial
 from liftray.search.objectives import Objective
 
@@ -28,30 +27,19 @@ class Board:
     def __init__(self, total: int, objective: Objective, seconds: Callable[[], float]) -> None:
         self._total, self._objective, self._seconds = total, objective, seconds
         self._trials: dict[int, Trial] = {}
-        self._live: Any = None
+        self._refresh: Callable[[], None] | None = None
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Show the table, where there is a terminal, while the block runs."""
-        if not sys.stderr.isatty():
+        with table(self.table) as self._refresh:
             yield
-            return
-        from rich.console import Console
-        from rich.live import Live
-
-        with Live(
-            console=Console(stderr=True), get_renderable=self.table, refresh_per_second=2
-        ) as self._live:
-            try:
-                yield
-            finally:
-                self._live.refresh()
-        self._live = None
+        self._refresh = None
 
     def tell(self, trial: Trial) -> None:
         """Note a trial that began or ended."""
         self._trials[trial.number] = trial
-        if self._live is None:
+        if self._refresh is None:
             show_line(self.line(trial))
 
     def note(self, trial: Trial) -> None:

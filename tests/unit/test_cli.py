@@ -128,7 +128,6 @@ def test_a_finished_job_ends_with_0(job_file) -> None:
         ),
         ("raise GateRefused('worse than the champion')", 3, "worse than the champion"),
         ("raise LiftrayError('first line\\nsecond')", 1, "first line second"),
-        ("raise KeyError('k')", 1, "KeyError: 'k'; unforeseen: --debug shows the traceback"),
         ("raise ExceptionGroup('many', [ValueError(), GateRefused('no')])", 3, "no"),
         ("raise KeyboardInterrupt", 130, RESUMES.removeprefix("error: ").strip()),
         ("os.kill(os.getpid(), signal.SIGTERM)", 130, RESUMES.removeprefix("error: ").strip()),
