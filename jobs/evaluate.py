@@ -28,9 +28,9 @@ def main(
     train: tuple[str, ...],
     tracking_uri: str,
 ) -> None:
-    from liftray.evaluate.evaluation import called, evaluate
-    from liftray.evaluate.report import paired_lines, render_table, show
-    from liftray.evaluate.run import named_sets
+    from liftray.evaluate.evaluate_job import called, evaluate
+    from liftray.evaluate.evaluation_report import paired_lines, render_table, show
+    from liftray.evaluate.scoring import named_sets
     from liftray.predict.predictor import Predictor
     from liftray.track.promotion.registry import resolve
 

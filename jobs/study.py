@@ -21,17 +21,17 @@ from liftray.config import Settings
     "--report-to", metavar="DIR", help="Also put a dated copy of the report there, such as reports."
 )
 def main(settings: Settings, dry_run: bool, report_to: str | None) -> None:
-    from liftray.study import run
+    from liftray.study import study_job
 
     if dry_run:
-        rows, sentence = run.preview(settings)
+        rows, sentence = study_job.preview(settings)
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
         click.echo(sentence)
         return
     command = shlex.join(["liftray", "study", *sys.argv[1:]])
-    summary = run.study(settings, command, Path(report_to) if report_to else None)
+    summary = study_job.study(settings, command, Path(report_to) if report_to else None)
     for claim in summary["claims"].values():
         click.echo(f"{claim['says']} {claim['verdict']}. {claim['sentence']}")
     for path in (*summary["report"].values(), *summary.get("copy", {}).values()):

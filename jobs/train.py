@@ -13,7 +13,7 @@ from liftray.config import Settings
 @job
 @config_options
 def main(settings: Settings) -> None:
-    from liftray.evaluate.report import paired_lines, render_table, show
+    from liftray.evaluate.evaluation_report import paired_lines, render_table, show
     from liftray.train.run import train
 
     summary = train(settings)

@@ -13,12 +13,12 @@ from typing import Any
 
 from liftray import __version__, files
 from liftray.evaluate.calibration import NUM_BINS
+from liftray.evaluate.evaluation_report import TITLES, cell, rows
 from liftray.evaluate.gallery import DrawnChain
 from liftray.evaluate.leakage import LEAKY_SHARE
 from liftray.evaluate.metrics import LOWER_IS_BETTER, accuracy_names
-from liftray.evaluate.report import TITLES, cell, rows
 
-_TEMPLATE = "report.html.jinja"
+_TEMPLATE = "evaluation_report.html.jinja"
 _BASELINES = {"majority": "majority class", "windowed_linear": "windowed linear"}
 _PAIRED = ("q9", "q8", "q3", "q3_dssp", "q3_lift", "macro_f1", "mcc", "sov99", "sov_refine", "nll", "brier")
 _SIGNIFICANT = 0.05

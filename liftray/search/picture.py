@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from liftray.search.objectives import OBJECTIVES, Objective
 
 if TYPE_CHECKING:
-    from liftray.search.report import Found
+    from liftray.search.search_report import Found
 
 _INK, _PALE, _GRID = "#222222", "#666666", "#E4E4E4"
 _MARKERS = "osD^vPX<>"

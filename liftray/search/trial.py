@@ -24,8 +24,8 @@ from liftray.adapt.tagger import TaggerSettings
 from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
 from liftray.errors import TrackingError, find_liftray_error
-from liftray.evaluate import report
-from liftray.evaluate.run import predict_set
+from liftray.evaluate import evaluation_report
+from liftray.evaluate.scoring import predict_set
 from liftray.predict import bundle
 from liftray.predict.predictor import Predictor
 from liftray.progress import show_line
@@ -170,7 +170,7 @@ def _score(prepared: Prepared, ended: Checkpoint, run_dir: Path) -> None:
     ours, predictor = prepared.settings, predictor_of(prepared, ended)
     tables = []
     for name, path in ours.data.valid.items():
-        table = report.per_protein(predict_set(predictor, ProteinDataset.open(path), ours.ss3_map))
+        table = evaluation_report.per_protein(predict_set(predictor, ProteinDataset.open(path), ours.ss3_map))
         names = pa.array([f"{name}/{one}" for one in table.column("id").to_pylist()])
         tables.append(table.set_column(0, "id", names))
     buffer = pa.BufferOutputStream()

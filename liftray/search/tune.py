@@ -15,7 +15,7 @@ from liftray import files
 from liftray.config import Settings
 from liftray.errors import ConfigError, LiftrayError
 from liftray.progress import show_line
-from liftray.search import course, proposals, report, rounds, sharing, space, stopping, trial
+from liftray.search import course, proposals, rounds, search_report, sharing, space, stopping, trial
 from liftray.search.board import Board
 from liftray.search.ledger import ENDED, TRIALS, Ledger, Trial
 from liftray.search.objectives import OBJECTIVES
@@ -177,7 +177,7 @@ def _finish(settings: Settings, ledger: Ledger, parent: runs.Run) -> dict[str, A
         "seconds": round(ledger.seconds, 1),
         "cost": round(ledger.seconds / 3600 * settings.search.cost_per_hour, 4),
     }
-    written = report.write(ledger, settings, best, summary)
+    written = search_report.write(ledger, settings, best, summary)
     files.write_json(ledger.out / SUMMARY, summary)
     parent.log_metrics({f"best/{name}": value for name, value in best.metrics.items()})
     for path in (*written, ledger.out / SUMMARY):

@@ -16,9 +16,9 @@ from liftray import files
 from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
 from liftray.errors import DataError
-from liftray.evaluate import report
+from liftray.evaluate import evaluation_report
 from liftray.evaluate.chains import PredictedSet
-from liftray.evaluate.run import predict_set
+from liftray.evaluate.scoring import predict_set
 from liftray.progress import progress
 
 FOLDER, PARAMETERS = "held_out", "parameters.json"
@@ -85,7 +85,7 @@ def _counted(settings: Settings) -> bool:
 
 def write(file: Path, predicted: PredictedSet, digest: str) -> None:
     """Write one row a chain, with the digest of the data set in the schema's metadata."""
-    table = report.per_protein(predicted)
+    table = evaluation_report.per_protein(predicted)
     buffer = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata({_DIGEST: digest.encode()}), buffer)
     files.write_bytes(file, buffer.getvalue().to_pybytes())

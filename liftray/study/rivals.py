@@ -10,7 +10,7 @@ from typing import Any
 from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
 from liftray.evaluate import baselines
-from liftray.evaluate.run import labelled_chains
+from liftray.evaluate.scoring import labelled_chains
 from liftray.progress import show_line
 from liftray.study import held_out
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from liftray.evaluate.report import LEAKY_MARK, TITLES
+from liftray.evaluate.evaluation_report import LEAKY_MARK, TITLES
 from liftray.study.claims import VALIDATION, amount, between, p_value, points
 
 Findings = Mapping[str, Any]

@@ -16,9 +16,9 @@ from liftray import files
 from liftray.adapt.tagger import Tagger, TaggerSettings
 from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
-from liftray.evaluate import report
+from liftray.evaluate import evaluation_report
 from liftray.evaluate.chains import PredictedSet
-from liftray.evaluate.run import (
+from liftray.evaluate.scoring import (
     baseline_sets,
     calibration_of,
     compare_sets,
@@ -144,7 +144,9 @@ def _finish(
     info = bundle.save(trained.model, run_dir / BUNDLE, settings.backbone.source, details)
     evaluation = run_dir / "evaluation"
     evaluation.mkdir(exist_ok=True)
-    report.write_metrics(evaluation / "metrics.json", metrics, baselines=beside, leakage=leaks, paired=paired)
+    evaluation_report.write_metrics(
+        evaluation / "metrics.json", metrics, baselines=beside, leakage=leaks, paired=paired
+    )
     _write_chains(evaluation, predicted)
     # Here, not above: trials of a search import this module and draw nothing.
     from liftray.train.pictures import draw
@@ -217,7 +219,7 @@ def _write_chains(evaluation: Path, predicted: Mapping[str, PredictedSet]) -> No
         split, _, rest = name.partition("/")
         folder, file = ("valid", rest or "valid") if split == "valid" else ("test", name)
         (evaluation / folder).mkdir(exist_ok=True)
-        pq.write_table(report.per_protein(chains), evaluation / folder / f"{file}.parquet")
+        pq.write_table(evaluation_report.per_protein(chains), evaluation / folder / f"{file}.parquet")
 
 
 def _effort(trained: Trained) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import tiny
 import yaml
 
 from liftray.data.dataset import ProteinDataset
-from liftray.evaluate import report
-from liftray.evaluate.run import leakage_of, predict_sets, score_sets
+from liftray.evaluate import evaluation_report
+from liftray.evaluate.scoring import leakage_of, predict_sets, score_sets
 from liftray.predict import bundle
 from liftray.predict.predictor import Predictor
 from liftray.track.mlflow.runs import start_run
@@ -94,7 +94,7 @@ def add(uri: str, folder: Path, parts: Parts, which: str = "good", **change: Any
         details = {"data": digests, "metrics": metrics, "leakage": leaks, "run_id": run.run_id}
         weights = change.get("weights", parts.weights)
         bundle.save(predictor.tagger, folder / "bundle", [weights], details)  # type: ignore[arg-type]
-        pq.write_table(report.per_protein(predicted["valid"]), folder / "valid.parquet")
+        pq.write_table(evaluation_report.per_protein(predicted["valid"]), folder / "valid.parquet")
         run.log_artifacts(folder / "valid.parquet", "evaluation/valid")
         return registry.register(folder / "bundle", run.run_id, uri, NAME, metrics)
 

@@ -17,7 +17,7 @@ from liftray.config import load, to_yaml
 from liftray.data.dataset import ProteinDataset
 from liftray.errors import ConfigError
 from liftray.search.ledger import Ledger
-from liftray.study.run import preview, study
+from liftray.study.study_job import preview, study
 
 pytestmark = [
     pytest.mark.slow,

@@ -154,7 +154,7 @@ def _why(info: Mapping[str, Any]) -> str:
 def _predict_again(predictor: "Predictor", sets: Sequence[Evaluated], load_s: float) -> Replayed:
     import pyarrow.parquet as pq
 
-    from liftray.evaluate import report
+    from liftray.evaluate import evaluation_report
 
     reasons: list[str] = []
     detail: list[str] = []
@@ -167,7 +167,7 @@ def _predict_again(predictor: "Predictor", sets: Sequence[Evaluated], load_s: fl
             detail.append(chains[1])
             continue
         predicted.append(chains)
-        again = report.per_protein(chains)
+        again = evaluation_report.per_protein(chains)
         different += [f"{one.name}/{name}" for name in differing(pq.read_table(one.table), again)]
     if different:
         reasons.append("NOT_REPRODUCED")
@@ -186,7 +186,7 @@ def _predict_again(predictor: "Predictor", sets: Sequence[Evaluated], load_s: fl
 def _predicted(predictor: "Predictor", one: Evaluated) -> "PredictedSet | tuple[str, str]":
     """The predictions of a data set, or the reason why there are none and a line on it."""
     from liftray.data.dataset import ProteinDataset
-    from liftray.evaluate.run import predict_set
+    from liftray.evaluate.scoring import predict_set
 
     remedy = f"give the evaluated data in replay.data.{one.name}"
     if one.path is None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from trials import trial
 
-from liftray.search import picture, report
+from liftray.search import picture, search_report
 from liftray.search.evidence import ComparedScore
 from liftray.search.objectives import OBJECTIVES
-from liftray.search.report import Found, page_rows, sentences
+from liftray.search.search_report import Found, page_rows, sentences
 
 
 def _found(
@@ -81,7 +81,7 @@ def test_the_page_escapes_and_stands_alone(tmp_path: Path) -> None:
     picture.draw(tmp_path / "pareto.png", [_BEST], OBJECTIVES["q3"], 1)
     header, rows = page_rows([_BEST], ["q3"])
     facts = {"training data": "<b>mine</b>"}
-    page = report._html(tmp_path / "pareto.png", ["a & b"], facts, header, rows, 1)
+    page = search_report._html(tmp_path / "pareto.png", ["a & b"], facts, header, rows, 1)
     assert "&lt;b&gt;mine" in page
     assert "a &amp; b" in page
     assert "http" not in page
@@ -92,7 +92,7 @@ def test_the_csv_holds_fractions_and_all_trials() -> None:
     import tiny
 
     settings = tiny.settings(search__space={"train.seed": [1, 2, 5]})
-    lines = list(csv.DictReader(report._table([_BEST, _CLOSE, _STOPPED], settings).splitlines()))
+    lines = list(csv.DictReader(search_report._table([_BEST, _CLOSE, _STOPPED], settings).splitlines()))
     assert [line["train.seed"] for line in lines] == ["1", "2", "5"]
     assert [line["pareto"] for line in lines] == ["yes", "yes", "no"]
     assert (float(lines[1]["q3"]), float(lines[1]["difference_ci95_low"])) == (0.758, -0.004)

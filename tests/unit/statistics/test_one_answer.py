@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from liftray.evaluate.chains import PredictedSet, ScoredChain
-from liftray.evaluate.report import per_protein
-from liftray.evaluate.run import compare_sets, score_sets
+from liftray.evaluate.evaluation_report import per_protein
+from liftray.evaluate.scoring import compare_sets, score_sets
 from liftray.search.evidence import compare_to_best, read_counts
 from liftray.study import findings, inference, outcomes
 from liftray.track.promotion.evidence import ChainScores

@@ -10,7 +10,7 @@ import pytest
 
 from liftray.sections import ClaimSettings
 from liftray.statistics.paired import ChainCounts
-from liftray.study import claims, findings, inference, report, tables
+from liftray.study import claims, findings, inference, study_report, tables
 from liftray.study.claims import POOLED, VALIDATION, Asked, Evidence
 
 _SHIFTS = {"frozen": -4.0, "low": 0.0, "high": -0.1}
@@ -93,7 +93,7 @@ def test_a_score_stands_with_its_interval_and_the_spread_of_its_seeds(found: dic
 
 
 def test_markdown_page_and_json_tell_the_same(found: dict[str, Any], tmp_path: Path) -> None:
-    paths = report.write(found, _FACTS, tmp_path / "new", "2026-tiny")
+    paths = study_report.write(found, _FACTS, tmp_path / "new", "2026-tiny")
     assert {Path(path).name for path in paths.values()} == {
         *(f"2026-tiny.{ending}" for ending in ("md", "html", "json")),
         *(f"2026-tiny-{name}.png" for name in ("forest", "size", "the-cut")),
@@ -126,7 +126,7 @@ def test_markdown_page_and_json_tell_the_same(found: dict[str, Any], tmp_path: P
 
 
 def test_tables_of_one_header_have_rows_of_its_length(found: dict[str, Any]) -> None:
-    every = report._tables(found)
+    every = study_report._tables(found)
     assert len(every) >= 9
     assert all(len(row) == len(table.header) for table in every for row in table.rows)
     tried = tables.of_tries(found)
@@ -142,7 +142,7 @@ def test_a_claim_that_was_not_answered_says_so(found: dict[str, Any]) -> None:
         "verdict": "not answered",
         "sentence": "Not answered: x did not finish.",
     }
-    assert report.answers({"claims": {"c": gone}}) == [
+    assert study_report.answers({"claims": {"c": gone}}) == [
         ("S.", "not answered", "Not answered: x did not finish.")
     ]
     assert tables.of_claim("c", gone) == []
@@ -156,7 +156,7 @@ def test_what_an_arm_could_still_gain_is_told(found: dict[str, Any], tmp_path: P
     unended = {"runs": [{"best_epoch": 2, "epochs": 2}, {"best_epoch": 3, "epochs": 3}]}
     arms = found["arms"]
     changed = {**arms, "frozen": {**arms["frozen"], **inside}, "low": {**arms["low"], **inside, **unended}}
-    path = report.write({**found, "arms": changed}, _FACTS, tmp_path, "r")["markdown"]
+    path = study_report.write({**found, "arms": changed}, _FACTS, tmp_path, "r")["markdown"]
     text = Path(path).read_text(encoding="utf-8")
     assert "In every run of low the last epoch was the best" in text
     assert "- high chose the smallest or largest value tried" in text

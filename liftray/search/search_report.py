@@ -22,7 +22,7 @@ from liftray.search.objectives import OBJECTIVES, Objective, front
 from liftray.search.trial import CHAINS, settings_of
 
 TABLE, PICTURE, PAGE, TEXT = "trials.csv", "pareto.png", "report.html", "report.md"
-_TEMPLATE = "report.html.jinja"
+_TEMPLATE = "search_report.html.jinja"
 
 
 @dataclass(frozen=True)

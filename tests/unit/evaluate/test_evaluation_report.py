@@ -7,8 +7,14 @@ from rich.console import Console
 
 from liftray.data.labels import IGNORE_INDEX
 from liftray.evaluate.chains import PredictedSet, ScoredChain
-from liftray.evaluate.report import paired_lines, per_protein, render_markdown, render_table, write_metrics
-from liftray.evaluate.report import rows as rows_of
+from liftray.evaluate.evaluation_report import (
+    paired_lines,
+    per_protein,
+    render_markdown,
+    render_table,
+    write_metrics,
+)
+from liftray.evaluate.evaluation_report import rows as rows_of
 from liftray.evaluate.scores import score_set
 
 LEAKAGE = {

@@ -20,12 +20,12 @@ from liftray.bench.report import hardware, versions
 from liftray.config import Settings
 from liftray.data import subset
 from liftray.errors import ConfigError, LiftrayError
-from liftray.evaluate.run import leakage_of
+from liftray.evaluate.scoring import leakage_of
 from liftray.progress import show_line
 from liftray.search import course, rounds, sharing, stopping, trial
 from liftray.search.ledger import TRIALS, Ledger, Trial
 from liftray.search.space import Overrides, trial_name
-from liftray.study import estimate, findings, held_out, plan, report, rivals
+from liftray.study import estimate, findings, held_out, plan, rivals, study_report
 from liftray.study.board import StudyBoard
 from liftray.study.estimate import Size
 from liftray.study.findings import Done
@@ -275,8 +275,8 @@ def _facts(
 def _finish(done: Done, facts: Mapping[str, Any], parent: runs.Run, report_to: Path | None) -> dict[str, Any]:
     found = findings.gather(done)
     out, name = done.ledger.out, str(facts["study"])
-    paths = report.write(found, facts, out, "report")
-    copy = report.write(found, facts, report_to, f"{facts['date'][:10]}-{name}") if report_to else {}
+    paths = study_report.write(found, facts, out, "report")
+    copy = study_report.write(found, facts, report_to, f"{facts['date'][:10]}-{name}") if report_to else {}
     summary = {
         "job": "study",
         "run_id": parent.run_id,
@@ -299,7 +299,7 @@ def _finish(done: Done, facts: Mapping[str, Any], parent: runs.Run, report_to: P
     files.write_json(out / SUMMARY, summary)
     if found["incomplete"]:
         raise LiftrayError(
-            f"{len(found['incomplete'])} arms are incomplete and left out of the report ({report.gaps(found)})",
+            f"{len(found['incomplete'])} arms are incomplete and left out of the report ({study_report.gaps(found)})",
             where=str(out),
             remedy="mend that and give the same command again: only what is missing is run",
         )

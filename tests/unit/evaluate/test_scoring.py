@@ -1,27 +1,27 @@
 import pytest
 
 from liftray.errors import DataError
-from liftray.evaluate import run
+from liftray.evaluate import scoring
 from liftray.evaluate.comparison import compare
 from tests import tiny
 
 
 def test_sets_are_named_once():
-    assert run.named_sets(["a=x", "b=y=z"]) == {"a": "x", "b": "y=z"}
+    assert scoring.named_sets(["a=x", "b=y=z"]) == {"a": "x", "b": "y=z"}
     for wrong, message in (
         (["a"], "not NAME=PATH"),
         (["=x"], "not NAME=PATH"),
         (["a=x", "a=y"], "named twice"),
     ):
         with pytest.raises(DataError, match=message):
-            run.named_sets(wrong)
+            scoring.named_sets(wrong)
 
 
 def test_comparisons_are_corrected_for_the_number_of_sets(random_set):
     names = ("a", "b", "c")
     ours = {name: random_set("ss3", 20, seed=seed, skill=0.5) for seed, name in enumerate(names)}
     theirs = {name: random_set("ss3", 20, seed=seed, skill=0.45) for seed, name in enumerate(names)}
-    paired = run.compare_sets(ours, theirs | {"d": ours["a"]}, resamples=200)
+    paired = scoring.compare_sets(ours, theirs | {"d": ours["a"]}, resamples=200)
     assert set(paired) == set(names)
     for score in ("q3", "nll", "recall:H"):
         ordered = sorted((row[score] for row in paired.values()), key=lambda row: row["p"])
@@ -32,7 +32,9 @@ def test_comparisons_are_corrected_for_the_number_of_sets(random_set):
 
 
 def test_one_comparison_needs_no_correction(random_set):
-    paired = run.compare_sets({"a": random_set("ss3")}, {"a": random_set("ss3", skill=0.4)}, resamples=100)
+    paired = scoring.compare_sets(
+        {"a": random_set("ss3")}, {"a": random_set("ss3", skill=0.4)}, resamples=100
+    )
     assert all(row["p_holm"] == row["p"] for row in paired["a"].values())
 
 
@@ -42,7 +44,7 @@ def test_one_comparison_needs_no_correction(random_set):
 def test_baselines_are_scored_in_the_poorer_alphabet(tmp_path, random_set, trained, scored, expected):
     train = tiny.dataset(tmp_path / "train", tiny.chains([40, 50, 60], alphabet=trained), trained)
     sets = {"test": random_set(scored, 6)}
-    rivals = run.baseline_sets([train], sets, seed=0)
+    rivals = scoring.baseline_sets([train], sets, seed=0)
     assert set(rivals) == {"majority", "windowed_linear"}
     for rival in rivals.values():
         predicted = rival["test"]

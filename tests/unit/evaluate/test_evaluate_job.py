@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from liftray.errors import ConfigError
-from liftray.evaluate.evaluation import called, evaluate
+from liftray.evaluate.evaluate_job import called, evaluate
 from liftray.predict.predictor import Predictor
 from tests import tiny
 from tests.unit.predict.tiny_tagger import TinyTagger

@@ -1,7 +1,7 @@
 """The `evaluate` job: a model scored on data sets, beside baselines and another model, as files.
 
 Invariant: everything that can be refused is refused before the first file is written; `summary.json` comes last, so
-where it stands the results are whole. Flow: jobs/evaluate -> run (predictions) -> scores, report, [this] -> files.
+where it stands the results are whole. Flow: jobs/evaluate -> scoring -> [this] -> evaluation_report, page -> files.
 """
 
 import re
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from liftray import files
 from liftray.data.labels import Ss3Map
 from liftray.errors import ConfigError
-from liftray.evaluate import gallery, page, plots, report
+from liftray.evaluate import evaluation_report, gallery, page, plots
 from liftray.evaluate.chains import PredictedSet
-from liftray.evaluate.run import baseline_sets, compare_sets, leakage_of, predict_sets, score_sets
+from liftray.evaluate.scoring import baseline_sets, compare_sets, leakage_of, predict_sets, score_sets
 from liftray.statistics.resampling import RESAMPLES
 
 if TYPE_CHECKING:
@@ -112,8 +112,10 @@ def _write(
     import pyarrow.parquet as pq
 
     (out / PLOTS).mkdir(parents=True, exist_ok=True)
-    report.write_metrics(out / "metrics.json", **result)
-    tables = {name: report.per_protein(predicted, theirs.get(name)) for name, predicted in sets.items()}
+    evaluation_report.write_metrics(out / "metrics.json", **result)
+    tables = {
+        name: evaluation_report.per_protein(predicted, theirs.get(name)) for name, predicted in sets.items()
+    }
     named = [
         table.add_column(0, "set", pa.array([name] * table.num_rows, pa.string()))
         for name, table in tables.items()
@@ -171,7 +173,7 @@ def _figures(
     plots.reliability_curve(scores, drawn[1].picture)
     plots.chain_histogram(q3_N, drawn[2].picture)
     if beside is not None:
-        other_N = report.per_protein(beside)["q3"].to_numpy()
+        other_N = evaluation_report.per_protein(beside)["q3"].to_numpy()
         better, worse = int((q3_N > other_N).sum()), int((q3_N < other_N).sum())
         drawn.append(
             page.Figure(

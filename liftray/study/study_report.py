@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from liftray import __version__, files
-from liftray.evaluate.report import LEAKY_MARK
+from liftray.evaluate.evaluation_report import LEAKY_MARK
 from liftray.study import pictures, tables
 from liftray.study.tables import Table
 
-_TEMPLATE = "report.html.jinja"
+_TEMPLATE = "study_report.html.jinja"
 _CAVEATS = (
     "The chain is what is resampled: a chain's score is averaged over an arm's seeds first, and two arms are compared "
     "on the same drawn chains. The interval over seeds and chains draws both; with few seeds its own width is unsure.",
