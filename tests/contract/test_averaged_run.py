@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 
 from liftray.adapt.losses import Loss
@@ -18,6 +17,7 @@ from liftray.search import inprocess
 from liftray.train import checkpoint, launch, step
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.launch import Prepared
+from tests.parts import tiny
 
 _COUNTED = {"loss__class_weights": "inverse_frequency"}
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -25,6 +24,7 @@ from liftray.backbone.sources import resolve
 from liftray.errors import BundleError
 from liftray.files import sha256_file
 from liftray.predict import bundle
+from tests.parts import tiny
 
 _SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", "GSHMLEDPVAG", "A"]
 Made = tuple[Tagger, Path, str]

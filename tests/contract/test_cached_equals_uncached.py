@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 
 from liftray.adapt import tagger as taggers
@@ -26,6 +25,7 @@ from liftray.config import Settings
 from liftray.data.batch import TRAIN, VALID
 from liftray.data.feed import Feed, FeedSpec
 from liftray.train.step import Inputs
+from tests.parts import tiny
 
 _CPU = torch.device("cpu")
 _METHODS = ("adapter", "full", "features")

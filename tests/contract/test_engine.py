@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import engine_ranks
 import pytest
-import tiny
+
+from tests.parts import engine_ranks, tiny
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
 from liftray.adapt import tagger as taggers
@@ -24,6 +23,7 @@ from liftray.files import sha256_file
 from liftray.predict import bundle
 from liftray.predict.merge import merge
 from liftray.predict.predictor import Predictor
+from tests.parts import tiny
 
 _CHAINS = [("a", "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ"), ("b", "GSHMLEDPVAG"), ("c", "MKTAYI" * 30)]
 _ROOT = Path(__file__).resolve().parents[2]

@@ -10,13 +10,12 @@ none.
 from pathlib import Path
 from typing import Any
 
-import engine_ranks
 import pytest
-import tiny
 import torch
 
 from liftray.adapt import tagger as taggers
 from liftray.adapt.tagger import TaggerSettings
+from tests.parts import engine_ranks, tiny
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,9 @@ apart, could go wrong. Tolerance: the same sums in another order, 1e-4 on the lo
 from pathlib import Path
 from typing import Any
 
-import engine_ranks
 import pytest
-import tiny
+
+from tests.parts import engine_ranks, tiny
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 
 from liftray.adapt import tagger as taggers
@@ -18,6 +17,7 @@ from liftray.adapt.tagger import Tagger, TaggerSettings, fingerprint
 from liftray.backbone import model as backbones
 from liftray.backbone.sources import resolve
 from liftray.predict import bundle
+from tests.parts import tiny
 
 _SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", "GSHMLEDPVAG", "A", "UBZOXJKLM"]
 _EXACT, _NEAR, _CLOSE = 0.0, 0.02, 1e-5

@@ -8,7 +8,6 @@ are compared on one window. The library's T5 misplaces the relative position bia
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from adapters.context import ForwardContext
 from torch import Tensor
@@ -19,6 +18,7 @@ from liftray.backbone import attention
 from liftray.backbone.attention import attend
 from liftray.backbone.packed import WindowLayout
 from liftray.backbone.prefix_tuning import Prefix
+from tests.parts import tiny
 
 _SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", "GSHMLEDPVAG", "A", "UBZOXJKLM"]
 _CLOSE = {"atol": 5e-5, "rtol": 1e-5}

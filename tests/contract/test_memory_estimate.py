@@ -16,7 +16,7 @@ from liftray.bench import process
 
 pytestmark = pytest.mark.slow
 
-_TESTS = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 _WIDE_BATCH, _SHORT_BATCH = [512] * 6, [64]
 _LIBRARIES = ["torch", "transformers", "adapters", "deepspeed", "liftray.train.engine"]
 
@@ -59,7 +59,7 @@ _CASES = {**_ACTIVATIONS, **_WEIGHTS}
 
 @pytest.mark.parametrize("case", _CASES)
 def test_estimated_is_measured(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(_TESTS))
+    monkeypatch.setenv("PYTHONPATH", str(_ROOT))
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", str(1 << 16))
     family, config, overrides, lengths, cached = _CASES[case]
     told = {
@@ -74,7 +74,7 @@ def test_estimated_is_measured(case: str, monkeypatch: pytest.MonkeyPatch) -> No
         "lengths": lengths,
         "cached": cached,
     }
-    found = process.run("memory_child:train", told, imports=_LIBRARIES, timeout_s=300).result
+    found = process.run("tests.parts.memory_child:train", told, imports=_LIBRARIES, timeout_s=300).result
     parts = found["parts"]
     states = parts["weights"] + parts["gradients"] + parts["optimizer"]
     # The case is what it says it is.

@@ -6,11 +6,11 @@ Tolerance: none; the same operations on the same bits, except where a mean is ta
 from typing import Any
 
 import pytest
-import tiny
 import torch
 
 from liftray.adapt.tagger import Tagger, fingerprint
 from liftray.errors import ConfigError
+from tests.parts import tiny
 
 _SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", "GSHMLEDPVAG", "A"]
 _METHODS: dict[str, dict[str, Any]] = {

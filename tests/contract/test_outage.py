@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import tiny
 
 from liftray.track.mlflow.outbox import Outbox
 from liftray.track.mlflow.runs import start_run
 from liftray.track.mlflow.store import client
+from tests.parts import tiny
 
 pytestmark = pytest.mark.slow
 

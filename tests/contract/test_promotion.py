@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from registry_parts import LENIENT, NAME, add_version, champion, gate, state
 
 from liftray.errors import TrackingError
 from liftray.track.mlflow.store import client
 from liftray.track.promotion import ledger, registry
 from liftray.track.promotion.gates import Refusal
+from tests.parts.registry_parts import LENIENT, NAME, add_version, champion, gate, state
 
 
 def test_a_champion_comes_goes_and_comes_back(mlflow_uri: str, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import tiny
 import yaml
 
 from liftray.data.dataset import ProteinDataset
@@ -24,6 +23,7 @@ from liftray.track.mlflow.store import client
 from liftray.track.promotion import registry
 from liftray.track.promotion.gates import Refusal
 from liftray.track.promotion.policy import Policy
+from tests.parts import tiny
 
 NAME = "gated"
 # The models are of random weights: the floors of real ones would refuse them all.

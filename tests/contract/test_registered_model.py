@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from registry_parts import LENIENT, NAME, champion, files_of
 
 from liftray.config import Settings
 from liftray.errors import TrackingError
 from liftray.track.mlflow.runs import start_run
 from liftray.track.promotion import registry
 from liftray.track.promotion.gates import Refusal
+from tests.parts.registry_parts import LENIENT, NAME, champion, files_of
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from registry_parts import LENIENT, NAME, add_version, files_of, write_bundle
 
 from liftray.config import Settings
 from liftray.errors import BundleError, TrackingError
 from liftray.track.mlflow.runs import start_run
 from liftray.track.mlflow.store import client
 from liftray.track.promotion import registry
+from tests.parts.registry_parts import LENIENT, NAME, add_version, files_of, write_bundle
 
 
 def test_a_version_has_all_that_a_reader_needs(mlflow_uri: str, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 from safetensors.numpy import save_file
 
 from liftray.errors import TrackingError
@@ -21,6 +20,7 @@ from liftray.track.mlflow.runs import start_run
 from liftray.track.mlflow.store import check
 from liftray.track.promotion import registry
 from liftray.track.promotion.policy import Policy
+from tests.parts import tiny
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 
 from liftray.predict import bundle
 from liftray.predict.predictor import Predictor
@@ -22,6 +21,7 @@ from liftray.track.mlflow.runs import start_run
 from liftray.track.mlflow.store import scoped
 from liftray.track.promotion import registry
 from liftray.track.promotion.policy import Policy
+from tests.parts import tiny
 
 NAME = "served"
 SEQUENCES = ["MKVLAAGIT", "ACDEFGHIKLMNPQRSTVWY" * 3, "GG"]

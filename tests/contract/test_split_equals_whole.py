@@ -9,7 +9,6 @@ import importlib.metadata
 
 import adapters
 import pytest
-import tiny
 import torch
 from adapters.context import ForwardContext
 from transformers import EsmModel
@@ -18,6 +17,7 @@ from liftray.adapt import kinds
 from liftray.backbone import attention
 from liftray.backbone.model import Backbone, from_config, load
 from liftray.backbone.sources import resolve
+from tests.parts import tiny
 
 ESM = {
     "vocab_size": 33,

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 
 from liftray.config import Settings
@@ -13,6 +12,7 @@ from liftray.errors import BundleError, ConfigError
 from liftray.predict import bundle
 from liftray.predict.merge import merge
 from liftray.train import launch, run, worker
+from tests.parts import tiny
 
 _METHODS: dict[str, dict[str, Any]] = {
     "adapter": {"adapter__reduction_factor": 4, "adapter__skip_layers": 1},

@@ -6,10 +6,10 @@ in a batch differs by the order in which a kernel sums: 5e-5 in float32.
 """
 
 import pytest
-import tiny
 import torch
 
 from liftray.adapt.tagger import Tagger, fingerprint
+from tests.parts import tiny
 
 _SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", "GSHMLEDPVAG", "A", "UBZOXJKLM"]
 

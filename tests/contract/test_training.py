@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import tiny
 
 from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
 from liftray.data.labels import encode, map_codes
 from liftray.track.mlflow.store import scoped
+from tests.parts import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed]
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import tiny
+
+from tests.parts import tiny
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 
 from liftray.cache.store import Store
 from liftray.config import Settings
 from liftray.train import launch
 from liftray.train.checkpoint import Checkpoint
+from tests.parts import tiny
 
 pytestmark = [
     pytest.mark.slow,

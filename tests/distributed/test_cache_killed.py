@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 
 from liftray.cache.store import Store
 from liftray.config import Settings, to_yaml
 from liftray.data.batch import TRAIN
 from liftray.train import launch
+from tests.parts import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(900)]
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 from mlflow import MlflowClient
 
 from liftray.config import to_yaml
 from liftray.errors import ConfigError
+from tests.parts import tiny
 
 # Whole jobs, one after the other: minutes where other work shares the cores.
 pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(1500)]

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 
 from liftray.data.batch import PackedBatch
 from liftray.data.feed import Feed, FeedSpec, Gather
+from tests.parts import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.usefixtures("ray_cluster")]
 

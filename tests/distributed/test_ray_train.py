@@ -8,16 +8,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import killer
 import pytest
-import tiny
 import torch
-from killer import KillOnce
 from ray import cloudpickle
 
 from liftray.errors import ConfigError
 from liftray.train import checkpoint, launch
 from liftray.train.checkpoint import Checkpoint
+from tests.parts import killer, tiny
+from tests.parts.killer import KillOnce
 
 # The controller's process does not know this folder.
 cloudpickle.register_pickle_by_value(killer)

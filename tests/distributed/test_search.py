@@ -11,7 +11,6 @@ from typing import Any
 import psutil
 import pytest
 import ray
-import tiny
 
 from liftray import files
 from liftray.predict import bundle
@@ -20,6 +19,7 @@ from liftray.search.space import trial_name
 from liftray.search.tune import search
 from liftray.track.mlflow.store import client
 from liftray.train import checkpoint, launch
+from tests.parts import tiny
 
 pytestmark = [
     pytest.mark.slow,

@@ -11,13 +11,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import tiny
 
 from liftray.config import load, to_yaml
 from liftray.data.dataset import ProteinDataset
 from liftray.errors import ConfigError
 from liftray.search.ledger import Ledger
 from liftray.study.study_job import preview, study
+from tests.parts import tiny
 
 pytestmark = [
     pytest.mark.slow,

@@ -6,11 +6,11 @@ import os
 import stat
 from pathlib import Path
 
-import crash
 import pytest
 
 from liftray import files
 from liftray.errors import ConfigError
+from tests.parts import crash
 
 
 def test_a_file_appears_whole_in_folders_made_for_it(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import tiny
 
 from liftray import config
 from liftray.adapt import kinds
 from liftray.errors import ConfigError
+from tests.parts import tiny
 
 _FACTOR, _FEED_FORWARD = 4, 64
 _UNITS, _PREFIX = tiny.WIDTH // _FACTOR, 3

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
 from liftray.adapt import losses
 from liftray.adapt.losses import Loss
 from liftray.data.labels import IGNORE_INDEX, STATES, map_codes, map_probabilities
+from tests.parts import tiny
 
 _COUNTS = [4096, 16, 1296, 256, 1, 10000, 625, 81, 0]
 _METRIC = {"head__kind": "metric"}

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-import tiny
 
 from liftray.adapt import sizes
 from liftray.backbone.dimensions import Dimensions
+from tests.parts import tiny
 
 CASES: dict[str, dict[str, Any]] = {
     **{

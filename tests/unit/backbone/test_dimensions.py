@@ -1,10 +1,10 @@
 """Sizes that are counted are the sizes of what is built."""
 
 import pytest
-import tiny
 
 from liftray.backbone.dimensions import Dimensions
 from liftray.backbone.model import from_config
+from tests.parts import tiny
 
 VARIANTS = {
     "esm": {},

@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import crash
 import pytest
-from cached import KEY, entry, fill, ids, read_back
 
 from liftray import files
 from liftray.cache.evict import evict
 from liftray.cache.index import as_array
 from liftray.cache.store import Store
+from tests.parts import crash
+from tests.parts.cached import KEY, entry, fill, ids, read_back
 
 OLD, NEW = range(4), range(4, 10)
 
@@ -114,7 +114,7 @@ def test_every_crash_of_a_removal_leaves_it_done_or_not(
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from cached import *
+from tests.parts.cached import *
 adds, point = int(sys.argv[3]), int(sys.argv[4])
 from liftray import files
 class Dies(files.Disk):
@@ -150,7 +150,15 @@ with store.writer(1000) as writer:
 def test_a_killed_writer_leaves_what_it_committed(number: int, tmp_path: Path) -> None:
     chance = random.Random(number)
     adds, point = (chance.randrange(40), 0) if number < 4 else (99, chance.randrange(1, 60))
-    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path), str(adds), str(point)]
+    command = [
+        sys.executable,
+        "-c",
+        KILLED,
+        str(Path(__file__).parents[3]),
+        str(tmp_path),
+        str(adds),
+        str(point),
+    ]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     missing, refused = read_back(tmp_path, range(40))
     assert refused == []

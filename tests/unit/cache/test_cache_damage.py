@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cached import KEY, entry, fill, ids, read_back
 
 from liftray.cache.key import PrefixKey
 from liftray.cache.reader import Reader
 from liftray.cache.store import Store
 from liftray.errors import CacheError
+from tests.parts.cached import KEY, entry, fill, ids, read_back
 
 ALL = range(12)
 KINDS = ("rows", "ledger", "key.json")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cached import KEY, entry, fill, ids, read_back
 
 from liftray.cache.evict import evict
 from liftray.cache.key import PrefixKey
 from liftray.cache.store import Store
 from liftray.errors import CacheError
+from tests.parts.cached import KEY, entry, fill, ids, read_back
 
 OTHER = KEY.at(5)
 
@@ -83,11 +83,11 @@ def test_what_a_reader_or_its_views_use_stays(tmp_path: Path) -> None:
 def test_a_lease_of_another_process_holds_and_ends_with_it(tmp_path: Path) -> None:
     fill(tmp_path, range(4), max_shard_bytes=1)
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from cached import *\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); from tests.parts.cached import *\n"
         "reader = Store.open(Path(sys.argv[2]), KEY).reader(ids(range(2)))\n"
         "print('open', flush=True); sys.stdin.read()"
     )
-    command = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path)]
+    command = [sys.executable, "-c", code, str(Path(__file__).parents[3]), str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"open\n"

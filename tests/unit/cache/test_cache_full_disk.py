@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from cached import entry, fill, read_back
+
+from tests.parts.cached import entry, fill, read_back
 
 FILL = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from cached import *
+from tests.parts.cached import *
 from liftray.errors import LiftrayError
 exec(sys.argv[3])
 root = Path(sys.argv[2])
@@ -28,7 +29,7 @@ except LiftrayError as error:
 
 
 def run(root: Path, before: str, *wrapper: str) -> subprocess.CompletedProcess[str]:
-    command = [*wrapper, sys.executable, "-c", FILL, str(Path(__file__).parent), str(root), before]
+    command = [*wrapper, sys.executable, "-c", FILL, str(Path(__file__).parents[3]), str(root), before]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -67,7 +68,7 @@ def test_a_file_that_may_not_grow(tmp_path: Path, limit: int) -> None:
 
 def test_a_writer_that_failed_takes_no_more(tmp_path: Path) -> None:
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from cached import *\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); from tests.parts.cached import *\n"
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (500, resource.RLIM_INFINITY))\n"
         "from liftray.errors import CacheError\n"
         "store = Store.open(Path(sys.argv[2]), KEY)\n"
@@ -83,7 +84,7 @@ def test_a_writer_that_failed_takes_no_more(tmp_path: Path) -> None:
         "        print('stopped')\n"
         "assert not list(store.directory.glob('*.rows'))\n"
     )
-    command = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path)]
+    command = [sys.executable, "-c", code, str(Path(__file__).parents[3]), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "stopped\n"
     assert read_back(tmp_path, range(2)) == ([0, 1], [])

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cached import KEY, entry, fill, ids, read_back
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from liftray.cache.key import ID_BYTES, entry_id
 from liftray.cache.shard import Bytes
 from liftray.cache.store import Report, Store, cuts
 from liftray.errors import CacheError
+from tests.parts.cached import KEY, entry, fill, ids, read_back
 
 
 def test_ragged_entries_come_back_as_views(tmp_path: Path) -> None:
@@ -132,12 +132,15 @@ def test_a_reader_goes_to_another_process_by_pickle(tmp_path: Path) -> None:
     sent = pickle.dumps(reader)
     assert len(sent) < 2000
     code = (
-        "import pickle, sys; sys.path.insert(0, sys.argv[1]); from cached import entry;"
+        "import pickle, sys; sys.path.insert(0, sys.argv[1]); from tests.parts.cached import entry;"
         "reader = pickle.load(sys.stdin.buffer);"
         "assert all((reader.read(entry(n)[0]) == entry(n)[1]).all() for n in range(9)); print('read')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(Path(__file__).parent)], input=sent, capture_output=True, check=True
+        [sys.executable, "-c", code, str(Path(__file__).parents[3])],
+        input=sent,
+        capture_output=True,
+        check=True,
     )
     assert done.stdout == b"read\n"
     store = pickle.loads(pickle.dumps(Store.open(tmp_path, KEY)))

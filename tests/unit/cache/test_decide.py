@@ -3,11 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-import tiny
-
 from liftray.backbone.sources import resolve
 from liftray.cache import decide, fill
 from liftray.cache.decide import Choice, Rates, Work
+from tests.parts import tiny
 
 # 10,000 residues at 1,000/s: 10 s an epoch on one worker; 4 MB written and read at 1 MB/s.
 _WORK = Work(residues=10_000, missing=10_000, row_bytes=400, epochs=2, workers=1)

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cached import KEY
 
 from liftray.cache.key import ID_BYTES, PrefixKey, digest_in, entry_id
+from tests.parts.cached import KEY
 
 
 @pytest.mark.parametrize(("stored", "expected"), [("float32", 1280), ("bfloat16", 640), ("int8", 324)])

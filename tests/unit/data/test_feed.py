@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-import tiny
 
 from liftray.data import batch, labels
 from liftray.data.batch import TRAIN, VALID, PackedBatch
 from liftray.data.feed import Feed, FeedSpec, Gather
 from liftray.data.labels import IGNORE_INDEX
+from tests.parts import tiny
 
 _TRAIN_LENGTHS = [600, 1500, 511, 512, 30, *range(40, 200, 9)]
 _VALID_LENGTHS = [1500, 600, 77, 12, 300]

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 
 from liftray.data import index, labels
 from liftray.errors import DataError
+from tests.parts import tiny
 
 _SHAPE: Any = {"max_length": 100, "task": "ss3", "ss3_map": "dssp"}
 

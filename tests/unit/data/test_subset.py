@@ -4,11 +4,11 @@ import hashlib
 from pathlib import Path
 
 import pytest
-import tiny
 
 from liftray.data import subset
 from liftray.data.dataset import ProteinDataset
 from liftray.errors import DataError
+from tests.parts import tiny
 
 _CHAINS = tiny.chains([20, 30, 40, 50, 60, 35], seed=4)
 

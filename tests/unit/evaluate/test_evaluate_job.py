@@ -7,8 +7,8 @@ import pytest
 from liftray.errors import ConfigError
 from liftray.evaluate.evaluate_job import called, evaluate
 from liftray.predict.predictor import Predictor
-from tests import tiny
-from tests.unit.predict.tiny_tagger import TinyTagger
+from tests.parts import tiny
+from tests.parts.tiny_tagger import TinyTagger
 
 HOSTILE = "<script>alert(1)</script>"
 VOID = {"meta", "img", "br", "link"}

@@ -3,7 +3,7 @@ import pytest
 from liftray.errors import DataError
 from liftray.evaluate import scoring
 from liftray.evaluate.comparison import compare
-from tests import tiny
+from tests.parts import tiny
 
 
 def test_sets_are_named_once():

@@ -11,7 +11,7 @@ from liftray.predict.prediction import ModelStamp
 from liftray.predict.predictor import Predictor
 from liftray.predict.run import predict_files, predict_with, stamp_of
 from liftray.predict.writers import FORMATS
-from tests.unit.predict.tiny_tagger import FailingTagger, TinyTagger
+from tests.parts.tiny_tagger import FailingTagger, TinyTagger
 
 STAMP = ModelStamp("tiny", "1", "0" * 64, "ss9", "dssp")
 

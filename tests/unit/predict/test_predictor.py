@@ -14,7 +14,7 @@ from liftray.errors import BundleError
 from liftray.predict.fasta import BadChain
 from liftray.predict.prediction import Prediction
 from liftray.predict.predictor import Predictor
-from tests.unit.predict.tiny_tagger import FailingTagger, TinyTagger
+from tests.parts.tiny_tagger import FailingTagger, TinyTagger
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 
@@ -178,7 +178,7 @@ from liftray.predict.prediction import ModelStamp
 from liftray.predict.predictor import Predictor
 from liftray.predict.run import predict_with
 from liftray.predict.writers import FORMATS
-from tests.unit.predict.tiny_tagger import TinyTagger
+from tests.parts.tiny_tagger import TinyTagger
 stamp = ModelStamp("tiny", "1", "0" * 64, "ss9", "dssp")
 out = predict_with(Predictor(TinyTagger(), {{}}), stamp, [{str(tmp_path / "in.fasta")!r}],
                    {str(tmp_path / "out")!r}, list(FORMATS))

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
-from trials import trial
 
 from liftray.search.board import Board
 from liftray.search.objectives import OBJECTIVES
+from tests.parts.trials import trial
 
 
 def test_lines_tell_how_trials_begin_and_end_and_which_leads(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,9 +1,9 @@
 """Objectives of trials and their Pareto front."""
 
 import pytest
-from trials import history, trial
 
 from liftray.search.objectives import OBJECTIVES, front, measured
+from tests.parts.trials import history, trial
 
 
 def test_the_front_holds_what_no_trial_beats() -> None:

@@ -4,11 +4,11 @@ import sys
 from typing import Any
 
 import pytest
-import tiny
 
 from liftray.config import Settings
 from liftray.errors import ConfigError
 from liftray.search.proposals import Listed, Optimized, require
+from tests.parts import tiny
 
 _SPACE = {
     "adapter.kind": ["bottleneck", "lora"],

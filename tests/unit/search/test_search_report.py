@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trials import trial
 
 from liftray.search import picture, search_report
 from liftray.search.evidence import ComparedScore
 from liftray.search.objectives import OBJECTIVES
 from liftray.search.search_report import Found, page_rows, sentences
+from tests.parts.trials import trial
 
 
 def _found(
@@ -89,7 +89,7 @@ def test_the_page_escapes_and_stands_alone(tmp_path: Path) -> None:
 
 
 def test_the_csv_holds_fractions_and_all_trials() -> None:
-    import tiny
+    from tests.parts import tiny
 
     settings = tiny.settings(search__space={"train.seed": [1, 2, 5]})
     lines = list(csv.DictReader(search_report._table([_BEST, _CLOSE, _STOPPED], settings).splitlines()))

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-import tiny
 
 from liftray.config import Settings
 from liftray.errors import ConfigError
 from liftray.search import space
+from tests.parts import tiny
 
 _KIND = {"adapter.kind": ["bottleneck", "lora"]}
 

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import tiny
 from ray.tune.schedulers import TrialScheduler
-from trials import history, trial
 
 from liftray.search.stopping import Budget, scheduler
 from liftray.search.trial import told
+from tests.parts import tiny
+from tests.parts.trials import history, trial
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def test_a_condition_that_never_holds_is_refused() -> None:
     ],
 )
 def test_a_method_that_does_not_fit_is_refused_with_the_config(search: dict[str, Any], message: str) -> None:
-    import tiny
+    from tests.parts import tiny
 
     with pytest.raises(ConfigError, match=message) as caught:
         tiny.settings(**{f"search__{key}": value for key, value in search.items()})

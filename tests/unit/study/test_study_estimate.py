@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 
 import pytest
-import tiny
 
 from liftray.adapt import sizes
 from liftray.backbone.dimensions import Dimensions
@@ -13,6 +12,7 @@ from liftray.study import estimate
 from liftray.study.estimate import Size
 from liftray.train import launch
 from liftray.train.launch import Prepared
+from tests.parts import tiny
 
 _SIZE = Size(train=1000, valid=100)
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 
 from liftray import config
 from liftray.backbone.sources import ResolvedBackbone, resolve
@@ -13,6 +12,7 @@ from liftray.errors import BackboneError, ConfigError
 from liftray.search.ledger import Trial
 from liftray.search.space import trial_name
 from liftray.study import plan
+from tests.parts import tiny
 
 _ARMS: dict[str, dict[str, Any]] = {
     "frozen": {"method": "features", "train.lr": [0.1, 0.2]},

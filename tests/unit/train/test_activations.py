@@ -6,7 +6,6 @@ Tolerance: 12 %. Left out on purpose: means and deviations of norms, indices, an
 from typing import Any
 
 import pytest
-import tiny
 import torch
 
 from liftray.adapt import tagger as taggers
@@ -15,6 +14,7 @@ from liftray.backbone.dimensions import Dimensions
 from liftray.backbone.model import from_config
 from liftray.data.labels import IGNORE_INDEX
 from liftray.train import memory
+from tests.parts import tiny
 
 WIDTH, LENGTHS = 64, (200, 200, 200)
 SIZES: dict[str, dict[str, Any]] = {

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 
 from liftray.adapt.tagger import Tagger
 from liftray.errors import DataError
 from liftray.train import checkpoint
 from liftray.train.checkpoint import Checkpoint, Progress
+from tests.parts import tiny
 
 _NAMES = {"state.json", "weights.safetensors", "moments.safetensors", "best.safetensors"}
 

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import crash
 import pytest
 import torch
 
 from liftray import files
 from liftray.train import checkpoint
 from liftray.train.checkpoint import Checkpoint, Progress
+from tests.parts import crash
 
 
 def made(step: int, value: float) -> Checkpoint:

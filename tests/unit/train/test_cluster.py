@@ -3,12 +3,12 @@
 import socket
 
 import pytest
-import tiny
 import torch
 
 from liftray.config import Settings
 from liftray.errors import ClusterError
 from liftray.train import cluster
+from tests.parts import tiny
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 
 from liftray.config import Settings
 from liftray.errors import BackboneError, ConfigError, DataError, LiftrayError
 from liftray.train import checkpoint, launch
 from liftray.train.checkpoint import Checkpoint, Progress
+from tests.parts import tiny
 
 
 @pytest.fixture(scope="module")

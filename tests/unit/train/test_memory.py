@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-import tiny
 
 from liftray.backbone.architecture import check_config
 from liftray.backbone.dimensions import Dimensions
@@ -11,6 +10,7 @@ from liftray.bench.shapes import shape
 from liftray.errors import ConfigError
 from liftray.train import memory
 from liftray.train.memory import Memory
+from tests.parts import tiny
 
 
 def _size(name: str = "esm2_650m") -> Dimensions:

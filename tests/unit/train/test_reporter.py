@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 
 from liftray.track.mlflow import runs
 from liftray.train.reporter import PROGRESS_FILE, Reporter, follow
+from tests.parts import tiny
 
 
 def _record(epoch: int) -> dict[str, Any]:

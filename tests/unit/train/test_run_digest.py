@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 
 import liftray
@@ -17,6 +16,7 @@ from liftray.sections.section import Effect, Operation, Result, Section, is_sect
 from liftray.train import checkpoint
 from liftray.train.checkpoint import Checkpoint, Progress
 from liftray.train.launch import Prepared, job_of, prepare, to_go_on_from
+from tests.parts import tiny
 
 SAMPLE = Path(liftray.__file__).parent / "data" / "sample"
 EFFECTS = {key: effect for key, effect, _ in marked(Settings())}

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
 from liftray.adapt.losses import Loss
@@ -10,6 +9,7 @@ from liftray.cache import codec
 from liftray.data.batch import PackedBatch
 from liftray.data.labels import IGNORE_INDEX, STATES, map_codes, map_probabilities
 from liftray.train.step import Confusion, Inputs
+from tests.parts import tiny
 
 _CPU = torch.device("cpu")
 _LOSS = Loss(tiny.settings())

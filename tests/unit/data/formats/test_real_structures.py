@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from peptides import METHODS, only, raw_mkdssp
 
 from liftray.data.formats import dssp, structures
 from liftray.data.formats.dssp import mkdssp_version
 from liftray.data.records import BadRecord, ProteinRecord
+from tests.parts.peptides import METHODS, only, raw_mkdssp
 
 SHARED = Path(__file__).resolve().parents[4] / ".." / "shared" / "data" / "structures"
 

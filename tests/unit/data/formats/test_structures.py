@@ -5,7 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from peptides import (
+
+from liftray.data.formats import dssp, structures
+from liftray.data.formats.dssp import ChainBackbone, assign_states, mkdssp_version
+from liftray.data.records import BadRecord
+from liftray.errors import DataError
+from tests.parts.peptides import (
     HELIX,
     METHODS,
     NAMES,
@@ -20,11 +25,6 @@ from peptides import (
     raw_mkdssp,
     save,
 )
-
-from liftray.data.formats import dssp, structures
-from liftray.data.formats.dssp import ChainBackbone, assign_states, mkdssp_version
-from liftray.data.records import BadRecord
-from liftray.errors import DataError
 
 # --- states -----------------------------------------------------------------------------------------------------
 

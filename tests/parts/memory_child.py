@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tiny
 import torch
 import torch.distributed as dist
 
@@ -20,6 +19,7 @@ from liftray.backbone.model import Backbone, from_config
 from liftray.config import Settings
 from liftray.data.batch import PackedBatch
 from liftray.train import memory, step
+from tests.parts import tiny
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import tiny
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -24,6 +23,7 @@ from liftray.data.feed import Feed, FeedSpec, Gather
 from liftray.train import checkpoint, step
 from liftray.train.checkpoint import Checkpoint, Progress
 from liftray.train.schedule import learning_rate
+from tests.parts import tiny
 
 STEPS, HALF = 20, 10
 PROBE, PROBED = 4, ["MKTAYIAKQRQISFVKSHFSRQ", "GSHM"]
