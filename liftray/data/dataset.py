@@ -8,7 +8,7 @@ opens files when they are read, so it travels to Ray workers cheaply.
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Self
@@ -175,6 +175,28 @@ class ProteinDataset:
                 where=self.path,
                 remedy=_REMEDY,
             )
+
+
+def describe_sets(splits: Mapping[str, Mapping[str, str]]) -> str:
+    """One line that names every data set of a run and its chains, so that none is used unnoticed.
+
+    Args:
+        splits: Split -> name of the data set -> its path.
+
+    Returns:
+        Such as `data: train mine 90 chains (data/mine); valid mine 21 chains (data/mine_valid)`.
+
+    Raises:
+        DataError: A data set is missing or damaged.
+    """
+    parts = []
+    for split, sets in splits.items():
+        listed = [
+            f"{name} {ProteinDataset.open(path).num_chains:,} chains ({path})" for name, path in sets.items()
+        ]
+        if listed:
+            parts.append(f"{split} {', '.join(listed)}")
+    return f"data: {'; '.join(parts)}"
 
 
 def _count_labels(

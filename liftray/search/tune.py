@@ -13,6 +13,7 @@ from typing import Any
 
 from liftray import files
 from liftray.config import Settings
+from liftray.data.dataset import describe_sets
 from liftray.errors import ConfigError, LiftrayError
 from liftray.progress import show_line
 from liftray.search import course, proposals, rounds, search_report, sharing, space, stopping, trial
@@ -46,6 +47,11 @@ def search(settings: Settings) -> dict[str, Any]:
     inside = rounds.in_process(settings)
     prepared = launch.prepare(settings)
     backbone = prepared.backbone
+    show_line(
+        describe_sets(
+            {"train": settings.data.train, "valid": settings.data.valid, "test": settings.data.test}
+        )
+    )
     show_line(backbone.describe())
     total = space.check(settings, backbone.num_blocks, backbone.name, backbone.width)
     cluster.check(settings)

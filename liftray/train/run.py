@@ -15,7 +15,7 @@ import torch
 from liftray import files
 from liftray.adapt.tagger import Tagger, TaggerSettings
 from liftray.config import Settings
-from liftray.data.dataset import ProteinDataset
+from liftray.data.dataset import ProteinDataset, describe_sets
 from liftray.evaluate import evaluation_report
 from liftray.evaluate.chains import PredictedSet
 from liftray.evaluate.scoring import (
@@ -75,6 +75,7 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
         InputError: Something the user gave is at fault; nothing was written.
     """
     prepared = launch.prepare(settings)
+    show_line(describe_sets(_splits(settings)))
     show_line(prepared.backbone.describe())
     memory.tell(settings, prepared.backbone)
     cluster.check(settings)

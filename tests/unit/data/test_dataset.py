@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from liftray.data.dataset import ProteinDataset
+from liftray.data.dataset import ProteinDataset, describe_sets
 from liftray.data.ingest import ingest
 from liftray.data.records import SCHEMA
 from liftray.errors import DataError
@@ -130,3 +130,13 @@ def test_length_column_that_lies(stored: Path) -> None:
     pq.write_table(table.set_column(3, SCHEMA.field("length"), lengths), part)
     with pytest.raises(DataError, match=r"column 'length' differs.*row group 0"):
         ProteinDataset.open(stored).index()
+
+
+def test_a_run_lists_every_data_set_that_it_uses(stored: Path) -> None:
+    line = describe_sets(
+        {"train": {"sample": str(stored), "mine": str(stored)}, "valid": {}, "test": {"t": str(stored)}}
+    )
+    assert (
+        line
+        == f"data: train sample 7 chains ({stored}), mine 7 chains ({stored}); test t 7 chains ({stored})"
+    )
