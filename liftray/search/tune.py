@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from liftray import files
+from liftray import files, library_log
 from liftray.config import Settings
 from liftray.data.dataset import describe_sets
 from liftray.errors import ConfigError, LiftrayError
@@ -67,6 +67,7 @@ def search(settings: Settings) -> dict[str, Any]:
     where = "in their own processes" if inside else "as Ray Train runs"
     show_line(f"tune: {total} trials of {', '.join(settings.search.space)}, {where}")
     with cluster.connected(settings, dashboard=not inside), files.sole_user(out, "search or study"):
+        library_log.keep_in(out / "logs" / "tune.log")
         if not settings.train.resume:
             shutil.rmtree(out / TRIALS, ignore_errors=True)
         ledger = Ledger(out)

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from liftray import files
+from liftray import files, library_log
 from liftray.bench.report import hardware, versions
 from liftray.config import Settings
 from liftray.data import subset
@@ -60,6 +60,7 @@ def study(settings: Settings, command: str, report_to: Path | None = None) -> di
     uri = runs.check(settings.tracking.uri)
     out = Path(settings.run.dir).resolve()
     with cluster.connected(settings, dashboard=not inside), files.sole_user(out, "search or study"):
+        library_log.keep_in(out / "logs" / "study.log")
         if not settings.train.resume:
             shutil.rmtree(out / TRIALS, ignore_errors=True)
             (out / _CONTENT).unlink(missing_ok=True)
