@@ -32,11 +32,11 @@ from liftray.cli import job
     help="Where SUITE-DATE.json and SUITE-DATE.md go.",
 )
 def main(suite: str, sizes: tuple[str, ...], out: str) -> None:
-    from liftray.bench import report, suites
+    from liftray.bench import bench_report, suites
 
     content = suites.run(suite, suites.parse(sizes))
-    paths = report.write(content, out)
-    click.echo(report.table(content["rows"]))
+    paths = bench_report.write(content, out)
+    click.echo(bench_report.table(content["rows"]))
     click.echo(
         f"{paths['json']}: {suite} on {content['hardware']['cpu']}, {content['hardware']['cores_usable']} cores"
     )

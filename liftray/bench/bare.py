@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from liftray.bench.bare_suffix import Attention, Entry, Suffix, rotary
+from liftray.bench.competitors import models
 from liftray.bench.meter import in_turns, median
-from liftray.bench.rivals import models
 from liftray.bench.workload import Encoded, Timing, Workload
 from liftray.data.labels import IGNORE_INDEX
 from liftray.errors import ConfigError

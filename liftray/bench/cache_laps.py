@@ -24,7 +24,7 @@ from liftray.backbone.model import Backbone
 from liftray.backbone.packed import WindowLayout
 from liftray.bench import ours
 from liftray.bench.bare import packed
-from liftray.bench.rivals import models
+from liftray.bench.competitors import models
 from liftray.bench.workload import Workload
 from liftray.cache import codec
 from liftray.cache.actor import PrefixActor

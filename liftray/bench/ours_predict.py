@@ -17,7 +17,7 @@ from liftray.backbone.model import from_config, load
 from liftray.backbone.packed import WindowLayout
 from liftray.backbone.sources import resolve
 from liftray.bench.bare import packed
-from liftray.bench.rivals import models
+from liftray.bench.competitors import models
 from liftray.bench.workload import WARM_CHAINS, Timing, Workload
 from liftray.config import AdapterSettings, HeadSettings
 from liftray.data.labels import decode

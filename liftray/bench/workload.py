@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from liftray.backbone.families import family
 from liftray.backbone.tokens import TokenTable, token_table
+from liftray.bench.chains import Chain, sample
 from liftray.bench.shapes import Shape, shape
-from liftray.bench.suites.chains import Chain, sample
 from liftray.data import labels
 from liftray.data.labels import STATES
 from liftray.errors import ConfigError

@@ -16,11 +16,11 @@ from typing import Any
 import yaml
 
 from liftray import files, library_log
-from liftray.bench.report import hardware, versions
 from liftray.config import Settings
 from liftray.data import subset
 from liftray.errors import ConfigError, LiftrayError
 from liftray.evaluate.scoring import leakage_of
+from liftray.machine import hardware, versions
 from liftray.progress import show_line
 from liftray.search import course, rounds, sharing, stopping, trial
 from liftray.search.ledger import TRIALS, Ledger, Trial

@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from liftray.bench import report
+from liftray.bench import bench_report
 from liftray.errors import ConfigError
 
 # Each is a module here with a frozen dataclass `Sizes` and `run(sizes) -> (rows, further config)`.
@@ -29,7 +29,7 @@ def run(suite: str, sizes: Mapping[str, Any] | None = None) -> dict[str, Any]:
         sizes: Fields of the suite's `Sizes` to change; the defaults take a few minutes on two cores.
 
     Returns:
-        The report, as `report.report` gives it.
+        The report, as `bench_report.report` gives it.
 
     Raises:
         ConfigError: There is no such suite or no such size, or a size is of no use.
@@ -39,9 +39,9 @@ def run(suite: str, sizes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     module = import_module(f"{__name__}.{suite}")
     chosen = module.Sizes(**_checked(suite, module.Sizes, sizes or {}))
     date = datetime.now(UTC)
-    measure: Callable[[Any], tuple[list[report.Row], dict[str, Any]]] = module.run
+    measure: Callable[[Any], tuple[list[bench_report.Row], dict[str, Any]]] = module.run
     rows, config = measure(chosen)
-    return report.report(suite, rows, {**asdict(chosen), **config}, date)
+    return bench_report.report(suite, rows, {**asdict(chosen), **config}, date)
 
 
 def parse(arguments: Sequence[str]) -> dict[str, Any]:

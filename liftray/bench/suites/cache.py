@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from liftray.bench import process
-from liftray.bench.report import Row, rate_row
+from liftray.bench.bench_report import Row, rate_row
 from liftray.bench.suites import contest
 
 STORED = ("float32", "bfloat16", "int8")

@@ -1,6 +1,6 @@
 """What the suites share: their sizes, and contestants that run one after the other, each in a process of its own.
 
-Invariant: all contestants of a suite are given the same workload. Flow: suite -> [this] -> rivals -> rows and settings
+Invariant: all contestants of a suite are given the same workload. Flow: suite -> [this] -> competitors -> rows and settings
 of the report.
 """
 
@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
-from liftray.bench import rivals
+from liftray.bench import competitors
+from liftray.bench.bench_report import Row, rate_row
 from liftray.bench.process import Child
-from liftray.bench.report import Row, rate_row
 from liftray.bench.workload import Timing, Workload
 from liftray.progress import progress
 
@@ -41,11 +41,11 @@ class Contestant:
     """Who runs, and with what.
 
     Attributes:
-        rival: One of `rivals.RIVALS`.
+        program: One of `competitors.PROGRAMS`.
         options: Further arguments, ready for JSON.
     """
 
-    rival: str
+    program: str
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -68,7 +68,9 @@ def hold(suite: str, contestants: Mapping[str, Contestant], sizes: Sizes) -> dic
     outcomes = {}
     with progress(f"bench {suite}", len(contestants), "contestants") as advance:
         for name, each in contestants.items():
-            measured = rivals.measure(each.rival, workload, threads=sizes.threads, options=each.options)
+            measured = competitors.measure(
+                each.program, workload, threads=sizes.threads, options=each.options
+            )
             outcomes[name] = Outcome(*measured)
             advance()
     return outcomes

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from liftray.bench import process
+from liftray.bench.bench_report import Row, row
+from liftray.bench.chains import chains
 from liftray.bench.meter import median
 from liftray.bench.process import Child
-from liftray.bench.report import Row, row
-from liftray.bench.suites.chains import chains
 from liftray.data.records import SCHEMA
 from liftray.progress import progress
 

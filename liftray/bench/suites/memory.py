@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from liftray.bench import process
-from liftray.bench.report import Row, row
+from liftray.bench.bench_report import Row, row
 from liftray.bench.suites import contest
 from liftray.bench.suites.contest import Contestant, Outcome, hold, told
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from liftray.bench import flops
-from liftray.bench.report import Row, row
+from liftray.bench.bench_report import Row, row
 from liftray.bench.suites import contest
 from liftray.bench.suites.contest import Contestant, hold, rate, told
 

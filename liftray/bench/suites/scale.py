@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from liftray.bench import rivals
-from liftray.bench.report import Row, row
+from liftray.bench import competitors
+from liftray.bench.bench_report import Row, row
 from liftray.bench.suites import contest
 from liftray.bench.suites.contest import Contestant, hold, rate, told
 from liftray.errors import ConfigError
@@ -73,7 +73,7 @@ def _apart(
     """The rate of so many processes at once that train without Ray and know nothing of each other."""
 
     def one(_: int) -> float:
-        timing, _child = rivals.measure("ours", sizes.workload(), threads=sizes.threads, options=options)
+        timing, _child = competitors.measure("ours", sizes.workload(), threads=sizes.threads, options=options)
         return timing.residues_per_s
 
     with ThreadPoolExecutor(count) as pool:

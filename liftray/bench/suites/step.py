@@ -10,7 +10,7 @@ Invariant: the code from batch to optimizer is the same; only where batches come
 from dataclasses import dataclass
 from typing import Any
 
-from liftray.bench.report import Row, row
+from liftray.bench.bench_report import Row, row
 from liftray.bench.suites import contest
 from liftray.bench.suites.contest import Contestant, hold, rate, told
 

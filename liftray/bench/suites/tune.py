@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from liftray.bench import flops, process
+from liftray.bench.bench_report import Row, rate_row, row
 from liftray.bench.process import MeasurementFailed
-from liftray.bench.report import Row, rate_row, row
 from liftray.bench.suites import contest
 from liftray.progress import progress
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from liftray.bench import bare
 from liftray.bench.bare_suffix import Suffix, fused, rotary, widened
-from liftray.bench.rivals import models, paper
+from liftray.bench.competitors import models, paper
 from liftray.bench.workload import Workload
 from liftray.errors import ConfigError
 

@@ -1,17 +1,13 @@
 """The report has the shape that scripts read, and its table reads well."""
 
-import importlib.metadata
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-import liftray
-from liftray.bench.report import hardware, markdown, rate_row, report, row, table, versions, write
+from liftray.bench.bench_report import markdown, rate_row, report, row, table, write
 
 DATE = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 KEYS = ["name", "value", "unit", "against", "ratio", "ceiling", "of_ceiling", "repeats", "spread"]
@@ -38,7 +34,7 @@ def test_rows_have_the_published_keys_and_the_ratios_of_their_values(content: di
 
 
 def test_figures_of_different_units_are_not_compared() -> None:
-    with pytest.raises(AssertionError, match="units"):
+    with pytest.raises(ValueError, match="a in MB/s and b in records/s have no ratio"):
         row("a", 1.0, "MB/s", row("b", 1.0, "records/s"))
 
 
@@ -66,7 +62,7 @@ def test_table_is_aligned_and_rounds_for_people(content: dict[str, Any]) -> None
     assert [cell.strip() for cell in lines[2].strip("|").split("|")][3:] == [""] * 5
 
 
-def test_markdown_tells_machine_versions_and_settings(content: dict[str, Any]) -> None:
+def test_markdown_lists_machine_versions_and_settings(content: dict[str, Any]) -> None:
     text = markdown(content)
 
     assert text.startswith("# bench step, 2026-03-04\n")
@@ -74,38 +70,3 @@ def test_markdown_tells_machine_versions_and_settings(content: dict[str, Any]) -
     for section in ("config", "hardware", "versions"):
         assert f"## {section.capitalize()}" in text
         assert all(f"- {key}: " in text for key in content[section])
-
-
-def test_versions_are_those_installed() -> None:
-    found = versions()
-
-    assert set(found) == {
-        "python",
-        "liftray",
-        "torch",
-        "transformers",
-        "adapters",
-        "peft",
-        "accelerate",
-        "ray",
-        "deepspeed",
-        "mlflow",
-        "pyarrow",
-        "numpy",
-    }
-    assert found["torch"] == importlib.metadata.version("torch")
-    assert found["liftray"] == liftray.__version__
-
-
-def test_hardware_is_told() -> None:
-    found = hardware()
-
-    assert set(found) == {
-        *("cpu", "cpu_flags", "cores", "cores_usable", "threads"),
-        *("memory_gib", "gpu", "load_1min", "system"),
-    }
-    assert found["threads"] == torch.get_num_threads()
-    assert set(found["cpu_flags"]) <= set(Path("/proc/cpuinfo").read_text().split())
-    assert found["cpu"]
-    assert 1 <= found["cores_usable"] == len(os.sched_getaffinity(0))
-    assert found["memory_gib"] > 0

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from liftray.bench import cache_laps, flops, ours_predict, suites
+from liftray.bench.chains import RESIDUES, chains
 from liftray.bench.suites import SUITES, ingest, memory, scale, train, tune
 from liftray.bench.suites.cache import STORED
-from liftray.bench.suites.chains import RESIDUES, chains
 from liftray.bench.workload import Workload
 from liftray.data.dataset import DATASET_FILE
 from liftray.data.ingest import ingest as checked

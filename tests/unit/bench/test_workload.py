@@ -5,8 +5,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from liftray.bench import chains
 from liftray.bench.shapes import SHAPES, shape
-from liftray.bench.suites import chains
 from liftray.bench.workload import Timing, Workload
 from liftray.data.labels import IGNORE_INDEX, STATES
 from liftray.errors import ConfigError

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from liftray.bench import rivals
-from liftray.bench.rivals import RIVALS, hf_peft, models, paper, pipeline
+from liftray.bench import competitors
+from liftray.bench.competitors import PROGRAMS, hf_peft, models, paper, pipeline
 from liftray.bench.workload import Workload
 from liftray.data.labels import IGNORE_INDEX
 from liftray.errors import ConfigError
@@ -142,7 +142,7 @@ def test_t5_has_no_pipeline() -> None:
 
 @pytest.mark.slow
 def test_a_rival_runs_in_a_process_of_its_own() -> None:
-    timing, child = rivals.measure(
+    timing, child = competitors.measure(
         "bare", TINY, threads=1, options={"budgets": [64], "attentions": ["fused"], "entries": ["adapter"]}
     )
 
@@ -150,6 +150,6 @@ def test_a_rival_runs_in_a_process_of_its_own() -> None:
     assert timing.residues == RESIDUES
     assert sum(timing.seconds) <= child.seconds
     assert child.libraries_bytes > 100 << 20
-    for rival in RIVALS.values():
+    for rival in PROGRAMS.values():
         module, _, function = rival.function.partition(":")
         assert callable(getattr(importlib.import_module(module), function))

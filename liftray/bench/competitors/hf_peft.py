@@ -20,7 +20,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from liftray.bench.rivals import models
+from liftray.bench.competitors import models
 from liftray.bench.workload import Encoded, Timing, Workload
 from liftray.errors import ConfigError
 

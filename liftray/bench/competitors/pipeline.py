@@ -8,7 +8,7 @@ import time
 
 from transformers import pipeline
 
-from liftray.bench.rivals import models
+from liftray.bench.competitors import models
 from liftray.bench.workload import WARM_CHAINS, Timing, Workload
 
 BATCH = 8

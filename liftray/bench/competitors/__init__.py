@@ -23,7 +23,7 @@ from liftray.bench.process import Child
 from liftray.bench.workload import Timing, Workload
 
 
-class Rival(NamedTuple):
+class Program(NamedTuple):
     """Where a contestant is.
 
     Attributes:
@@ -45,17 +45,17 @@ _TRAINING = (
     "transformers.models.esm.modeling_esm",
 )
 
-RIVALS: Mapping[str, Rival] = MappingProxyType(
+PROGRAMS: Mapping[str, Program] = MappingProxyType(
     {
-        "hf_peft": Rival("liftray.bench.rivals.hf_peft:run"),
-        "paper": Rival("liftray.bench.rivals.paper:run"),
-        "pipeline": Rival("liftray.bench.rivals.pipeline:run"),
-        "bare": Rival("liftray.bench.bare:run"),
-        "ours": Rival("liftray.bench.ours:run", _TRAINING),
-        "ours_with_ray": Rival("liftray.bench.ours:run_with_ray"),
-        "predictor": Rival("liftray.bench.ours_predict:predictor", ("adapters.models",)),
-        "forward": Rival("liftray.bench.ours_predict:forward", ("adapters.models",)),
-        "products": Rival("liftray.bench.ours_predict:products"),
+        "hf_peft": Program("liftray.bench.competitors.hf_peft:run"),
+        "paper": Program("liftray.bench.competitors.paper:run"),
+        "pipeline": Program("liftray.bench.competitors.pipeline:run"),
+        "bare": Program("liftray.bench.bare:run"),
+        "ours": Program("liftray.bench.ours:run", _TRAINING),
+        "ours_with_ray": Program("liftray.bench.ours:run_with_ray"),
+        "predictor": Program("liftray.bench.ours_predict:predictor", ("adapters.models",)),
+        "forward": Program("liftray.bench.ours_predict:forward", ("adapters.models",)),
+        "products": Program("liftray.bench.ours_predict:products"),
     }
 )
 
@@ -66,7 +66,7 @@ def measure(
     """Run a contestant in a process of its own.
 
     Args:
-        name: One of RIVALS.
+        name: One of PROGRAMS.
         workload: What it is given.
         threads: Of torch.
         options: Further arguments of its function, ready for JSON.
@@ -78,14 +78,14 @@ def measure(
         LiftrayError: The workload does not fit it, or a package that it needs is not installed.
     """
     order = {"name": name, "workload": asdict(workload), "options": dict(options or {})}
-    rival = RIVALS[name]
-    imports = [rival.function.partition(":")[0], *rival.imports]
+    program = PROGRAMS[name]
+    imports = [program.function.partition(":")[0], *program.imports]
     child = process.run(f"{__name__}:timed", order, imports=imports, threads=threads, seed=workload.seed)
     return Timing(**child.result), child
 
 
 def timed(name: str, workload: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """Run a contestant in this process; arguments and result are plain values."""
-    module, _, function = RIVALS[name].function.partition(":")
+    module, _, function = PROGRAMS[name].function.partition(":")
     timing: Timing = getattr(import_module(module), function)(Workload(**workload), **options)
     return asdict(timing)

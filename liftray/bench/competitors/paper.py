@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from liftray.backbone.families import ADAPTER_INTERFACE
-from liftray.bench.rivals import models
+from liftray.bench.competitors import models
 from liftray.bench.workload import Encoded, Timing, Workload
 from liftray.data.labels import IGNORE_INDEX
 
