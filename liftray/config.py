@@ -126,11 +126,11 @@ class Settings(Section):
         """
         tree = self.model_dump()
         for key, value in overrides.items():
-            _set(tree, key, value, "")
+            _set(tree, key, value, None)
         try:
             return Settings.model_validate(tree)
         except ValidationError as error:
-            raise _invalid(error, None, source="") from error
+            raise _invalid(error, None) from error
 
 
 def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Settings:
@@ -156,11 +156,12 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Settings:
     given = dict(_parse_override(override) for override in overrides)
     overridden = copy.deepcopy(tree)
     for key, value in given.items():
-        _set(overridden, key, value, " on the command line")
+        _set(overridden, key, value, _COMMAND_LINE)
     try:
         return Settings.model_validate(overridden)
     except ValidationError as error:
-        raise _invalid(error, None if _overrides_at_fault(error, tree, given) else where) from error
+        at_fault = _COMMAND_LINE if _overrides_at_fault(error, tree, given) else where
+        raise _invalid(error, at_fault) from error
 
 
 def keys() -> dict[str, tuple[str, Any, str]]:
@@ -183,6 +184,7 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, tuple[str,
 
 
 _UNBROKEN = 60
+_COMMAND_LINE = "on the command line"
 
 
 def _type_name(kind: Any) -> str:
@@ -214,7 +216,7 @@ def _parse_value(text: str) -> Any:
     try:
         return _numbers(yaml.safe_load(text))
     except yaml.YAMLError as error:
-        raise ConfigError(f"cannot read the value {text!r} on the command line") from error
+        raise ConfigError(f"cannot read the value {text!r}", where=_COMMAND_LINE) from error
 
 
 def _numbers(value: Any) -> Any:
@@ -257,11 +259,11 @@ def _check_keys(tree: Mapping[str, Any], where: str, prefix: str = "") -> None:
             raise ConfigError(_unknown(key), where=where)
 
 
-def _unknown(key: str, source: str = "") -> str:
+def _unknown(key: str) -> str:
     near = difflib.get_close_matches(key, [*keys(), *_SYNONYMS], n=1, cutoff=0.6)
     section = key.rpartition(".")[0]
     hint = f"did you mean {_SYNONYMS.get(near[0], near[0])}?" if near else _section_keys(section)
-    return f"unknown key {key}{source}; {hint}"
+    return f"unknown key {key}; {hint}"
 
 
 def _section_keys(section: str) -> str:
@@ -270,10 +272,10 @@ def _section_keys(section: str) -> str:
     return f"valid: {', '.join(names)}"
 
 
-def _set(tree: dict[str, Any], key: str, value: Any, source: str) -> None:
+def _set(tree: dict[str, Any], key: str, value: Any, where: str | None) -> None:
     opened = next((name for name in _OPEN if key.startswith(f"{name}.")), None)
     if opened is None and key not in keys():
-        raise ConfigError(_unknown(key, source))
+        raise ConfigError(_unknown(key), where=where)
     path = [*opened.split("."), key[len(opened) + 1 :]] if opened else key.split(".")
     for name in path[:-1]:
         tree = tree.setdefault(name, {})
@@ -302,13 +304,11 @@ def _key_of(error: ValidationError) -> str:
     return ".".join(str(part) for part in error.errors()[0]["loc"])
 
 
-def _invalid(error: ValidationError, file: str | None, source: str = "on the command line") -> ConfigError:
-    """The first fault of a validation: in a file, or in overrides from a source."""
+def _invalid(error: ValidationError, where: str | None) -> ConfigError:
+    """The first fault that a validation found."""
     first, key = error.errors()[0], _key_of(error)
     known = keys().get(key)
     remedy = f"{key} is {known[0]}, default {known[1]!r}: {known[2]}" if known else None
     given = f" (given: {first['input']!r})" if known else ""
     problem = first["msg"].removeprefix("Value error, ") + given
-    if file is None:
-        return ConfigError(problem, where=f"{key} {source}".strip(), remedy=remedy)
-    return ConfigError(f"{key}: {problem}" if key else problem, where=file, remedy=remedy)
+    return ConfigError(f"{key}: {problem}" if key else problem, where=where, remedy=remedy)

@@ -1,9 +1,10 @@
-"""Chains to measure with: real ones where they are at hand, and made-up ones with the lengths of a real set.
+"""Chains to measure with: real chains where a set is available, and random chains with the lengths of a real set.
 
-Invariant: both follow from count and seed alone. Speed depends on shapes and lengths, not on letters or weights.
-Imports no torch, so that what measures memory can use it.
+Invariant: both depend on count and seed alone. Speed depends on shapes and lengths, not on letters or weights.
+Imports no torch, so that a measurement of memory can use it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,25 +21,24 @@ _LOG_MEAN, _LOG_SD = 5.30, 0.58
 _SHORTEST = 50
 
 _PACKAGE = Path(liftray.__file__).parent
-# The larger set lies beside a checkout where it was fetched; the embedded sample is part of the package.
-_SETS = (
-    _PACKAGE.parent.parent / "shared" / "data" / "train" / "lift_train.ss9.txt",
-    _PACKAGE / "data" / "sample" / "train.ss9.txt",
-)
+# The embedded sample is part of the package; a larger set may be next to a checkout.
+SAMPLE = _PACKAGE / "data" / "sample" / "train.ss9.txt"
+_SETS = (_PACKAGE.parent.parent / "shared" / "data" / "train" / "lift_train.ss9.txt", SAMPLE)
 
 
-def sample(count: int, seed: int, *, longest: int) -> tuple[list[Chain], str]:
+def sample(count: int, seed: int, *, longest: int, sets: Sequence[Path] = _SETS) -> tuple[list[Chain], str]:
     """Draw real chains with nine-state labels.
 
     Args:
-        count: How many; where the set has fewer, each of its chains is taken as often as needed.
-        seed: Of the draw and the order.
-        longest: Residues that a longer chain is cut to.
+        count: Number of chains; from a smaller set, each chain is drawn as often as needed.
+        seed: Seed of the draw and the order.
+        longest: Residues to which a longer chain is cut.
+        sets: Three-line files; the first that exists is read.
 
     Returns:
-        (id, sequence, labels) of each, all ids different; and the name of the file they are from.
+        (id, sequence, labels) of each chain, all ids different; and the name of the file.
     """
-    path = next(path for path in _SETS if path.is_file())
+    path = next(path for path in sets if path.is_file())
     records = [record for record in read(path, alphabet="ss9") if isinstance(record, ProteinRecord)]
     rng = np.random.default_rng(seed)
     rounds = -(-count // len(records))
@@ -51,16 +51,16 @@ def sample(count: int, seed: int, *, longest: int) -> tuple[list[Chain], str]:
 
 
 def chains(count: int, seed: int, *, longest: int, alphabet: str = "ss9") -> list[Chain]:
-    """Draw chains of made-up letters.
+    """Draw chains of random letters.
 
     Args:
-        count: How many.
-        seed: What they are drawn from.
-        longest: Residues that a longer draw is cut to.
-        alphabet: Of the labels.
+        count: Number of chains.
+        seed: Seed of the draw.
+        longest: Residues to which a longer chain is cut.
+        alphabet: Alphabet of the labels.
 
     Returns:
-        (id, sequence, labels) of each; all residues are labelled.
+        (id, sequence, labels) of each chain; all residues are labelled.
     """
     rng = np.random.default_rng(seed)
     drawn = np.exp(rng.normal(_LOG_MEAN, _LOG_SD, count))

@@ -246,7 +246,7 @@ def test_print_config_prints_what_load_reads_back(job_file, tmp_path: Path) -> N
         (["--config", "configs/absent.yaml"], "configs/absent.yaml: no such file"),
         (
             ["--print-config", "adapter.widht=1"],
-            "unknown key adapter.widht on the command line; did you mean ",
+            "on the command line: unknown key adapter.widht; did you mean ",
         ),
         (["--print-config", "train.epochs=none"], "train.epochs"),
     ],

@@ -98,7 +98,7 @@ def test_overrides_win_over_the_file_and_later_over_earlier(tmp_path: Path) -> N
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest(tmp_path: Path, key: str, hint: str) -> None:
-    with pytest.raises(ConfigError, match=f"unknown key {key} on the command line") as caught:
+    with pytest.raises(ConfigError, match=f"on the command line: unknown key {key};") as caught:
         load(None, [f"{key}=1"])
     assert hint in str(caught.value)
     tree: Any = 1
@@ -217,12 +217,12 @@ def test_settings_survive_the_trip_to_a_worker() -> None:
 @pytest.mark.parametrize(
     ("written", "overrides", "fault"),
     [
-        ("train: {epochs: 3}", ["train.epochs=0"], "train.epochs on the command line: "),
+        ("train: {epochs: 3}", ["train.epochs=0"], "on the command line: train.epochs: "),
         ("train: {epochs: 0}", [], "{path}: train.epochs: "),
         ("train: {epochs: 0}", ["train.lr=0.1"], "{path}: train.epochs: "),
         ("train: {epochs: 0, lr: -1}", ["train.lr=-2"], "{path}: train.epochs: "),
-        ("train: {epochs: 0}", ["train.epochs=-1"], "train.epochs on the command line: "),
-        ("{}", ["data.train.mine=[1]"], "data.train.mine on the command line: "),
+        ("train: {epochs: 0}", ["train.epochs=-1"], "on the command line: train.epochs: "),
+        ("{}", ["data.train.mine=[1]"], "on the command line: data.train.mine: "),
         ("{}", ["search.space={no.such: [1]}"], "on the command line: search.space: unknown key no.such"),
         ("search: {space: {no.such: [1]}}", ["train.epochs=1"], "{path}: search.space: unknown key no.such"),
     ],

@@ -1,7 +1,6 @@
-"""What the suites share: their sizes, and contestants that run one after the other, each in a process of its own.
+"""What the suites share: sizes, and contestants that run one after the other, each in its own process.
 
-Invariant: all contestants of a suite are given the same workload. Flow: suite -> [this] -> competitors -> rows and settings
-of the report.
+Invariant: all contestants of a suite get the same workload. Flow: suite -> [this] -> competitors -> rows and settings.
 """
 
 from collections.abc import Mapping
@@ -38,7 +37,7 @@ class Sizes(Workload):
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who runs, and with what.
+    """A program that is measured, with its options.
 
     Attributes:
         program: One of `competitors.PROGRAMS`.
@@ -50,7 +49,7 @@ class Contestant:
 
 
 class Outcome(NamedTuple):
-    """What a contestant took, and its process."""
+    """The timing of a contestant, and its process."""
 
     timing: Timing
     child: Child
@@ -61,8 +60,8 @@ def hold(suite: str, contestants: Mapping[str, Contestant], sizes: Sizes) -> dic
 
     Args:
         suite: Name of the suite, for the progress line.
-        contestants: By the name that they are reported under.
-        sizes: What all of them are given.
+        contestants: By the name under which they are reported.
+        sizes: The workload that all of them get.
     """
     workload = sizes.workload()
     outcomes = {}
@@ -81,8 +80,8 @@ def rate(name: str, outcome: Outcome, against: Row | None = None, ceiling: float
     return rate_row(name, outcome.timing.residues, outcome.timing.seconds, RATE, against, ceiling)
 
 
-def told(outcomes: Mapping[str, Outcome], sizes: Sizes) -> dict[str, Any]:
-    """What else a report tells of its contestants: seconds of each pass, memory, and their own details."""
+def facts(outcomes: Mapping[str, Outcome], sizes: Sizes) -> dict[str, Any]:
+    """Further facts about the contestants for the report: seconds of each pass, memory, and their own details."""
     known = bool(sizes.model.weights) and sizes.pretrained
     return {
         "backbone": f"{sizes.model.title}, {'pretrained' if known else 'random'} weights",

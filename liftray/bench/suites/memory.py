@@ -17,7 +17,7 @@ from typing import Any
 from liftray.bench import process
 from liftray.bench.bench_report import Row, row
 from liftray.bench.suites import contest
-from liftray.bench.suites.contest import Contestant, Outcome, hold, told
+from liftray.bench.suites.contest import Contestant, Outcome, facts, hold
 
 _WAYS = ("", "_recomputing")
 
@@ -59,7 +59,7 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
     for name, each in outcomes.items():
         rows.append(row(f"{name}_whole_process", _mib(each.child.peak_bytes), "MiB"))
     rows.append(row("libraries", _mib(outcomes["cached"].child.libraries_bytes), "MiB"))
-    return rows, told(outcomes, sizes)
+    return rows, facts(outcomes, sizes)
 
 
 def _share_above(sizes: Sizes) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 from liftray.bench import flops
 from liftray.bench.bench_report import Row, row
 from liftray.bench.suites import contest
-from liftray.bench.suites.contest import Contestant, hold, rate, told
+from liftray.bench.suites.contest import Contestant, facts, hold, rate
 
 _PIPELINE_BATCH = 8
 
@@ -51,4 +51,4 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
         row("predictor_of_forward", predictor.value, contest.RATE, forward, 1.0),
         row("predictor_of_products", predictor.value, contest.RATE, products, 1.0),
     ]
-    return [pipeline, predictor, forward, products, *shares], told(outcomes, sizes)
+    return [pipeline, predictor, forward, products, *shares], facts(outcomes, sizes)

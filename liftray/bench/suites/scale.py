@@ -16,7 +16,7 @@ from typing import Any
 from liftray.bench import competitors
 from liftray.bench.bench_report import Row, row
 from liftray.bench.suites import contest
-from liftray.bench.suites.contest import Contestant, hold, rate, told
+from liftray.bench.suites.contest import Contestant, facts, hold, rate
 from liftray.errors import ConfigError
 
 
@@ -60,7 +60,7 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
         apart[count] = _apart(sizes, count, options, apart[fewest], count / fewest)
         shares.append(row(f"{name}_of_apart", workers[count].value, contest.RATE, apart[count], 1.0))
     rows = [*workers.values(), *apart.values(), *shares]
-    return rows, {**told(outcomes, sizes), "cores": len(os.sched_getaffinity(0))}
+    return rows, {**facts(outcomes, sizes), "cores": len(os.sched_getaffinity(0))}
 
 
 def _apart(

@@ -12,7 +12,7 @@ from typing import Any
 
 from liftray.bench.bench_report import Row, row
 from liftray.bench.suites import contest
-from liftray.bench.suites.contest import Contestant, hold, rate, told
+from liftray.bench.suites.contest import Contestant, facts, hold, rate
 
 
 @dataclass(frozen=True)
@@ -43,4 +43,4 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
         row("start_up", details["start_up_s"], "s"),
         row("data_wait", details["data_wait_share"], "of a pass"),
     ]
-    return rows, told(outcomes, sizes)
+    return rows, facts(outcomes, sizes)

@@ -16,7 +16,7 @@ from typing import Any
 from liftray.bench import flops
 from liftray.bench.bench_report import Row, row
 from liftray.bench.suites import contest
-from liftray.bench.suites.contest import Contestant, Outcome, hold, rate, told
+from liftray.bench.suites.contest import Contestant, Outcome, facts, hold, rate
 
 # What has won among the bare loop's variants; the others take their time only.
 _ATTENTIONS = {"float32": ["fused"], "bfloat16": ["products", "widened"]}
@@ -47,7 +47,7 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
         for name, limit in (("bare", 1.0), ("ours_uncached", _gain_of_cache(predicted)))
         if name in rows
     ]
-    return [*rows.values(), *shares, *_mfu(sizes, outcomes)], told(outcomes, sizes)
+    return [*rows.values(), *shares, *_mfu(sizes, outcomes)], facts(outcomes, sizes)
 
 
 def _contestants(sizes: Sizes) -> dict[str, Contestant]:
