@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from liftray.adapt import heads, kinds
+from liftray.adapt import heads, kinds, model_adapters
 from liftray.backbone.model import Backbone
 from liftray.backbone.packed import WindowLayout
 from liftray.backbone.tokens import TokenTable
@@ -127,7 +127,7 @@ class Tagger(nn.Module):
 
     def prefix(self, tokens_T: Tensor, layout: WindowLayout) -> Tensor:
         """Hidden states at `entry`: constant for a backbone and a window."""
-        with kinds.inactive():
+        with model_adapters.inactive():
             return self.backbone.run_frozen(tokens_T, layout, self.entry)
 
     def suffix(self, hidden_TD: Tensor, layout: WindowLayout) -> Tensor:
@@ -137,7 +137,11 @@ class Tagger(nn.Module):
         """
         assert not hidden_TD.requires_grad, "a gradient reached the frozen prefix"
         adapted = self.settings.method == "adapter"
-        around = kinds.forward_context(self.backbone, hidden_TD[None], layout) if adapted else nullcontext()
+        around = (
+            model_adapters.forward_context(self.backbone, hidden_TD[None], layout)
+            if adapted
+            else nullcontext()
+        )
         with around:
             if adapted and self.entry > self.settings.adapter.skip_layers:
                 hidden_TD = self.backbone.run_output_adapter(self.entry - 1, hidden_TD)
@@ -214,7 +218,7 @@ def build(backbone: Backbone, settings: TaggerSettings, seed: int) -> Tagger:
     for parameter in backbone.parameters():
         parameter.requires_grad_(False)
     if settings.method == "adapter":
-        kinds.attach(backbone, settings.adapter)
+        model_adapters.attach(backbone, settings.adapter)
     elif settings.method == "full":
         skipped = settings.adapter.skip_layers
         kinds.check(settings.adapter, backbone.num_blocks, backbone.resolved.name)

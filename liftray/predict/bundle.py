@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from liftray import __version__, files
-from liftray.adapt import kinds
+from liftray.adapt import model_adapters
 from liftray.adapt import tagger as taggers
 from liftray.adapt.tagger import Tagger, TaggerSettings
 from liftray.backbone import model as backbones
@@ -89,7 +89,7 @@ def save(
         head = {name: tensor.contiguous() for name, tensor in tagger.head.state_dict().items()}
         save_file(head, fresh / _HEAD)
         if settings.method == "adapter":
-            kinds.save(tagger.backbone, fresh / _ADAPTER)
+            model_adapters.save(tagger.backbone, fresh / _ADAPTER)
         elif settings.method == "full":
             above = tagger.backbone.above(tagger.entry)
             save_file({name: weight.contiguous() for name, weight in above.items()}, fresh / _TRAINED)
@@ -274,7 +274,7 @@ def _read_adapter(backbone: Backbone, directory: Path) -> None:
         # The library would look for adapters of that name on the internet.
         raise BundleError(f"no {_ADAPTER} in it", where=str(directory), remedy="fetch the bundle again")
     try:
-        kinds.load(backbone, directory / _ADAPTER)
+        model_adapters.load(backbone, directory / _ADAPTER)
     except KeyError as error:
         raise BundleError(
             f"the tensors in {_ADAPTER} are not those of its adapters (first: {error.args[0]})",

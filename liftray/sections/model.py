@@ -4,6 +4,15 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from liftray.sections.kinds import (
+    ADAPTER_REASONS,
+    ADAPTERS,
+    HEAD_REASONS,
+    HEADS,
+    AdapterKind,
+    HeadKind,
+    uses,
+)
 from liftray.sections.section import Resolved, Result, Section, Uses, unused_settings_stay_at_their_default
 
 
@@ -29,20 +38,7 @@ class BackboneSettings(Section):
 class AdapterSettings(Section):
     """The trained parameters inside the backbone's top blocks."""
 
-    kind: Result[
-        Literal[
-            "bottleneck",
-            "parallel_bottleneck",
-            "compacter",
-            "parallel_compacter",
-            "lora",
-            "dora",
-            "ia3",
-            "prefix_tuning",
-            "mam",
-            "unipelt",
-        ]
-    ] = Field(default="bottleneck", description="adapter architecture")
+    kind: Result[AdapterKind] = Field(default="bottleneck", description="adapter architecture")
     reduction_factor: Result[int] = Field(
         default=64,
         ge=1,
@@ -84,30 +80,14 @@ class AdapterSettings(Section):
 
     @model_validator(mode="after")
     def _agrees(self) -> "AdapterSettings":
-        unused_settings_stay_at_their_default(self, self.kind, _ADAPTER_USES)
+        unused_settings_stay_at_their_default(self, self.kind, uses(ADAPTERS, ADAPTER_REASONS))
         return self
-
-
-_SEQUENTIAL, _PARALLEL = ("bottleneck", "compacter"), ("parallel_bottleneck", "parallel_compacter")
-_PREFIXED = ("prefix_tuning", "mam", "unipelt")
-_ADAPTER_USES: Uses = {
-    "reduction_factor": (
-        (*_SEQUENTIAL, *_PARALLEL, "lora", "dora", "mam", "unipelt"),
-        "has no bottleneck and no rank",
-    ),
-    "location": ((*_SEQUENTIAL, *_PARALLEL), "has its own places"),
-    "lora_location": (("lora", "dora"), "has its own places"),
-    "parallel_scale": ((*_PARALLEL, "mam"), "has no parallel adapter"),
-    "hypercomplex_dim": (("compacter", "parallel_compacter"), "has no Kronecker products"),
-    "prefix_length": (_PREFIXED, "has no prefix"),
-    "prefix_hidden": (_PREFIXED, "has no prefix"),
-}
 
 
 class HeadSettings(Section):
     """What turns the last hidden state into class logits."""
 
-    kind: Result[Literal["linear", "conv", "metric", "lstm"]] = Field(
+    kind: Result[HeadKind] = Field(
         default="linear",
         description="linear; conv: the paper's convolutional head; metric: the same with class centroids in the place "
         "of its classifier; lstm: one bidirectional layer, to compare with",
@@ -128,11 +108,8 @@ class HeadSettings(Section):
 
     @model_validator(mode="after")
     def _agrees(self) -> "HeadSettings":
-        unused_settings_stay_at_their_default(self, self.kind, _HEAD_USES)
+        unused_settings_stay_at_their_default(self, self.kind, uses(HEADS, HEAD_REASONS))
         return self
-
-
-_HEAD_USES: Uses = {"temperature": (("metric",), "has no centroids")}
 
 
 class MultitaskSettings(Section):

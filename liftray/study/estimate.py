@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from liftray.adapt import sizes
+from liftray.adapt import parameters
 from liftray.backbone.dimensions import Dimensions
 from liftray.cache.decide import frozen_rate
-from liftray.config import Settings
+from liftray.config import HeadSettings, Settings
 from liftray.data import subset
 from liftray.data.dataset import ProteinDataset
 from liftray.search.ledger import ENDED, Trial
@@ -85,11 +85,15 @@ def cost(prepared: Prepared, size: Size, cached: bool) -> float:
 
 
 def _head(prepared: Prepared) -> float:
-    """Weights of a head over those of a block; a linear one is counted with what stands beside the blocks."""
-    if prepared.settings.head.kind == "linear":
-        return 0.0
-    dimensions = Dimensions.of(prepared.backbone.family, prepared.backbone.config)
-    return sizes.trained(prepared.settings, dimensions).head / dimensions.block
+    """Weights of a head beyond those of a linear one, over those of a block; `_BESIDE` covers a linear one."""
+    settings = prepared.settings
+    size = Dimensions.of(prepared.backbone.family, prepared.backbone.config)
+    above = size.blocks - settings.adapter.skip_layers
+    own, linear = (
+        parameters.head_parameters(head, settings.task, size.width, above)
+        for head in (settings.head, HeadSettings(kind="linear"))
+    )
+    return (own - linear) / size.block
 
 
 def prediction(residues: int, num_blocks: int) -> float:

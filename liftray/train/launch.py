@@ -109,7 +109,7 @@ def _pads(settings: Settings, backbone: ResolvedBackbone) -> bool:
         and settings.backbone.dtype == "bfloat16"
         and attention.takes_packed(size.inner // size.heads)
     )
-    return heads.pads(settings.head) or (settings.scaling.use_gpu and not packed_on_gpu)
+    return heads.head_class(settings.head).pads or (settings.scaling.use_gpu and not packed_on_gpu)
 
 
 def _start_of(settings: Settings, backbone: ResolvedBackbone) -> Path | None:

@@ -77,7 +77,7 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
     prepared = launch.prepare(settings)
     show_line(describe_sets(_splits(settings)))
     show_line(prepared.backbone.describe())
-    memory.tell(settings, prepared.backbone)
+    memory.report(settings, prepared.backbone)
     cluster.check(settings)
     uri = runs.check(settings.tracking.uri)
     run_dir = Path(settings.run.dir).resolve()

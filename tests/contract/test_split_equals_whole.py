@@ -13,7 +13,7 @@ import torch
 from adapters.context import ForwardContext
 from transformers import EsmModel
 
-from liftray.adapt import kinds
+from liftray.adapt import model_adapters
 from liftray.backbone import attention
 from liftray.backbone.model import Backbone, from_config, load
 from liftray.backbone.sources import resolve
@@ -191,7 +191,7 @@ def _spread(module: torch.nn.Module) -> None:
 
 
 def _add_adapter(backbone: Backbone, kind: str, skip: int) -> None:
-    kinds.prepare(backbone)
+    model_adapters.prepare(backbone)
     left_out = list(range(skip))
     config = (
         adapters.LoRAConfig(r=2, leave_out=left_out)

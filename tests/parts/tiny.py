@@ -146,5 +146,5 @@ def feed_spec(
         seed=chosen.train.seed,
         budget=chosen.train.tokens_per_batch,
         per_step=chosen.train.micro_batches_per_step,
-        by_length=heads.pads(chosen.head),
+        by_length=heads.head_class(chosen.head).pads,
     )

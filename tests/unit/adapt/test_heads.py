@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from liftray.adapt import heads, sizes
+from liftray.adapt import heads
+from liftray.adapt.heads.block_mix import BlockMix
+from liftray.adapt.heads.lstm import UNITS, LstmHead
+from liftray.adapt.heads.metric import MetricHead
 from liftray.backbone.packed import WindowLayout
 from liftray.config import HeadSettings
 
@@ -107,13 +110,13 @@ def test_pads_tells_which_heads_lay_windows_out_as_rows(
         WindowLayout, "pad", lambda layout, packed: rows.append(layout) or pad(layout, packed)
     )
     heads.build(settings, _WIDTH, _CLASSES, blocks=2)(*_inputs([3, 5]))
-    assert heads.pads(settings) == bool(rows)
+    assert heads.head_class(settings).pads == bool(rows)
 
 
-def _metric(**settings: float) -> heads.MetricHead:
+def _metric(**settings: float) -> MetricHead:
     torch.manual_seed(0)
     head = heads.build(HeadSettings(kind="metric", **settings), _WIDTH, _CLASSES).eval()
-    assert isinstance(head, heads.MetricHead)
+    assert isinstance(head, MetricHead)
     return head
 
 
@@ -188,8 +191,8 @@ def test_the_lstm_head_is_torchs_own_bidirectional_lstm_on_each_chain() -> None:
     """Up to the order in which a kernel sums: 1e-5 in float32."""
     torch.manual_seed(0)
     head = heads.build(HeadSettings(kind="lstm"), _WIDTH, _CLASSES).eval()
-    assert isinstance(head, heads.LstmHead)
-    both = torch.nn.LSTM(_WIDTH, sizes.LSTM_UNITS, batch_first=True, bidirectional=True)
+    assert isinstance(head, LstmHead)
+    both = torch.nn.LSTM(_WIDTH, UNITS, batch_first=True, bidirectional=True)
     both.load_state_dict(
         head.onward.state_dict() | {f"{name}_reverse": tensor for name, tensor in head.back.state_dict().items()}
     )  # fmt: skip
@@ -202,14 +205,14 @@ def test_the_lstm_head_is_torchs_own_bidirectional_lstm_on_each_chain() -> None:
 
 
 def test_a_mix_of_blocks_begins_with_their_mean() -> None:
-    mix = heads.BlockMix(3)
+    mix = BlockMix(3)
     states = list(torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0)))
     torch.testing.assert_close(mix(states), torch.stack(states).mean(0))
 
 
 @torch.no_grad()
 def test_a_mix_of_blocks_is_gamma_times_the_softmax_weighted_sum() -> None:
-    mix = heads.BlockMix(2)
+    mix = BlockMix(2)
     mix.weights.copy_(torch.tensor([0.0, math.log(3.0)]))
     mix.gamma.fill_(2.0)
     one, two = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))

@@ -76,7 +76,7 @@ def test_a_factor_above_the_width_means_the_least_width(kind: str, wanted: int) 
 def test_the_width_is_the_floor_of_the_quotient(kind: str, width: int) -> None:
     for factor in range(1, 200):
         chosen = tiny.settings(adapter__kind=kind, adapter__reduction_factor=factor).adapter
-        made = kinds.library_config(chosen, width)
+        made = kinds.kind_of(chosen).library_config(chosen, width)
         units = made.r if kind == "lora" else int(width // made.reduction_factor)
         assert units == max(1, width // factor)
 

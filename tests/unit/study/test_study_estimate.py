@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from liftray.adapt import sizes
+from liftray.adapt.heads.conv import ConvHead
+from liftray.adapt.heads.linear import LinearHead
 from liftray.backbone.dimensions import Dimensions
 from liftray.search.ledger import Trial
 from liftray.study import estimate
@@ -60,7 +61,8 @@ def test_a_larger_head_costs_its_share_of_a_block(prepared: Prepared) -> None:
         for kind in ("linear", "conv")
     )
     size = Dimensions.of(prepared.backbone.family, prepared.backbone.config)
-    share = sizes.convolutional_head(prepared.settings, size) / size.block
+    own, linear = (head.parameter_count(size.width, 3) for head in (ConvHead, LinearHead))
+    share = (own - linear) / size.block
     assert larger - plain == pytest.approx(2 * (1000 * 3 + 100) * share)
 
 

@@ -80,7 +80,7 @@ def test_zero_3_loads_the_whole_model_before_it_divides_it() -> None:
 
 
 def _tell(capsys: pytest.CaptureFixture[str], **overrides: Any) -> list[str]:
-    memory.tell(tiny.settings(**overrides), tiny.backbone().resolved)
+    memory.report(tiny.settings(**overrides), tiny.backbone().resolved)
     return capsys.readouterr().err.splitlines()
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from liftray.adapt import sizes
+from liftray.adapt import parameters
 from liftray.backbone.dimensions import Dimensions
 from tests.parts import tiny
 
@@ -40,7 +40,8 @@ def test_counts_are_those_of_the_model(family: str, case: str, skip: int) -> Non
     width = {} if case in _NO_WIDTH else {"adapter__reduction_factor": 5}
     settings = tiny.settings(**CASES[case], **width, adapter__skip_layers=skip)
     model = tiny.tagger(family, **CASES[case], **width, adapter__skip_layers=skip)
-    found = sizes.trained(settings, Dimensions.of(family, model.backbone.resolved.config))
+    size = Dimensions.of(family, model.backbone.resolved.config)
+    found = parameters.count(settings.method, settings.adapter, settings.head, settings.task, size)
     counted = model.count()
     assert (found.total, found.adapter, found.head) == (
         counted["trained"],

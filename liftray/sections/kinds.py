@@ -1,0 +1,78 @@
+"""Tables of adapter kinds and heads: their names, where they are implemented, and which settings they read.
+
+Invariant: pure names. The sections validate `adapter.kind` and `head.kind` with these tables, and `adapt.kinds` and
+`adapt.heads` load implementations by them, so that a kind is one module there and one line here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from liftray.sections.section import Uses
+
+
+@dataclass(frozen=True)
+class KindEntry:
+    """One kind.
+
+    Attributes:
+        implementation: `module:Class`, relative to the package of all kinds of its sort.
+        reads: The settings of its section that it reads and that not all kinds read.
+    """
+
+    implementation: str
+    reads: tuple[str, ...] = ()
+
+
+_WIDTH, _PREFIX = ("reduction_factor",), ("prefix_length", "prefix_hidden")
+_SEQUENTIAL = (*_WIDTH, "location")
+_PARALLEL = (*_SEQUENTIAL, "parallel_scale")
+
+# Implemented in `liftray.adapt.kinds`.
+ADAPTERS: dict[str, KindEntry] = {
+    "bottleneck": KindEntry("bottleneck:Bottleneck", _SEQUENTIAL),
+    "parallel_bottleneck": KindEntry("bottleneck:ParallelBottleneck", _PARALLEL),
+    "compacter": KindEntry("compacter:Compacter", (*_SEQUENTIAL, "hypercomplex_dim")),
+    "parallel_compacter": KindEntry("compacter:ParallelCompacter", (*_PARALLEL, "hypercomplex_dim")),
+    "lora": KindEntry("lora:Lora", (*_WIDTH, "lora_location")),
+    "dora": KindEntry("lora:Dora", (*_WIDTH, "lora_location")),
+    "ia3": KindEntry("ia3:Ia3"),
+    "prefix_tuning": KindEntry("prefix_tuning:PrefixTuning", _PREFIX),
+    "mam": KindEntry("unions:Mam", (*_WIDTH, "parallel_scale", *_PREFIX)),
+    "unipelt": KindEntry("unions:Unipelt", (*_WIDTH, *_PREFIX)),
+}
+
+# Implemented in `liftray.adapt.heads`.
+HEADS: dict[str, KindEntry] = {
+    "linear": KindEntry("linear:LinearHead"),
+    "conv": KindEntry("conv:ConvHead"),
+    "metric": KindEntry("metric:MetricHead", ("temperature",)),
+    "lstm": KindEntry("lstm:LstmHead"),
+}
+
+# A setting that not all kinds read -> why the others have no use for it.
+ADAPTER_REASONS = {
+    "reduction_factor": "has no bottleneck and no rank",
+    "location": "has its own places",
+    "lora_location": "has its own places",
+    "parallel_scale": "has no parallel adapter",
+    "hypercomplex_dim": "has no Kronecker products",
+    "prefix_length": "has no prefix",
+    "prefix_hidden": "has no prefix",
+}
+HEAD_REASONS = {"temperature": "has no centroids"}
+
+if TYPE_CHECKING:
+    AdapterKind = str
+    HeadKind = str
+else:
+    AdapterKind = Literal[tuple(ADAPTERS)]
+    HeadKind = Literal[tuple(HEADS)]
+
+
+def uses(table: Mapping[str, KindEntry], reasons: Mapping[str, str]) -> Uses:
+    """Each setting with the kinds that read it, and why the others do not."""
+    return {
+        setting: (tuple(name for name, entry in table.items() if setting in entry.reads), reason)
+        for setting, reason in reasons.items()
+    }

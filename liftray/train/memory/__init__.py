@@ -1,0 +1,15 @@
+"""Memory of a training worker: what it needs at its peak, estimated before anything is loaded, and reported."""
+
+from liftray.train.memory.estimate import LARGEST_BUCKET, Memory, device_of, forward, training
+from liftray.train.memory.report import USABLE, remedies, report
+
+__all__ = [
+    "LARGEST_BUCKET",
+    "USABLE",
+    "Memory",
+    "device_of",
+    "forward",
+    "remedies",
+    "report",
+    "training",
+]

@@ -1,0 +1,98 @@
+"""The estimate as a user meets it: one line, a warning, or a refusal before anything starts."""
+
+import os
+from collections.abc import Iterator
+
+from liftray.backbone.dimensions import Dimensions
+from liftray.backbone.sources import ResolvedBackbone
+from liftray.backbone.tokens import MOST_SPECIALS
+from liftray.config import Settings
+from liftray.errors import ConfigError
+from liftray.progress import show_line
+from liftray.train.memory.estimate import entry_of, training
+
+# Share of a GPU's memory that an estimate may take: the rest is the allocator's, in pieces that nothing fits into.
+USABLE = 0.9
+# A run is refused where what is held throughout exceeds the whole GPU by this, not before: an estimate may be wrong,
+# and "16 GB" may be 16 GiB.
+_REFUSED = 1.1
+
+
+def report(settings: Settings, backbone: ResolvedBackbone) -> None:
+    """Show in one line what a worker will need and, on a GPU, warn where that is more than it has.
+
+    Args:
+        settings: The run's settings; `scaling.gpu_memory_gb`, else this machine's smallest GPU, is the limit. Where
+            neither is known (a driver without a GPU, a cluster elsewhere), there is no limit.
+        backbone: The run's backbone.
+
+    Raises:
+        ConfigError: What does not depend on the batch (weights, gradients, optimizer) is clearly more than the GPU
+            has. A user who knows better sets `scaling.gpu_memory_gb` higher.
+    """
+    size = Dimensions.of(backbone.family, backbone.config)
+    may_cache = settings.cache.enabled is not False and entry_of(settings, size) > 0
+    most = training(settings, size, cached=settings.cache.enabled is True and may_cache)
+    least = training(settings, size, cached=True) if may_cache else most
+    with_cache = f"; {least.total / 1e9:.2f} GB where the cache is used" if least != most else ""
+    # glibc keeps freed blocks: measured processes held up to 1.8 times what was in use (`test_memory_estimate`).
+    held = (
+        ""
+        if settings.scaling.use_gpu
+        else "; a process on a CPU may hold twice that, in addition to its libraries"
+    )
+    show_line(f"memory: a worker is estimated to need {most}{with_cache}{held}")
+    limit = _limit(settings)
+    if limit is None:
+        return
+    has = f"and its GPU has {limit / 1e9:.3g} GB"
+    if least.resident > limit * _REFUSED:
+        raise ConfigError(
+            f"a worker's weights, gradients and optimizer need {least.resident / 1e9:.3g} GB {has}",
+            remedy=remedies(settings, size, resident=True),
+        )
+    if most.total > limit * USABLE:
+        show_line(f"memory: it may not fit: {most.total / 1e9:.3g} GB {has}; {remedies(settings, size)}")
+
+
+def _limit(settings: Settings) -> float | None:
+    """Bytes of a worker's GPU, where this process can know them."""
+    if not settings.scaling.use_gpu:
+        return None
+    if settings.scaling.gpu_memory_gb is not None:
+        return settings.scaling.gpu_memory_gb * 1e9
+    if settings.run.ray_address or os.environ.get("RAY_ADDRESS"):
+        return None
+    import torch
+
+    sizes = [torch.cuda.get_device_properties(each).total_memory for each in range(torch.cuda.device_count())]
+    return float(min(sizes)) if sizes else None
+
+
+def remedies(settings: Settings, size: Dimensions, *, resident: bool = False) -> str:
+    """What would make a run need less, the most harmless first.
+
+    Args:
+        settings: The run's settings.
+        size: Sizes of its backbone.
+        resident: Only of what is held throughout, the cache used already; and how to try the run all the same.
+    """
+    listed = [] if resident else list(_for_activations(settings))
+    if not resident and settings.cache.enabled is not True and entry_of(settings, size) > 0:
+        listed.append("set cache.enabled=true")
+    if settings.backbone.dtype == "float32" and settings.scaling.use_gpu:
+        listed.append("set backbone.dtype=bfloat16")
+    if settings.zero.stage != 3 and settings.scaling.num_workers > 1:
+        listed.append("set zero.stage=3")
+    listed.append("use a GPU with more memory")
+    if resident:
+        listed.append("set scaling.gpu_memory_gb higher to try it all the same")
+    return ", or ".join(listed)
+
+
+def _for_activations(settings: Settings) -> Iterator[str]:
+    least = settings.data.max_length + MOST_SPECIALS
+    if settings.train.tokens_per_batch > least:
+        yield f"lower train.tokens_per_batch (to {least} at least) and raise train.micro_batches_per_step alike"
+    if not settings.train.recompute_activations and settings.method != "features":
+        yield "set train.recompute_activations=true"
