@@ -33,15 +33,14 @@ def main(
     alphabet: str | None,
     on_error: Literal["quarantine", "fail"],
 ) -> None:
-    from liftray.data.ingest import QUARANTINE_FILE, ingest
+    from liftray.data.ingest import ingest
+    from liftray.data.ingest_summary import lines
     from liftray.progress import progress
 
     with progress("ingest", None, "records") as advance:
         summary = ingest(inputs, out, format=format_, alphabet=alphabet, on_error=on_error, progress=advance)
-    chains, residues, alphabet = (summary[key] for key in ("num_chains", "num_residues", "alphabet"))
-    click.echo(f"{out}: {chains} chains, {residues} residues, labels {alphabet}")
-    if bad := summary["quarantined"]["total"]:
-        click.echo(f"{out}/{QUARANTINE_FILE}: {bad} bad records, each with file, line, id and reason")
+    for line in lines(summary):
+        click.echo(line)
 
 
 if __name__ == "__main__":

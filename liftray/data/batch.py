@@ -1,7 +1,7 @@
-"""One packed batch: token ids and labels of several windows laid end to end, and their borders.
+"""One packed batch: token ids and labels of several windows, end to end, and their borders.
 
-Invariant: a label stands only on a residue that counts here; every other position (special tokens, residues outside a
-window's scored part, residues without a label) holds IGNORE_INDEX. Travels from the feed to a worker as one Arrow row.
+Invariant: only a residue that counts in this batch has a label. Every other position holds IGNORE_INDEX: special
+tokens, residues outside a window's scored part, residues without a label. Flow: feed -> [this], one Arrow row -> rank.
 """
 
 from dataclasses import dataclass
@@ -107,5 +107,5 @@ def from_arrow(table: pa.Table) -> list[PackedBatch]:
 def _bytes(stored: pa.Scalar, tokens: int) -> npt.NDArray[np.uint8] | None:
     if not stored.is_valid:
         return None
-    # Arrow's memory as it lies: hidden states are by far the largest part of a batch.
+    # A view of Arrow's memory, no copy: hidden states are by far the largest part of a batch.
     return np.frombuffer(stored.as_buffer(), dtype=np.uint8).reshape(tokens, -1)

@@ -1,9 +1,9 @@
-"""A Parquet data set as later stages read it: checked on opening, then one row group at a time.
+"""A Parquet data set as later stages read it: checked when it is opened, then read one row group at a time.
 
-Invariant: rows have one canonical order (files by name, row groups and rows as they lie), so a row number
-names the same chain on every machine; nothing larger than a row group is held but `index`, 12 bytes a chain.
-Flow: ingest -> Parquet -> [this] -> packing, feed, evaluation. An object holds the path and metadata only and
-opens files when they are read, so it travels to Ray workers cheaply.
+Invariant: rows have one canonical order (files by name, then their own order), so a row number names the same
+chain on every machine. Nothing larger than a row group is in memory, except `index` with 12 bytes a chain.
+Flow: ingest -> Parquet -> [this] -> packing, feed, evaluation. An object holds
+the path and the metadata only, so it is cheap to send to Ray workers; files are opened when they are read.
 """
 
 import json
@@ -28,7 +28,7 @@ DATASET_FORMAT = "liftray-dataset"
 DATASET_VERSION = 1
 DATASET_FILE = "dataset.json"
 
-_REMEDY = "make it anew with 'liftray ingest'"
+_REMEDY = "make it again with 'liftray ingest'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class ProteinDataset:
     Attributes:
         path: Local directory or `pyarrow.fs` URI.
         alphabet: Name of the label alphabet.
-        digest: Content digest as `dataset.json` tells it; `verify` computes it anew.
+        digest: Content digest from `dataset.json`; `verify` computes it again.
         num_chains: Rows.
         info: All of `dataset.json`.
         files: Names of the Parquet files, sorted.
@@ -91,7 +91,7 @@ class ProteinDataset:
                 groups.append(file.num_row_groups)
         if rows != info["num_chains"]:
             raise DataError(
-                f"{rows} rows where dataset.json tells {info['num_chains']}", where=where, remedy=_REMEDY
+                f"{rows} rows, but dataset.json records {info['num_chains']}", where=where, remedy=_REMEDY
             )
         return cls(where, info["alphabet"], info["digest"], rows, info, tuple(files), tuple(groups))
 
@@ -108,7 +108,7 @@ class ProteinDataset:
             columns: Names of the columns; None for all.
 
         Returns:
-            Its rows, with the columns of `SCHEMA` that were asked for.
+            Its rows, with the requested columns of `SCHEMA`.
 
         Raises:
             IndexError: There is no such row group.
@@ -160,7 +160,7 @@ class ProteinDataset:
                 yield ProteinRecord(row["id"], row["sequence"], row["ss"], row["source"])
 
     def verify(self) -> None:
-        """Compute the content digest anew.
+        """Compute the content digest again and compare.
 
         Raises:
             DataError: It is not the one in `dataset.json`: the data were changed or damaged.
@@ -171,7 +171,7 @@ class ProteinDataset:
         found = digest.hexdigest(self.alphabet)
         if found != self.digest:
             raise DataError(
-                f"content digest {found} where dataset.json tells {self.digest}",
+                f"content digest {found}, but dataset.json records {self.digest}",
                 where=self.path,
                 remedy=_REMEDY,
             )
@@ -252,7 +252,7 @@ def _list_files(filesystem: pafs.FileSystem, root: str, where: str) -> list[str]
     entries = filesystem.get_file_info(pafs.FileSelector(root))
     names = sorted(entry.base_name for entry in entries if entry.base_name.endswith(".parquet"))
     if not names:
-        raise DataError("no Parquet files beside dataset.json", where=where, remedy=_REMEDY)
+        raise DataError("no Parquet files next to dataset.json", where=where, remedy=_REMEDY)
     return names
 
 
@@ -269,10 +269,10 @@ def _check_schema(schema: pa.Schema, alphabet: str, where: str) -> None:
         kind = schema.field(at).type if at >= 0 else "missing"
         if kind != field.type:
             raise DataError(f"column {field.name!r} is {kind}, not {field.type}", where=where, remedy=_REMEDY)
-    told = (schema.metadata or {}).get(ALPHABET_KEY, b"").decode("ascii", "replace")
-    if told != alphabet:
+    named = (schema.metadata or {}).get(ALPHABET_KEY, b"").decode("ascii", "replace")
+    if named != alphabet:
         raise DataError(
-            f"labels are {told or 'of no named alphabet'} where dataset.json tells {alphabet}",
+            f"labels are {named or 'of no named alphabet'}, but dataset.json records {alphabet}",
             where=where,
             remedy=_REMEDY,
         )

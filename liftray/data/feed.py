@@ -1,8 +1,8 @@
 """The feed: Ray Data turns a rank's share of the plan into packed batches.
 
-Invariant: what a rank receives is exactly its turns of the plan, in order, from the step where it starts; so a global
-step is the same set of chains on any number of ranks, and a resumed run goes on with the next step. One stream serves
-many epochs - after each epoch's training batches come the validation batches - so read-ahead never pauses.
+Invariant: a rank receives exactly its turns of the plan, in order, from the step where it starts. So a global step is
+the same set of chains on any number of ranks, and a resumed run continues with the next step. One stream serves all
+epochs, so that read-ahead never pauses: validation batches follow each epoch's training batches.
 Flow: SplitIndex -> packing -> [this: Ray Data] -> worker.
 """
 
@@ -43,7 +43,7 @@ class StoredStates(Protocol):
 
 @dataclass(frozen=True)
 class FeedSpec:
-    """All that the stream is a function of, beside rank and start.
+    """All that the stream depends on, except rank and start.
 
     Attributes:
         train: Windows to train on.
@@ -54,7 +54,8 @@ class FeedSpec:
         seed: The run's seed.
         budget: Most tokens of a micro-batch.
         per_step: Micro-batches of a global step.
-        by_length: Whether like lengths share a micro-batch, for a model that pads; see `packing.plan_train`.
+        by_length: Whether windows of similar length share a micro-batch, for a model that pads; see
+            `packing.plan_train`.
         prefix: Where the windows' hidden states at the cut are stored; None: the model computes them.
     """
 
@@ -136,7 +137,7 @@ class Feed:
                 rows = []
 
     def local_batches(self, epochs: int, start_epoch: int = 0, start_step: int = 0) -> Iterator[PackedBatch]:
-        """What `batches` streams, gathered in this process, without Ray."""
+        """The stream of `batches`, gathered in this process without Ray."""
         gather = Gather(self._spec)
         for epoch in range(start_epoch, epochs):
             for row in self.plan_rows(epoch, start_step if epoch == start_epoch else 0):
@@ -150,7 +151,7 @@ class Feed:
         context = DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
-        # Small blocks: a batch should reach the worker when it is ready, not when 128 MB of them are.
+        # Small blocks: a batch reaches the worker when it is ready, not when 128 MB of them are.
         context.target_max_block_size = 1 << 20
         # Item numbers travel as bytes, so that a block of empty turns has the same type as any other. `from_items`
         # starts no task: one would wait for ever for a CPU on a cluster whose CPUs all train.
@@ -220,7 +221,7 @@ class Gather:
         return tokens, codes, self._stored(split, item)
 
     def _nothing(self) -> "_Window":
-        # A rank with nothing to do still runs one residue that no label stands on: collectives must meet.
+        # A rank with nothing to do still runs one residue without a label: all ranks must join each collective.
         tokens = self._spec.tokens.encode(NOTHING)
         return tokens, np.full(len(tokens), labels.IGNORE_INDEX, dtype=np.int64), self._stored(TRAIN, None)
 

@@ -1,4 +1,4 @@
-"""Where each window of a split stands in its Parquet data sets, and how many of its residues are scored.
+"""Where each window of a split is in its Parquet data sets, and how many of its residues are scored.
 
 Invariant: memory is a few integers a chain, never the chains themselves. The planner reads `tokens` and `groups`; the
 feed reads chains through `Reader`. Flow: Parquet -> [this] -> packing -> feed.
@@ -13,20 +13,20 @@ import pyarrow as pa
 
 from liftray.data import labels
 from liftray.data.dataset import ProteinDataset
-from liftray.data.windows import Windows, cut
+from liftray.data.windows import Windows, divide
 from liftray.errors import DataError
 
 
 @dataclass(frozen=True)
 class SplitIndex:
-    """All windows of one split (N windows over C chains).
+    """All windows of one split, which has N chains.
 
     Attributes:
         datasets: The split's Parquet data sets, in the order of their names.
         windows: The windows; `row` counts chains over all data sets.
-        groups: (C,) row group of each chain, counted over all data sets.
+        groups: (N,) row group of each chain, counted over all data sets.
         group_starts: (groups + 1,) first chain of each row group.
-        scored: (N,) labelled residues in each window's scored part.
+        scored: (windows,) labelled residues in each window's scored part.
     """
 
     datasets: tuple[ProteinDataset, ...]
@@ -37,11 +37,11 @@ class SplitIndex:
 
     @property
     def window_groups(self) -> npt.NDArray[np.int64]:
-        """(N,) row group of each window."""
+        """(windows,) row group of each window."""
         return self.groups[self.windows.row]
 
     def class_counts(self, task: str, ss3_map: str) -> list[int]:
-        """Count the labelled residues of each state, as the data sets' own histograms tell.
+        """Count the labelled residues of each state, from the data sets' own histograms.
 
         Args:
             task: Alphabet to count in.
@@ -65,7 +65,7 @@ class SplitIndex:
             raise DataError(
                 f"the label histogram does not count the labels ({error})",
                 where=", ".join(dataset.path for dataset in self.datasets),
-                remedy="make it anew with 'liftray ingest'",
+                remedy="make it again with 'liftray ingest'",
             ) from error
         return [int(count) for count in counts_C]
 
@@ -96,7 +96,7 @@ def build(paths: dict[str, str], *, max_length: int, task: str, ss3_map: str) ->
         lengths.append(chains.lengths)
         labelled.append(chains.labelled)
     all_lengths = np.concatenate(lengths) if lengths else np.zeros(0, dtype=np.int32)
-    windows = cut(all_lengths, max_length)
+    windows = divide(all_lengths, max_length)
     index = SplitIndex(
         datasets=datasets,
         windows=windows,

@@ -52,8 +52,8 @@ def ingest(
         inputs: Files, or directories of Parquet or structure files.
         out: Directory to write; an earlier LiftRay data set there is replaced in one step, anything else is
             refused.
-        format: A key of `formats.FORMATS`, or `auto` to tell each file's format by itself.
-        alphabet: Alphabet of the labels; None to tell it (see `alphabet.choose_alphabet`). Labels are never
+        format: A key of `formats.FORMATS`, or `auto` to detect each file's format.
+        alphabet: Alphabet of the labels; None to detect it (see `alphabet.choose_alphabet`). Labels are never
             mapped.
         on_error: `quarantine` bad records, or `fail` at the first.
         row_group_size: Rows in a row group; what is held in memory.
@@ -61,19 +61,20 @@ def ingest(
         progress: Called with 1 for each record met.
 
     Returns:
-        What `summary.json` holds: `out`, `alphabet_from` (`argument`, `declared`, `letters`), `seconds`, and
-        the alphabet, counts and sources of `dataset.json`.
+        The content of `summary.json`: `out`, `alphabet_from` (`argument`, `declared`, `letters`), `seconds`, and
+        the alphabet, counts and sources of `dataset.json`. `assigned_by` names the program that assigned states to
+        structures; None where labels were read. `ingest_summary.lines` makes it readable.
 
     Raises:
         DataError: An input is missing, empty, of no known format or has no good record; the alphabet cannot
-            be told; `out` is something else; or, with `fail`, a record is bad. Nothing was written.
+            be detected; `out` is something else; or, with `fail`, a record is bad. Nothing was written.
     """
     start = time.monotonic()
     if on_error not in ("quarantine", "fail"):
         raise DataError(f"unknown on_error {on_error!r}", remedy="use quarantine or fail")
     target = _check_out(out)
     files = formats.expand(inputs, format)
-    chosen, told_by = choose_alphabet(files, alphabet)
+    chosen, alphabet_from = choose_alphabet(files, alphabet)
     with new_directory(target) as folder:
         tally = Tally(chosen)
         with _Parts(folder, chosen, row_group_size, rows_per_file) as parts:
@@ -86,21 +87,21 @@ def ingest(
         info = _info(chosen, tally, sources)
         write_json(folder / DATASET_FILE, info)
         counts = {key: value for key, value in info.items() if key not in ("format", "version", "versions")}
-        summary = {"job": "ingest", "out": str(target), "alphabet_from": told_by, **counts}
+        summary = {"job": "ingest", "out": str(target), "alphabet_from": alphabet_from, **counts}
         summary["seconds"] = round(time.monotonic() - start, 3)
         write_json(folder / SUMMARY_FILE, summary)
     return summary
 
 
 def _check_out(out: str | Path) -> Path:
-    """Refuse a target unless it is new, empty, or an earlier data set with nothing else beside it."""
+    """Refuse a target unless it is new, empty, or an earlier data set with nothing else in it."""
     if "://" in str(out):
         raise DataError("a remote address", where=str(out), remedy="write to a local directory and copy it")
     path = Path(out)
     if not path.exists():
         return path
     if not path.is_dir():
-        raise DataError("a file stands there", where=str(path), remedy="choose another --out")
+        raise DataError("a file is there already", where=str(path), remedy="choose another --out")
     names = {entry.name for entry in path.iterdir()}
     if names and not _is_dataset(path):
         raise _occupied(path, f"no LiftRay data set, and holds {min(names)!r}")
@@ -172,7 +173,7 @@ def _refusal(bad: BadRecord) -> DataError:
     place = f"{bad.file} line {bad.line}" if bad.line else bad.file
     name = f" ({bad.id})" if bad.id else ""
     return DataError(
-        f"{bad.reason}: {bad.detail}{name}", where=place, remedy="mend it, or use --on-error quarantine"
+        f"{bad.reason}: {bad.detail}{name}", where=place, remedy="repair it, or use --on-error quarantine"
     )
 
 
@@ -193,10 +194,20 @@ def _info(alphabet: str, tally: Tally, sources: list[dict[str, Any]]) -> dict[st
         "version": DATASET_VERSION,
         "alphabet": alphabet,
         "states": STATES[alphabet],
+        "assigned_by": _assigned_by(sources),
         **tally.info(),
         "sources": sources,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
     }
+
+
+def _assigned_by(sources: list[dict[str, Any]]) -> str | None:
+    """Program and version that assigned states to structures; None where all labels were read from files."""
+    if all(source["format"] != "structures" for source in sources):
+        return None
+    from liftray.data.formats import dssp
+
+    return dssp.assigner()
 
 
 def _version(package: str) -> str:
@@ -246,9 +257,8 @@ class _Parts:
     def _flush(self) -> None:
         if not self._rows:
             return
-        if self._groups % self._groups_per_file == 0:
-            self._next_file()
-        assert self._writer is not None
+        if self._writer is None or self._groups % self._groups_per_file == 0:
+            self._writer = self._next_file()
         columns = [
             [row.id for row in self._rows],
             [row.sequence for row in self._rows],
@@ -261,12 +271,12 @@ class _Parts:
         self._groups += 1
         self._rows.clear()
 
-    def _next_file(self) -> None:
+    def _next_file(self) -> pq.ParquetWriter:
         if self._writer:
             self._writer.close()
         name = f"part-{self._groups // self._groups_per_file:05d}.parquet"
         # Statistics of the text columns would repeat whole chains in the footer.
-        self._writer = pq.ParquetWriter(
+        return pq.ParquetWriter(
             self._folder / name,
             self._schema,
             compression="zstd",

@@ -18,7 +18,7 @@ STATES: dict[str, str] = {"ss9": "LBEGIHSTP", "ss8": "LBEGIHST", "ss3": "CEH"}
 UNLABELLED = "X"
 IGNORE_INDEX = -100
 
-# P is coil by DSSP's own reading; the LIFT_SS code counts it as helix. Up to 2 points of Q3 lie between the two.
+# P is coil by DSSP's own reading; the LIFT_SS code counts it as helix. The two differ by up to 2 points of Q3.
 _TO_SS3 = {"H": "H", "G": "H", "I": "H", "E": "E", "B": "E", "L": "C", "S": "C", "T": "C"}
 _P_TO_SS3 = {"dssp": "C", "lift": "H"}
 _RICHNESS = {"ss3": 0, "ss8": 1, "ss9": 2}

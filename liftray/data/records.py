@@ -1,7 +1,7 @@
-"""What one protein chain is on its way into Parquet, and what a refused one is.
+"""A protein chain on its way into Parquet, and a refused one.
 
 Invariant: every record that a reader meets ends as exactly one `ProteinRecord` or one `BadRecord`; nothing is
-dropped or repaired in silence. Flow: format readers -> [this] -> ingest -> Parquet.
+dropped or repaired without a record of it. Flow: format readers -> [this] -> ingest -> Parquet.
 """
 
 from dataclasses import dataclass
@@ -41,10 +41,10 @@ class ProteinRecord:
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """One record that could not be taken, as `quarantine.jsonl` tells it.
+    """One record that could not be taken, as a line of `quarantine.jsonl`.
 
     Attributes:
-        file: The file it stands in.
+        file: The file that holds it.
         line: Line where the record starts, from 1; 0 where the format has no lines.
         id: Its name, or "" where it has none.
         reason: A short stable code such as `length-mismatch`.

@@ -51,7 +51,7 @@ def take(paths: Mapping[str, str], count: int, out: Path) -> dict[str, str]:
     Args:
         paths: Name -> data set.
         count: Chains in all.
-        out: Directory for the new data sets; one of the same content that stands there is left as it is.
+        out: Directory for the new data sets; one of the same content that is there already is kept.
 
     Returns:
         Name -> the new data set.

@@ -1,4 +1,4 @@
-"""The decisions about one labelled chain: taken as it stands, or quarantined with a reason.
+"""The decisions about one labelled chain: taken unchanged, or quarantined with a reason.
 
 Invariant: `check` is pure and never changes a letter; a record leaves it as it came, or as a BadRecord. Every
 reader's output passes here. Flow: formats -> [this] -> ingest -> Parquet.

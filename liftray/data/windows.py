@@ -1,4 +1,4 @@
-"""Windows over long chains: what a model sees at once, and which residues of it count.
+"""Windows over long chains: the residues that a model sees at once, and those of them that count.
 
 Invariant: the scored parts of a chain's windows cover each of its residues exactly once. Pure NumPy; training and
 prediction share it.
@@ -38,8 +38,8 @@ class Windows(NamedTuple):
         return Windows(*(column[index] for column in self))
 
 
-def cut(lengths: npt.NDArray[np.integer], max_length: int) -> Windows:
-    """Cut chains into windows of at most `max_length` residues.
+def divide(lengths: npt.NDArray[np.integer], max_length: int) -> Windows:
+    """Divide chains into windows of at most `max_length` residues.
 
     A chain that fits is one window. A longer one is cut into equal scored parts, the fewest of which none is wider
     than 3/4 of a window; every window is `max_length` wide, its scored part as central as the chain's ends allow. Up

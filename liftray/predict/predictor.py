@@ -15,7 +15,7 @@ import torch
 
 from liftray.backbone.packed import WindowLayout
 from liftray.data.labels import STATES, check_alphabet, decode
-from liftray.data.windows import Windows, cut
+from liftray.data.windows import Windows, divide
 from liftray.errors import BundleError
 from liftray.predict.fasta import BadChain, Flaw, tidy
 from liftray.predict.prediction import Prediction
@@ -164,7 +164,9 @@ class Predictor:
     def _score(self, sequences: dict[int, str], flaws: dict[int, Flaw]) -> dict[int, Probabilities]:
         """Probabilities of each chain, stitched from its windows; what fails is told in `flaws`."""
         rows = list(sequences)
-        windows = cut(np.array([len(sequences[row]) for row in rows], dtype=np.int64), self.tagger.max_length)
+        windows = divide(
+            np.array([len(sequences[row]) for row in rows], dtype=np.int64), self.tagger.max_length
+        )
         classes = len(STATES[self.alphabet])
         whole = {row: np.empty((len(sequences[row]), classes), dtype=np.float32) for row in rows}
         extra = self.tagger.tokens.num_prefix + self.tagger.tokens.num_suffix

@@ -13,7 +13,7 @@ from liftray.config import Settings, keys, load, to_yaml
 from liftray.errors import ConfigError
 
 
-def test_every_default_is_valid_and_every_key_is_told() -> None:
+def test_every_default_is_valid_and_every_key_is_described() -> None:
     settings = load(None)
     assert set(settings.flat()) == set(keys())
     for key, (kind, default, meaning) in keys().items():
@@ -113,7 +113,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(tmp_path: Path, key: str, hi
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("train.epochs=0", "train.epochs"),
         ("train.epochs=many", "train.epochs is int, default 20"),
@@ -128,15 +128,15 @@ def test_an_unknown_key_is_refused_with_the_nearest(tmp_path: Path, key: str, hi
         ("data.train=somewhere", "data.train"),
     ],
 )
-def test_a_bad_value_is_refused_with_what_is_valid(override: str, told: str) -> None:
+def test_a_bad_value_is_refused_with_what_is_valid(override: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, [override])
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("train: 3\n", "train is a section, not a value"),
         ("- train\n", "a config is a mapping of sections"),
@@ -146,12 +146,12 @@ def test_a_bad_value_is_refused_with_what_is_valid(override: str, told: str) -> 
         ("3: {epochs: 1}\n", "unknown key 3"),
     ],
 )
-def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str, told: str) -> None:
+def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load(path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "c.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -162,7 +162,7 @@ def test_a_section_is_no_key() -> None:
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", None])
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "c.yaml"
     if content is not None:
         path.write_bytes(content)
@@ -172,7 +172,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, content: bytes | Non
         load(tmp_path)
 
 
-def test_what_is_no_override_is_told() -> None:
+def test_what_is_no_override_is_refused() -> None:
     with pytest.raises(ConfigError, match="is not KEY=VALUE"):
         load(None, ["train.epochs"])
     with pytest.raises(ConfigError):
@@ -180,17 +180,17 @@ def test_what_is_no_override_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("space", "told"),
+    ("space", "message"),
     [
         ({"adapter.skip_layer": [1]}, "did you mean adapter.skip_layers?"),
         ({"adapter.skip_layers": []}, "has no values"),
         ({"adapter": [1]}, "unknown key adapter"),
     ],
 )
-def test_a_search_names_real_keys_and_values(space: dict[str, list[int]], told: str) -> None:
+def test_a_search_names_real_keys_and_values(space: dict[str, list[int]], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(None).replace({"search.space": space})
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_settings_do_not_change_and_replace_leaves_the_old_ones() -> None:

@@ -1,4 +1,4 @@
-"""A config file over its base: what each says holds, one level deep, and errors name the file at fault."""
+"""A config file over its base: a value of the file wins, one level deep, and errors name the file at fault."""
 
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def test_the_printed_config_is_resolved(base: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("base: run.yaml\n", "run.yaml: it is its own base; name a file that has no base"),
         ("base: middle.yaml\n", "run.yaml: its base .*middle.yaml has a base itself"),
@@ -71,12 +71,12 @@ def test_the_printed_config_is_resolved(base: Path, tmp_path: Path) -> None:
         ("base: base.yaml\ntrain: 3\n", "run.yaml: train is a section, not a value"),
     ],
 )
-def test_errors_name_the_file_at_fault(base: Path, text: str, told: str) -> None:
+def test_errors_name_the_file_at_fault(base: Path, text: str, message: str) -> None:
     _write(base, "base: base.yaml\n", "middle.yaml")
     _write(base, "train: {epoch: 3}\n", "wrong.yaml")
     _write(base, "- 1\n", "list.yaml")
     _write(base, "train: {epochs: -1}\n", "bad.yaml")
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         load(_write(base, text))
 
 

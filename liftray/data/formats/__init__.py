@@ -35,11 +35,11 @@ class Reader:
         return records
 
     def declared_alphabet(self, path: Path) -> str | None:
-        """The alphabet that format, header or file name tells; None where only the letters can tell."""
+        """The alphabet that format, header or file name declare; None where only the letters can decide."""
         if self.alphabet:
             return self.alphabet
-        told: str | None = self._import("declared_alphabet")(path)
-        return told
+        declared: str | None = self._import("declared_alphabet")(path)
+        return declared
 
     def _import(self, name: str) -> Any:
         return getattr(import_module(f"{__name__}.{self.module}"), name)
@@ -85,7 +85,7 @@ def expand(inputs: Sequence[str | Path], format: str = "auto") -> list[tuple[Pat
     """Turn what a user names into files and their formats.
 
     A directory gives its Parquet or its structure files, by name. The label file of a FASTA pair that is
-    named beside its sequences is read with them, not again by itself.
+    named together with its sequences is read with them, not again by itself.
 
     Raises:
         DataError: Nothing was named, `format` is unknown, or an input is missing or of no known format.

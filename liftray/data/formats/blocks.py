@@ -23,7 +23,7 @@ class Block:
     Attributes:
         header: Text after `>`.
         line: Number of the header's line.
-        body: Non-empty lines under it, as they stand.
+        body: Non-empty lines under it, unchanged.
         too_long: Lines were left out or cut because the block is larger than any chain that is taken.
     """
 

@@ -74,7 +74,7 @@ class SplitGuard:
     """Refuses a table that holds several parts of a split, so that test rows never train unseen.
 
     Attributes:
-        column: The column that tells the part, or None where there is none.
+        column: The column that names the part, or None where there is none.
     """
 
     def __init__(self, names: Sequence[str], where: str) -> None:

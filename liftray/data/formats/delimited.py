@@ -4,9 +4,8 @@ Invariant: every non-blank row below the header is yielded once, as cells or as 
 Flow: lines -> [this] -> table, netsurfp_csv.
 
 Decisions: the separator is whichever of comma, tab, semicolon and bar is most frequent in the header. Quotes
-are those of CSV; blanks around a cell are not content. A row of another number of cells than the header is
-`malformed-row`, and so is one that runs over several lines because a quote was not closed (its detail tells
-the lines).
+are those of CSV; blanks around a cell are not content. A row is `malformed-row` if it has another number of cells
+than the header, or if it runs over several lines because a quote was not closed (its detail names the lines).
 """
 
 import csv

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +33,7 @@ _PP_CENTRE, _PP_WIDTH, _PP_RUN = np.array([-75.0, 145.0]), 29.0, 3  # degrees (p
 
 
 class DsspError(LiftrayError):
-    """The state assignment broke down on one structure; others may still go through."""
+    """The state assignment failed on one structure; others may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def assign_states(chains: Sequence[ChainBackbone], method: Method = "auto") -> l
         One ss9 string a chain, (L,) letters; `X` where the backbone is not whole.
 
     Raises:
-        DataError: `mkdssp` was asked for and is not installed or too old.
+        DataError: `mkdssp` was requested and is not installed or too old.
         DsspError: mkdssp ended with an error on these coordinates.
     """
     if not any(chain.whole.any() for chain in chains):
@@ -86,9 +87,17 @@ def mkdssp_version() -> tuple[int, ...] | None:
     program = shutil.which("mkdssp")
     if program is None:
         return None
-    told = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
-    found = re.search(r"version (\d+(?:\.\d+)+)", told.stdout)
+    shown = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    found = re.search(r"version (\d+(?:\.\d+)+)", shown.stdout)
     return tuple(map(int, found.group(1).split("."))) if found else None
+
+
+def assigner() -> str:
+    """Name and version of the program that `assign_states` uses by default, such as `mkdssp 4.4.0`."""
+    version = mkdssp_version()
+    if version is not None and version >= _OLDEST_MKDSSP:
+        return f"mkdssp {'.'.join(map(str, version))}"
+    return f"mdtraj {metadata.version('mdtraj')}"
 
 
 def _by_mkdssp(chains: Sequence[ChainBackbone]) -> list[str]:
@@ -99,11 +108,11 @@ def _by_mkdssp(chains: Sequence[ChainBackbone]) -> list[str]:
         # The classic format: the mmCIF writer of 4.2 stops on some sheets with a duplicate key.
         command = ["mkdssp", "--quiet", "--output-format", "dssp", str(given), str(result)]
         try:
-            told = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
         except subprocess.TimeoutExpired as error:
             raise DsspError(f"mkdssp took more than {timeout_s:.0f} s") from error
-        if told.returncode or not result.exists():
-            raise DsspError(f"mkdssp ended with {told.returncode}: {told.stderr.strip()[-200:]}")
+        if ended.returncode or not result.exists():
+            raise DsspError(f"mkdssp ended with {ended.returncode}: {ended.stderr.strip()[-200:]}")
         states = _read_classic(result.read_text(encoding="ascii", errors="replace"))
     labels: list[str] = []
     first = 1
@@ -128,7 +137,7 @@ def _minimal_mmcif(chains: Sequence[ChainBackbone]) -> gemmi.cif.Document:
     """Write the whole backbones as the least mmCIF that mkdssp reads.
 
     All chains go in as one, with numbers that run on: the classic output has one letter for a chain's name,
-    and DSSP tells chains apart by the distance from C to N all the same. Residues go in as PRO, GLY or ALA,
+    and DSSP separates chains by the distance from C to N in any case. Residues go in as PRO, GLY or ALA,
     because DSSP looks at no side chain and mkdssp stops at names that it does not know.
     """
     names = [name for chain in chains for name in chain.residues]
@@ -208,7 +217,7 @@ def _segments(chain: ChainBackbone) -> list[npt.NDArray[np.intp]]:
 
 
 def _polyproline(chain: ChainBackbone) -> npt.NDArray[np.bool_]:
-    """(L,) true where phi and psi lie in the polyproline window for three or more residues in a row."""
+    """(L,) true where phi and psi are inside the polyproline window for three or more residues in a row."""
     inside = np.zeros(len(chain.residues), dtype=bool)
     found = np.zeros_like(inside)
     for segment in _segments(chain):

@@ -1,6 +1,6 @@
-"""FASTA with labels, in the three ways that people keep them; lines may be wrapped.
+"""FASTA with labels, in the three forms that are in use; lines may be wrapped.
 
-1. A file of sequences with a file of labels beside it, same ids in the same order: `x.fasta` with
+1. A file of sequences and a file of labels in the same folder, same ids in the same order: `x.fasta` with
    `x.ss.fasta`, `x.labels.fasta` or `x.ss3|ss8|ss9.fasta`; or `sequences.fasta` with `labels.fasta`.
 2. One file where each id comes twice in a row: first the sequence, then the labels.
 3. The PDB's ss.txt: `>101M:A:sequence`, `>101M:A:secstr`. There DSSP's blank is coil, so a blank reads as
@@ -29,7 +29,7 @@ def read(path: Path, *, alphabet: str) -> Iterator[ProteinRecord | BadRecord]:
 
     Args:
         path: The file of sequences (or of both), gzip-compressed or not.
-        alphabet: Chooses among several label files beside it; the labels are passed on as they stand.
+        alphabet: Chooses among several label files; the labels are passed on unchanged.
 
     Yields:
         A record for each chain, in file order.
@@ -42,7 +42,7 @@ def read(path: Path, *, alphabet: str) -> Iterator[ProteinRecord | BadRecord]:
 
 
 def declared_alphabet(path: Path) -> str | None:
-    """The alphabet told by the name of the file or of its label file; ss8 for the PDB's ss.txt; else None."""
+    """The alphabet in the name of the file or of its label file; ss8 for the PDB's ss.txt; else None."""
     labels = companion(path, None)
     if labels:
         return alphabet_in_name(labels.name) or alphabet_in_name(path.name)
@@ -53,7 +53,7 @@ def declared_alphabet(path: Path) -> str | None:
 
 
 def companion(path: Path, alphabet: str | None) -> Path | None:
-    """Find the label file that stands beside a file of sequences.
+    """Find the label file that belongs to a file of sequences.
 
     Args:
         path: The file of sequences.
@@ -76,7 +76,7 @@ def companion(path: Path, alphabet: str | None) -> Path | None:
 
 
 def companions(path: Path) -> list[Path]:
-    """All label files that stand beside a file of sequences, by name."""
+    """All label files next to a file of sequences, by name."""
     stem = _stem(path.name)
     if stem is None:
         return []
@@ -117,11 +117,11 @@ def _split_stray(
 
 
 def _worst(sequence: Block | BadRecord | None, label: Block | BadRecord | None) -> Iterator[BadRecord]:
-    """One pair is one record: its flaw is told once, with the id where either side still shows it."""
-    bad = sequence if isinstance(sequence, BadRecord) else label
-    assert isinstance(bad, BadRecord)
-    other = label if bad is sequence else sequence
-    yield replace(bad, id=bad.id or (other.id if other else ""))
+    """One pair is one record: its fault is reported once, with the id of whichever side has it."""
+    for bad, other in ((sequence, label), (label, sequence)):
+        if isinstance(bad, BadRecord):
+            yield replace(bad, id=bad.id or (other.id if other else ""))
+            return
 
 
 def _read_single(path: Path) -> Iterator[ProteinRecord | BadRecord]:

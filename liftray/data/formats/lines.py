@@ -1,12 +1,11 @@
-"""Numbered lines of a text file of unknown make: gzip or not, any line ending, any bytes.
+"""Numbered lines of a text file of unknown origin: gzip or not, any line ending, any bytes.
 
-Invariant: at most one line is held, and a damaged stream gives every whole line before the damage, then
+Invariant: at most one line is in memory. A damaged stream gives every whole line before the damage, then
 `BrokenStreamError`; it never ends as if the file were complete. The lowest layer of the text readers.
 
-Decisions: gzip is told by its first bytes, not by the name. LF, CRLF and CR all end a line. A UTF-8 byte
-order mark is an encoding mark, not content, and is passed over; UTF-16 is refused. Bytes that are not UTF-8
-come through as lone surrogates, so that validation can name the record. A line over `MAX_LINE` characters
-comes cut, and says so.
+Decisions: gzip is recognised by its first bytes, not by the name. LF, CRLF and CR all end a line. A UTF-8 byte
+order mark is not content and is skipped; UTF-16 is refused. Bytes that are not UTF-8 become lone surrogates, so
+that validation can name the record. A line over `MAX_LINE` characters is truncated and marked so.
 """
 
 import codecs
@@ -41,7 +40,7 @@ class BrokenStreamError(Exception):
         self.reason, self.detail, self.number = reason, detail, number
 
     def bad_record(self, path: Path, line: int | None = None, record_id: str = "") -> BadRecord:
-        """The quarantine entry for the record that stood open when the stream broke."""
+        """The quarantine entry for the record that was not complete when the stream broke."""
         return BadRecord(str(path), line or self.number + 1, record_id, self.reason, self.detail)
 
 
@@ -76,7 +75,7 @@ def read_lines(path: Path) -> Iterator[Line]:
 
 
 def first_bytes(path: Path, count: int = 8) -> bytes:
-    """The first bytes of a file as it lies on disk; DataError if it cannot be opened."""
+    """The first bytes of a file, not inflated; DataError if it cannot be opened."""
     try:
         with path.open("rb") as file:
             return file.read(count)

@@ -1,4 +1,4 @@
-"""What file names tell: the alphabet of the labels and the plain stem.
+"""What a file name contains: the alphabet of the labels and the plain stem.
 
 Invariant: pure functions of the name; no file is opened. Used by every text reader and by detection.
 """
@@ -12,7 +12,7 @@ _ALPHABET = re.compile(r"(?:^|[._-])(ss[389])(?=[._-]|$)", re.IGNORECASE)
 
 
 def alphabet_in_name(name: str) -> str | None:
-    """`ss9` for `train.ss9.txt`; None where the name tells no alphabet or several."""
+    """`ss9` for `train.ss9.txt`; None where the name has no alphabet or several."""
     found = {match.lower() for match in _ALPHABET.findall(name)}
     return found.pop() if len(found) == 1 else None
 

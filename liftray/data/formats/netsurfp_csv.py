@@ -1,11 +1,11 @@
 """NetSurfP-style CSV: one residue a row (NetSurfP's output), or one chain a row (its data sets, and FLIP's).
 
 Invariant: a run of residue rows of one chain gives one ProteinRecord or one BadRecord; the run is all that is
-held. Flow: delimited -> [this] -> validate -> ingest.
+in memory. Flow: delimited -> [this] -> validate -> ingest.
 
-Residue form: columns `id`, `seq` (or `aa`, `residue`), `n`, and `q3` or `q8`; `n` counts from 1 and starts a
-chain anew when it is 1 again. Format rules: NetSurfP writes the FASTA header's `>` into the id, which is
-taken off, and coil `C` in q8, which reads as `L`. One bad row makes its whole chain bad: a chain
+Residue form: columns `id`, `seq` (or `aa`, `residue`), `n`, and `q3` or `q8`; `n` counts from 1, and a
+new chain starts where it is 1 again. Format rules: NetSurfP writes the FASTA header's `>` into the id, which is
+removed, and coil `C` in q8, which reads as `L`. One bad row makes its whole chain bad: a chain
 with a hole is not that chain.
 
 Chain form: `input,dssp3,dssp8,disorder` or `sequence,target,set,validation`; `table` reads it. A FLIP file
@@ -63,7 +63,7 @@ def read(path: Path, *, alphabet: str) -> Iterator[ProteinRecord | BadRecord]:
 
 
 def declared_alphabet(path: Path) -> str | None:
-    """`ss8` where there is a q8 column, else `ss3`; the chain form as `table` tells it."""
+    """`ss8` where there is a q8 column, else `ss3`; the chain form as `table` declares it."""
     names = read_header(path).names
     if is_residue_form(names):
         return "ss8" if "q8" in names else "ss3"

@@ -59,9 +59,9 @@ def declared_alphabet(path: Path) -> str | None:
     """The alphabet in the schema's metadata, of a label column's name, or of the file's name; else None."""
     with _open(path) as file:
         schema = file.schema_arrow
-    told = (schema.metadata or {}).get(ALPHABET_KEY, b"").decode("ascii", "replace")
-    if told in STATES:
-        return told
+    named = (schema.metadata or {}).get(ALPHABET_KEY, b"").decode("ascii", "replace")
+    if named in STATES:
+        return named
     return named_alphabet([normal_name(name) for name in schema.names]) or alphabet_in_name(path.name)
 
 

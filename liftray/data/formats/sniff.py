@@ -21,8 +21,8 @@ _START = 1 << 20
 def detect(path: Path) -> str:
     """Name the format of an input.
 
-    Structures are told by extension, Parquet by its first bytes, the rest by the first lines: with `>` it is
-    FASTA if a label file stands beside it, the first header ends with `:sequence`, or the second header
+    Structures are recognised by extension, Parquet by its first bytes, the rest by the first lines: with `>` it is
+    FASTA if a label file is next to it, the first header ends with `:sequence`, or the second header
     repeats the first id; else three-line. A header with NetSurfP's columns is netsurfp-csv, with a sequence
     and a label column a table.
 
@@ -98,5 +98,5 @@ def _detect_table(path: Path) -> str:
     if has_chains(names):
         return "table"
     raise DataError(
-        "format not recognised", where=str(path), remedy="say which with --format, or add a header line"
+        "format not recognised", where=str(path), remedy="name it with --format, or add a header line"
     )

@@ -6,19 +6,19 @@ gives one BadRecord. Flow: structure file -> [this, dssp for the states] -> vali
 Decisions:
 - The id is FILESTEM_CHAIN with the author's chain name, as PDB users and mkdssp name chains. A second protein
   under the same name (rare) gets `-2` after it. A blank name becomes that of the segment, or `A`.
-- Where the file tells the full polymer (SEQRES, entity_poly_seq), that is the sequence, and residues without
+- Where the file has the full polymer (SEQRES, entity_poly_seq), that is the sequence, and residues without
   coordinates are labelled `X`: the model sees the chain as a user would give it. Otherwise the sequence is
   that of the observed residues.
 - Alternative conformations: the last one listed is taken, because mkdssp does so and labels must be those
   that it gives for the file. Of two residues at one place (microheterogeneity) the first names the residue.
-- Modified residues stand as their parent (MSE -> M) by gemmi's table, unknown ones as `X`. A residue that
+- Modified residues are written as their parent (MSE -> M) by gemmi's table, unknown ones as `X`. A residue that
   lacks N, CA, C or O is labelled `X`.
 - States are assigned to all chains of the model together, so bridges between chains count. Assemblies are
   not built.
 
 | reason                   | the file or chain                                                       |
 |--------------------------|-------------------------------------------------------------------------|
-| `unreadable-structure`   | is damaged or not of the format that its name tells                     |
+| `unreadable-structure`   | is damaged or not of the format of its extension                        |
 | `no-protein-chain`       | holds no polypeptide (DNA, a ligand, water)                             |
 | `too-few-residues`       | has under two residues with a whole backbone (a C-alpha trace, a stub)  |
 | `seqres-mismatch`        | has observed residues that do not fit its own full sequence             |
@@ -70,7 +70,7 @@ class ProteinChain:
 
     Attributes:
         name: Author's chain name.
-        sequence: One-letter residues, (L,): the full polymer where the file tells it.
+        sequence: One-letter residues, (L,): the full polymer where the file has it.
         backbone: The same L residues with their backbone positions, NaN where not observed.
     """
 
@@ -131,7 +131,7 @@ def load(path: Path) -> gemmi.Structure:
 
     Raises:
         DataError: The file cannot be opened.
-        ValueError: The content is not of the format that the name tells; gemmi may also raise RuntimeError.
+        ValueError: The content is not of the format of the extension; gemmi may also raise RuntimeError.
     """
     name, data = plain_name(path.name), _read_bytes(path)
     if name.endswith((".pdb", ".ent")):
@@ -188,12 +188,12 @@ def protein_chains(structure: gemmi.Structure) -> Iterator[tuple[str, ProteinCha
 
 
 def _protein_chain(name: str, polymer: gemmi.ResidueSpan, full: list[str]) -> ProteinChain | None:
-    """Lay the observed residues on the full sequence; None where they do not fit it.
+    """Place the observed residues in the full sequence; None where they do not fit it.
 
     Args:
         name: Author's chain name.
         polymer: The observed residues.
-        full: L residue names as the file tells them, `A,B` where either may stand; empty where it tells none.
+        full: L residue names of the full polymer, `A,B` for alternatives at one place; empty where the file has none.
     """
     if full:
         rows, names = _rows_in(polymer, full), [gemmi.Entity.first_mon(mon) for mon in full]

@@ -20,7 +20,7 @@ def read(path: Path, *, alphabet: str) -> Iterator[ProteinRecord | BadRecord]:
 
     Args:
         path: The file, gzip-compressed or not.
-        alphabet: Not used: the labels are passed on as they stand.
+        alphabet: Not used: the labels are passed on unchanged.
 
     Yields:
         A record for each `>` line, in file order.
@@ -33,7 +33,7 @@ def read(path: Path, *, alphabet: str) -> Iterator[ProteinRecord | BadRecord]:
 
 
 def declared_alphabet(path: Path) -> str | None:
-    """The alphabet that the file's name tells (`x.ss9.txt`), or None."""
+    """The alphabet in the file's name (`x.ss9.txt`), or None."""
     return alphabet_in_name(path.name)
 
 

@@ -7,5 +7,5 @@ EXAMPLE_FASTA = "example.fasta"
 
 
 def directory() -> Path:
-    """Where the sample lies: `train.ss9.txt`, `valid.ss9.txt`, `test.ss9.txt` and `example.fasta`."""
+    """The folder of the sample: `train.ss9.txt`, `valid.ss9.txt`, `test.ss9.txt` and `example.fasta`."""
     return Path(__file__).resolve().parent

@@ -64,7 +64,7 @@ def local_alignments(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Align one sequence with many.
 
-    All targets lie end to end in one row of the matrix, so a step of the loop is one query residue against every
+    All targets are end to end in one row of the matrix, so a step of the loop is one query residue against every
     target residue. A gap along the row is a running maximum; a barrier that rises from target to target, larger than
     any score, keeps it from crossing into the next.
 
@@ -74,8 +74,12 @@ def local_alignments(
 
     Returns:
         (N,) best scores and (N,) identical pairs of the best alignment.
+
+    Raises:
+        ValueError: The query is empty or too long.
     """
-    assert 0 < len(query) < _UNIT, len(query)
+    if not 0 < len(query) < _UNIT:
+        raise ValueError(f"a query of {len(query)} residues; 1 to {_UNIT - 1} can be aligned")
     starts = np.concatenate([[0], np.cumsum([len(target) for target in targets])])
     codes, row = _encode("".join(targets)), np.arange(starts[-1])
     values = _PAIR_VALUE[:, codes]

@@ -41,17 +41,17 @@ class Summary:
 _TEXT = """# Where the embedded sample comes from
 
 Real protein chains with nine-state labels (`L B E G I H S T P`, `X` = no label), for the quickstart and the tests. They
-are too few to say how good a method is: use the benchmark sets for that.
+are too few to measure a method: use the benchmark sets for that.
 
 - **Sources.** Structure files that ship inside source distributions on the Python package index, listed below. The
   coordinates are entries of the Protein Data Bank, which are in the public domain (CC0 1.0); the packages' own
   licences are named for completeness. No package code is part of this project.
 - **Labels.** mkdssp {mkdssp} through `liftray ingest --format structures` (gemmi {gemmi}). The sequence is the full
-  polymer where the file tells it; residues without coordinates are labelled `X`. Ids are PDB entry and chain.
-- **Choice.** One file for each PDB entry (files whose names tell that they are cut, moved, rebuilt or simulated are
+  polymer where the file has it; residues without coordinates are labelled `X`. Ids are PDB entry and chain.
+- **Choice.** One file for each PDB entry (files whose names mark them as cut, moved, rebuilt or simulated are
   left out, predicted models too); chains of 30 to 700 residues, at least half of them labelled, at most a tenth
   unknown; one chain for each sequence. Low-resolution entries are kept: the table gives the resolution. The entry
-  is the one that the file's name tells; where the file states none inside, the table says so.
+  is the one in the file's name; where the file states none inside, the table says so.
 - **Splits.** Chains are related if their best local alignment (Smith-Waterman, BLOSUM62, gaps 10 + n) has identical
   pairs for more than {identity:.0%} of the shorter chain's length, or is significant (E <= {e_value:g}). Single-linkage
   clusters of related chains stay together, so **no chain has a relative in another split**. Clusters over two chains

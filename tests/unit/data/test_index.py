@@ -1,4 +1,4 @@
-"""The index says of each window where it lies and how many labelled residues it scores."""
+"""The index gives each window its place and the number of labelled residues that it scores."""
 
 import json
 from pathlib import Path

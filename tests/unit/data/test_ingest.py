@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liftray.data import formats
@@ -85,7 +85,7 @@ def test_dataset_json(tmp_path: Path) -> None:
     assert {"python", "pyarrow", "numpy", "liftray"} <= set(info["versions"])
 
 
-def test_quarantine_tells_file_line_id_and_reason(tmp_path: Path) -> None:
+def test_quarantine_names_file_line_id_and_reason(tmp_path: Path) -> None:
     path = _write(tmp_path, GOOD + ">a\nAAA\nLLL\n>c\nacd\nLLL\n>d\nACD\n")
     ingest([path], tmp_path / "out")
     entries = _quarantine(tmp_path / "out")
@@ -193,7 +193,7 @@ def test_data_set_with_a_users_file_is_refused(tmp_path: Path) -> None:
 
 def test_file_and_remote_targets_are_refused(tmp_path: Path) -> None:
     path = _write(tmp_path, GOOD)
-    with pytest.raises(DataError, match="a file stands there"):
+    with pytest.raises(DataError, match="a file is there already"):
         ingest([path], path)
     with pytest.raises(DataError, match="remote address"):
         ingest([path], "s3://bucket/out")
@@ -265,6 +265,7 @@ RECORDS = st.lists(
 )
 
 
+@settings(deadline=None)  # it writes files
 @given(RECORDS, st.randoms(use_true_random=False), st.integers(1, 5), st.integers(1, 5))
 def test_round_trip_and_digest_of_content_alone(
     tmp_path_factory: pytest.TempPathFactory,
@@ -313,7 +314,7 @@ def test_round_trip_and_digest_of_content_alone(
 def test_real_sets_are_taken_whole(tmp_path: Path, name: str, chains: int) -> None:
     path = SHARED / name
     if not path.exists():
-        pytest.skip(f"{name} is not beside this checkout")
+        pytest.skip(f"{name} is not next to this checkout")
     summary = ingest([path], tmp_path / "out")
     assert summary["alphabet"] == name.split(".")[1]
     assert summary["num_chains"] == chains

@@ -126,7 +126,7 @@ WRONG["encoding"][0]["srcSize"] = 9
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "not BinaryCIF, or cut short"),
         (b"data_x\n", "not BinaryCIF, or cut short"),
@@ -140,8 +140,8 @@ WRONG["encoding"][0]["srcSize"] = 9
         (file([column(raw([1, 2], 3, "<i4"))], 2)[:-9], "not BinaryCIF, or cut short"),
     ],
 )
-def test_damage_is_told(content: bytes, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_damage_is_reported(content: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         decode_block(content, ["_atom_site"])
 
 
@@ -159,7 +159,7 @@ def test_a_flipped_byte_is_read_or_refused_never_a_crash(data: st.DataObject) ->
 def test_coordinates_are_those_of_the_decoded_atoms() -> None:
     path = SHARED / "3lzm.bcif"
     if not path.exists():
-        pytest.skip("needs shared/data/structures/3lzm.bcif beside the checkout")
+        pytest.skip("needs shared/data/structures/3lzm.bcif next to the checkout")
     block = decode_block(path.read_bytes(), ["_atom_site"])
     structure = gemmi.make_structure_from_block(block)
     assert structure[0].count_atom_sites() == len(block.find_values("_atom_site.id")) == 1461

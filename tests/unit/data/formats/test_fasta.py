@@ -120,7 +120,7 @@ def test_pdb_ss_txt_whose_blanks_were_trimmed_is_refused(tmp_path: Path) -> None
     assert _summary(path) == [("101M:A", "length-mismatch")]
 
 
-def test_truncated_single_file_tells_the_open_chain_once(tmp_path: Path) -> None:
+def test_truncated_single_file_reports_the_open_chain_once(tmp_path: Path) -> None:
     text = "".join(f">c{n}\nACD\n>c{n}\nLLL\n" for n in range(3000))
     packed = gzip.compress(text.encode())
     path = tmp_path / "x.fasta.gz"

@@ -1,4 +1,4 @@
-"""Text of unknown make comes as numbered lines, and damage is told after the lines before it."""
+"""Text of unknown origin gives numbered lines, and damage is reported after the lines before it."""
 
 import gzip
 from pathlib import Path
@@ -27,7 +27,7 @@ def _texts(path: Path) -> list[str]:
 )
 @pytest.mark.parametrize("packed", [False, True])
 def test_endings_mark_and_gzip_are_not_content(tmp_path: Path, content: bytes, packed: bool) -> None:
-    path = tmp_path / "x.txt"  # gzip is told by the bytes, not by the name
+    path = tmp_path / "x.txt"  # gzip is recognised by the bytes, not by the name
     path.write_bytes(gzip.compress(content) if packed else content)
     assert [(line.number, line.text) for line in read_lines(path)] == [(1, "a"), (2, "b"), (3, ""), (4, "c")]
 

@@ -15,7 +15,7 @@ SHARED = Path(__file__).resolve().parents[4] / ".." / "shared" / "data" / "struc
 def shared(name: str) -> Path:
     path = SHARED / name
     if not path.exists():
-        pytest.skip(f"needs shared/data/structures/{name} beside the checkout")
+        pytest.skip(f"needs shared/data/structures/{name} next to the checkout")
     return path
 
 

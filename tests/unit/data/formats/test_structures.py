@@ -81,7 +81,7 @@ def test_both_methods_agree_on_many_chains_together() -> None:
     assert set(one) >= {"H", "L", "P", "S", "T"}
 
 
-def test_mkdssp_missing_is_told_or_done_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_mkdssp_is_reported_or_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     mkdssp_version.cache_clear()
     chain = ChainBackbone(("ALA",) * 12, backbone([HELIX] * 12))

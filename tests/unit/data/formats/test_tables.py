@@ -84,7 +84,7 @@ def test_netsurfp_data_set(tmp_path: Path) -> None:
     path = _file(tmp_path, text, "CB513.csv")
     assert detect(path) == "netsurfp-csv"
     assert FORMATS["netsurfp-csv"].declared_alphabet(path) == "ss8"
-    # No coordinates (0) means no label; a list of another length cannot be laid over the chain.
+    # No coordinates (0) means no label; a list of another length does not fit the chain.
     assert _summary(path, "ss8") == [
         ("CB513-1", "ACD:XSH"),
         ("CB513-2", "ACD:XSH"),
@@ -199,7 +199,7 @@ def test_parquet_from_outside(tmp_path: Path) -> None:
     ]
 
 
-def test_parquet_metadata_tells_the_alphabet(tmp_path: Path) -> None:
+def test_parquet_metadata_names_the_alphabet(tmp_path: Path) -> None:
     table = pa.table({"sequence": ["AC"], "ss": ["LL"]}).replace_schema_metadata({ALPHABET_KEY: b"ss9"})
     pq.write_table(table, tmp_path / "x.parquet")
     assert FORMATS["parquet"].declared_alphabet(tmp_path / "x.parquet") == "ss9"

@@ -77,7 +77,7 @@ def test_truncated_gzip_keeps_what_came_before(tmp_path: Path) -> None:
     assert last.reason == "truncated-gzip"
     assert 0 < len(good) < 5000
     assert [record.id for record in good] == [f"chain{number}" for number in range(len(good))]
-    # The record that stood open is the bad one, by name and line, and it is told once.
+    # The record that was not complete is the bad one, with name and line, and it is reported once.
     assert (last.id, last.line) == (f"chain{len(good)}", 3 * len(good) + 1)
 
 

@@ -1,4 +1,4 @@
-"""The embedded sample is what PROVENANCE.md says, and no chain has a relative in another split."""
+"""The embedded sample is as PROVENANCE.md describes it, and no chain has a relative in another split."""
 
 import random
 import re
