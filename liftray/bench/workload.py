@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from liftray.adapt import kinds
 from liftray.backbone.families import family
 from liftray.backbone.tokens import TokenTable, token_table
 from liftray.bench.chains import Chain, sample
@@ -18,6 +19,7 @@ from liftray.bench.shapes import Shape, shape
 from liftray.data import labels
 from liftray.data.labels import STATES
 from liftray.errors import ConfigError
+from liftray.sections import AdapterSettings
 
 Precision = Literal["float32", "bfloat16"]
 # Chains of a pass that warms up a prediction: it learns nothing, so more would only take longer.
@@ -94,8 +96,16 @@ class Workload:
 
     @property
     def rank(self) -> int:
-        """Width of a bottleneck, rank of a LoRA."""
-        return max(1, self.model.width // self.reduction_factor)
+        """Width of a bottleneck, rank of a LoRA.
+
+        Raises:
+            ConfigError: The kind has no width.
+        """
+        section = AdapterSettings(kind=self.kind, reduction_factor=self.reduction_factor)
+        width = kinds.width_as_built(section, self.model.width)
+        if width is None:
+            raise ConfigError(f"kind={self.kind} has no width", remedy="compare a kind with a width")
+        return width
 
     @property
     def classes(self) -> int:

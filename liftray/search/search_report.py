@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from liftray import __version__, files
+from liftray.adapt import kinds
 from liftray.config import Settings
 from liftray.search import evidence, picture, sharing
 from liftray.search.evidence import ComparedScore
@@ -35,7 +36,7 @@ class Found:
         kind: Adapter kind, or the method where that has none.
         blocks: Blocks that are trained.
         of_blocks: Blocks of its backbone.
-        width: Of the bottleneck, or rank; None without adapters.
+        width: Units of the bottleneck, or rank, as built; None without adapters and for kinds that have no width.
         weighed: Its score with interval; None unless it finished.
     """
 
@@ -106,7 +107,7 @@ def find(ledger: Ledger, settings: Settings, best: Trial) -> list[Found]:
                 ours.adapter.kind if adapted else ours.method,
                 0 if ours.method == "features" else backbone.num_blocks - ours.adapter.skip_layers,
                 backbone.num_blocks,
-                max(1, backbone.width // ours.adapter.reduction_factor) if adapted else None,
+                kinds.width_as_built(ours.adapter, backbone.width) if adapted else None,
                 weighed.get(trial.number),
             )
         )
@@ -127,6 +128,8 @@ def sentences(trials: Sequence[Found], best: Trial, objective: Objective, margin
     enough = [(one, found) for one, found in weighed if found.suffices(margin)]
     for what, value in _SIZES:
         sized = [(one, found) for one, found in enough if value(one) is not None]
+        if not sized and value(top[0]) is None:
+            continue  # A search whose sufficient adapters have no width has no narrowest one.
         least = min(sized, key=lambda pair: (value(pair[0]), -pair[1].score), default=top)
         shown = "the best itself" if least[0] is top[0] else f"{least[0].described}, {_difference(least[1])}"
         said.append(f"{what} shown to lose at most {100 * margin:g} points of {q}: {shown}.")

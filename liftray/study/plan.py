@@ -187,9 +187,8 @@ def described(ours: Settings, backbone: ResolvedBackbone) -> str:
     if ours.method == "full":
         return f"full fine-tuning of {where}"
     adapter = ours.adapter
-    sized = adapter.kind not in ("ia3", "prefix_tuning")
-    wide = f" of width {max(1, backbone.width // adapter.reduction_factor)}" if sized else ""
-    return f"{adapter.kind}{wide} in {where}"
+    width = kinds.width_as_built(adapter, backbone.width)
+    return f"{adapter.kind}{'' if width is None else f' of width {width}'} in {where}"
 
 
 def choose(plan: Plan, trials: Mapping[str, Trial]) -> dict[str, Overrides]:

@@ -19,6 +19,7 @@ from typing import Any, Self
 from liftray.config import Settings, to_yaml
 from liftray.errors import LiftrayError, TrackingError
 from liftray.progress import show_line
+from liftray.sections.kinds import ADAPTERS
 from liftray.track.mlflow.store import artifact_root, check, client, redacted, told
 from liftray.track.provenance import code_tags
 
@@ -278,7 +279,9 @@ def _run_name(settings: Settings) -> str:
     if settings.method == "full":
         parts.append(f"k{adapter.skip_layers}")
     elif settings.method == "adapter":
-        parts = [settings.task, adapter.kind, f"r{adapter.reduction_factor}", f"k{adapter.skip_layers}"]
+        has_width = "reduction_factor" in ADAPTERS[adapter.kind].reads
+        width = [f"r{adapter.reduction_factor}"] if has_width else []
+        parts = [settings.task, adapter.kind, *width, f"k{adapter.skip_layers}"]
     return "-".join([*parts, settings.head.kind, f"seed{settings.train.seed}"])
 
 

@@ -1,15 +1,20 @@
 """The report: tables, plot and page claim what was shown, and no more."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from liftray.search import picture, search_report
 from liftray.search.evidence import ComparedScore
+from liftray.search.ledger import Ledger, Trial
 from liftray.search.objectives import OBJECTIVES
 from liftray.search.search_report import Found, page_rows, sentences
+from tests.parts import tiny
 from tests.parts.trials import trial
 
 
@@ -19,6 +24,10 @@ def _found(
     state: Any = "finished" if weighed else "stopped"
     score = weighed.score if weighed else 0.4
     return Found(trial(number, [score], size, state), front, "bottleneck", blocks, 6, width, weighed)
+
+
+def _without_width(number: int, kind: str, weighed: ComparedScore | None) -> Found:
+    return replace(_found(number, 2, None, weighed, 50), kind=kind)
 
 
 def _weighed(score: float, difference: float, low: float, high: float) -> ComparedScore:
@@ -57,6 +66,60 @@ def test_nothing_is_claimed_where_nothing_was_shown() -> None:
     )
 
 
+@given(
+    widths=st.lists(st.none() | st.integers(1, 64), min_size=1, max_size=6),
+    differences=st.lists(st.sampled_from([0.0, -0.002, -0.2]), min_size=6, max_size=6),
+)
+def test_the_narrowest_adapter_is_one_that_has_a_width(
+    widths: list[int | None], differences: list[float]
+) -> None:
+    trials = [
+        _found(number, 2, width, _weighed(0.7 + lost, lost, lost - 0.001, lost + 0.001), 50)
+        if width is not None
+        else _without_width(number, "ia3", _weighed(0.7 + lost, lost, lost - 0.001, lost + 0.001))
+        for number, (width, lost) in enumerate(zip(widths, [0.0, *differences], strict=False), start=1)
+    ]
+    lines = sentences(trials, trials[0].trial, OBJECTIVES["q3"], 0.005)
+    (*narrowest,) = (line for line in lines if line.startswith("Narrowest adapter"))
+    enough = [one.width for one in trials if one.weighed and one.weighed.suffices(0.005)]
+    widest = [width for width in enough if width is not None]
+    assert len(narrowest) == (len(trials) > 1 and bool(widest))
+    for line in narrowest:
+        assert "ia3" not in line
+        if widths[0] is None:
+            assert f"of width {min(widest)} " in line
+
+
+@pytest.mark.parametrize(
+    ("chosen", "width"),
+    [
+        ({"adapter.kind": "ia3"}, None),
+        ({"adapter.kind": "prefix_tuning"}, None),
+        ({"method": "full"}, None),
+        ({"adapter.kind": "lora", "adapter.reduction_factor": 5}, tiny.WIDTH // 5),
+        # 32 / 5 is 6, of which a compacter of dimension 4 builds 4.
+        ({"adapter.kind": "compacter", "adapter.reduction_factor": 5}, 4),
+        ({"adapter.kind": "compacter", "adapter.reduction_factor": 64}, 4),
+    ],
+)
+def test_the_table_names_the_width_that_was_built(
+    tmp_path: Path, chosen: dict[str, Any], width: int | None
+) -> None:
+    dataset = tiny.dataset(tmp_path / "data", tiny.chains([30, 20]))
+    settings = tiny.settings(
+        backbone__source=[tiny.write_backbone(tmp_path / "esm")],
+        data__train={"t": dataset},
+        data__valid={"v": dataset},
+        search__space={key: [value] for key, value in chosen.items()},
+    )
+    ledger = Ledger(tmp_path / "search")
+    best = ledger.write(Trial(1, chosen, "d", "finished"))
+    (found,) = search_report.find(ledger, settings, best)
+    assert found.width == width
+    header, (row,) = page_rows([found], ["q3"])
+    assert row[header.index("width")] == ("–" if width is None else str(width))
+
+
 def test_the_table_has_finished_trials_first_and_no_interval_for_the_others() -> None:
     header, rows = page_rows([_STOPPED, _CLOSE, _BEST], ["q3", "parameters"])
     place = {title: at for at, title in enumerate(header)}
@@ -89,8 +152,6 @@ def test_the_page_escapes_and_stands_alone(tmp_path: Path) -> None:
 
 
 def test_the_csv_holds_fractions_and_all_trials() -> None:
-    from tests.parts import tiny
-
     settings = tiny.settings(search__space={"train.seed": [1, 2, 5]})
     lines = list(csv.DictReader(search_report._table([_BEST, _CLOSE, _STOPPED], settings).splitlines()))
     assert [line["train.seed"] for line in lines] == ["1", "2", "5"]

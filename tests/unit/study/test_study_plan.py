@@ -170,3 +170,19 @@ def test_the_shipped_studies_run_as_many_as_they_say(name: str, runs: int) -> No
     planned = plan.make(config.load(file), found)
     assert len(planned.all_runs({})) == runs
     assert f"{runs} runs" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("adapter", "text"),
+    [
+        ({"kind": "ia3"}, "ia3 in all 3 blocks"),
+        ({"kind": "prefix_tuning", "skip_layers": 1}, "prefix_tuning in the top 2 of 3 blocks"),
+        ({"kind": "lora", "reduction_factor": 5}, f"lora of width {tiny.WIDTH // 5} in all 3 blocks"),
+        ({"kind": "compacter", "reduction_factor": 5}, "compacter of width 4 in all 3 blocks"),
+    ],
+)
+def test_a_method_is_described_by_the_width_that_is_built(
+    backbone: ResolvedBackbone, adapter: dict[str, Any], text: str
+) -> None:
+    chosen = tiny.settings(**{f"adapter__{name}": value for name, value in adapter.items()})
+    assert plan.described(chosen, backbone) == text
