@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from liftray.adapt import heads, kinds, model_adapters
+from liftray.adapt.cut import Cut
 from liftray.backbone.model import Backbone
 from liftray.backbone.packed import WindowLayout
 from liftray.backbone.tokens import TokenTable
@@ -52,6 +53,15 @@ class TaggerSettings:
             max_length=settings.data.max_length,
         )
 
+    def cut(self, family: str, num_blocks: int) -> Cut:
+        """Where the frozen part of a backbone ends.
+
+        Args:
+            family: Family of the backbone.
+            num_blocks: Its blocks.
+        """
+        return Cut.of(self.method, self.adapter, family, num_blocks, self.head.mix_blocks)
+
 
 class Tagger(nn.Module):
     """A backbone cut at block k, adapters above, and a head.
@@ -61,18 +71,15 @@ class Tagger(nn.Module):
         settings: Shape and meaning.
 
     Attributes:
-        entry: Block whose input is the last constant state; equals the number of blocks for `features`.
+        cut: Where the frozen part ends.
     """
 
     def __init__(self, backbone: Backbone, settings: TaggerSettings) -> None:
         super().__init__()
         self.backbone = backbone
         self.settings = settings
-        above = backbone.num_blocks - settings.adapter.skip_layers
-        self.head = heads.build(settings.head, backbone.width, len(STATES[settings.task]), above)
-        self.entry = entry(
-            settings.method, settings.adapter, backbone.family, backbone.num_blocks, settings.head.mix_blocks
-        )
+        self.cut = settings.cut(backbone.family, backbone.num_blocks)
+        self.head = heads.build(settings.head, backbone.width, len(STATES[settings.task]), self.cut.above)
 
     @property
     def alphabet(self) -> str:
@@ -100,7 +107,7 @@ class Tagger(nn.Module):
         Args:
             tokens_T: Token ids of packed windows, special tokens included; not read where `hidden_TD` is given.
             layout: Borders of the windows.
-            hidden_TD: Hidden states at `entry`, as `prefix` gives them, where they are known already.
+            hidden_TD: Hidden states at the cut, as `prefix` gives them, where they are known already.
 
         Returns:
             logits_TC in float32; only those on residues mean anything.
@@ -126,12 +133,12 @@ class Tagger(nn.Module):
         return torch.cat([self(window_L, WindowLayout.of((len(window_L),))) for window_L in windows])
 
     def prefix(self, tokens_T: Tensor, layout: WindowLayout) -> Tensor:
-        """Hidden states at `entry`: constant for a backbone and a window."""
+        """Hidden states at the cut: constant for a backbone and a window."""
         with model_adapters.inactive():
-            return self.backbone.run_frozen(tokens_T, layout, self.entry)
+            return self.backbone.run_frozen(tokens_T, layout, self.cut.entry)
 
     def suffix(self, hidden_TD: Tensor, layout: WindowLayout) -> Tensor:
-        """The blocks above `entry`, with their adapters, and the final norm: hidden_TD as the head reads it.
+        """The blocks above the cut, with their adapters, and the final norm: hidden_TD as the head reads it.
 
         With `head.mix_blocks` a learned mix of the outputs of blocks k to n - 1, each after the final norm.
         """
@@ -143,8 +150,8 @@ class Tagger(nn.Module):
             else nullcontext()
         )
         with around:
-            if adapted and self.entry > self.settings.adapter.skip_layers:
-                hidden_TD = self.backbone.run_output_adapter(self.entry - 1, hidden_TD)
+            if adapted and self.cut.enters_behind_block:
+                hidden_TD = self.backbone.run_output_adapter(self.cut.entry - 1, hidden_TD)
             outputs = self._outputs(hidden_TD, layout, around)
         finished = [self.backbone.finish(output_TD) for output_TD in outputs]
         return cast(nn.Module, self.head.mix)(finished) if self.settings.head.mix_blocks else finished[-1]
@@ -155,10 +162,10 @@ class Tagger(nn.Module):
         """The output of the last block, or where blocks are mixed those of blocks k to n - 1."""
         blocks = self.backbone.num_blocks
         if not self.settings.head.mix_blocks:
-            return [self.backbone.run_blocks(hidden_TD, layout, self.entry, blocks, around)]
+            return [self.backbone.run_blocks(hidden_TD, layout, self.cut.entry, blocks, around)]
         # What is given is itself the output of block k, where training enters behind it.
-        outputs = [hidden_TD] if self.entry > self.settings.adapter.skip_layers else []
-        for number in range(self.entry, blocks):
+        outputs = [hidden_TD] if self.cut.enters_behind_block else []
+        for number in range(self.cut.entry, blocks):
             hidden_TD = self.backbone.run_blocks(hidden_TD, layout, number, number + 1, around)
             outputs.append(hidden_TD)
         return outputs
@@ -178,26 +185,6 @@ class Tagger(nn.Module):
         whole = sum(parameter.numel() for parameter in self.backbone.parameters())
         adapter = trained - head if self.settings.method == "adapter" else 0
         return {"trained": trained, "adapter": adapter, "head": head, "backbone": whole - adapter}
-
-
-def entry(
-    method: str, adapter: AdapterSettings, family: str, num_blocks: int, mix_blocks: bool = False
-) -> int:
-    """The block whose input is the last constant state that is read.
-
-    Args:
-        method: `adapter`: see `kinds.entry`; `full`: block k; `features`: the end, or block k + 1 where blocks are
-            mixed, of which the output of block k is the first.
-        adapter: Kind, its settings and the cut k.
-        family: Of the backbone.
-        num_blocks: Blocks of the backbone.
-        mix_blocks: Whether the head reads the outputs of all blocks above the cut.
-    """
-    if method == "adapter":
-        return kinds.entry(adapter, family)
-    if method == "full":
-        return adapter.skip_layers
-    return adapter.skip_layers + 1 if mix_blocks else num_blocks
 
 
 def build(backbone: Backbone, settings: TaggerSettings, seed: int) -> Tagger:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from liftray.adapt.cut import Cut
 from liftray.backbone.sources import ResolvedBackbone
 from liftray.cache import store as stores
 from liftray.cache.actor import FillJob, PrefixActor
@@ -34,13 +35,13 @@ _CHUNKS_PER_ACTOR = 4
 
 
 def key_of(
-    backbone: ResolvedBackbone, cut: int, compute: str, settings: CacheSettings, use_gpu: bool
+    backbone: ResolvedBackbone, cut: Cut, compute: str, settings: CacheSettings, use_gpu: bool
 ) -> PrefixKey:
-    """The key of a run's hidden states."""
+    """The key of a run's hidden states at its cut."""
     versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers")}
     return PrefixKey(
         backbone=backbone.digest,
-        cut=cut,
+        cut=cut.entry,
         width=backbone.width,
         compute=compute,
         stored=compute if settings.dtype == "auto" else settings.dtype,

@@ -91,7 +91,7 @@ def save(
         if settings.method == "adapter":
             model_adapters.save(tagger.backbone, fresh / _ADAPTER)
         elif settings.method == "full":
-            above = tagger.backbone.above(tagger.entry)
+            above = tagger.backbone.above(tagger.cut.entry)
             save_file({name: weight.contiguous() for name, weight in above.items()}, fresh / _TRAINED)
         info: dict[str, Any] = {
             "format_version": FORMAT_VERSION,

@@ -99,14 +99,15 @@ def find(ledger: Ledger, settings: Settings, best: Trial) -> list[Found]:
     found = []
     for trial, flag in zip(ledger.trials, flags, strict=True):
         ours = settings_of(settings, trial.config, ledger.out)
-        backbone, adapted = prepare(ours).backbone, ours.method == "adapter"
+        prepared, adapted = prepare(ours), ours.method == "adapter"
+        backbone = prepared.backbone
         found.append(
             Found(
                 trial,
                 flag,
                 ours.adapter.kind if adapted else ours.method,
-                0 if ours.method == "features" else backbone.num_blocks - ours.adapter.skip_layers,
-                backbone.num_blocks,
+                0 if ours.method == "features" else prepared.cut.above,
+                prepared.cut.depth,
                 kinds.width_as_built(ours.adapter, backbone.width) if adapted else None,
                 weighed.get(trial.number),
             )

@@ -8,9 +8,8 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from liftray.adapt import tagger
 from liftray.cache import decide, fill
 from liftray.cache.prefix import StoredPrefix
 from liftray.config import Settings
@@ -38,19 +37,12 @@ def signature(prepared: Prepared) -> str:
     settings, feed = prepared.settings, prepared.feed
     parts = {
         "backbone": [prepared.backbone.digest, settings.backbone.dtype],
-        "cut": cut(prepared),
+        "cut": prepared.cut.entry,
         "stored": settings.cache.dtype,
         "data": [[dataset.digest for dataset in split.datasets] for split in (feed.train, feed.valid)],
         "max_length": settings.data.max_length,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def cut(prepared: Prepared) -> int:
-    """The block whose input is the last constant state of a run."""
-    settings, backbone = prepared.settings, prepared.backbone
-    mixed = settings.head.mix_blocks
-    return tagger.entry(settings.method, settings.adapter, backbone.family, backbone.num_blocks, mixed)
 
 
 class Preparer:
@@ -65,7 +57,7 @@ class Preparer:
         key = f"{shared} {settings.head.kind} {settings.train.tokens_per_batch}"
         if key not in self._found:
             self._found[key] = launch.prepare(settings)
-        return replace(self._found[key], settings=settings)
+        return self._found[key].with_settings(settings)
 
 
 def store(trials: Sequence[Settings], at_a_time: int, weight: float = 1.0) -> Stored:
@@ -133,5 +125,5 @@ def _pass(prepared: Prepared, prefix: StoredPrefix) -> tuple[str, ...]:
 def ordered(trials: Sequence[Settings]) -> list[int]:
     """Places of the trials in the order that shares most: those of one cut together, the shallowest first."""
     prepare = Preparer()
-    keys = [(cut(prepared), signature(prepared)) for prepared in map(prepare, trials)]
+    keys = [(prepared.cut.entry, signature(prepared)) for prepared in map(prepare, trials)]
     return sorted(range(len(trials)), key=lambda at: (keys[at], at))

@@ -17,7 +17,6 @@ from liftray.config import HeadSettings, Settings
 from liftray.data import subset
 from liftray.data.dataset import ProteinDataset
 from liftray.search.ledger import ENDED, Trial
-from liftray.search.sharing import cut
 from liftray.train.launch import Prepared
 
 # Embedding, a linear head, optimizer and the loop itself, on each residue of training and of validation.
@@ -76,7 +75,7 @@ def cost(prepared: Prepared, size: Size, cached: bool) -> float:
         size: Of its data.
         cached: Whether the blocks below the cut are read from the cache.
     """
-    settings, at = prepared.settings, cut(prepared)
+    settings, at = prepared.settings, prepared.cut.entry
     below, above = (0 if cached else at), prepared.backbone.num_blocks - at
     backward = {"features": 0, "adapter": 2, "full": 4}[settings.method] * above
     head = _head(prepared)

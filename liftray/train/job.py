@@ -6,6 +6,7 @@ Invariant: everything a rank does follows from this and its number. Flow: launch
 from dataclasses import dataclass
 from pathlib import Path
 
+from liftray.adapt.cut import Cut
 from liftray.config import Settings
 from liftray.data.feed import FeedSpec
 
@@ -18,6 +19,7 @@ class Job:
         settings: The run's settings.
         source: The backbone source that the driver found.
         backbone_digest: Digest that this node's copy of it must have.
+        cut: Where the frozen part of the backbone ends.
         feed: What to train and validate on.
         total_steps: Global steps of all epochs.
         config_digest: Digest of the settings that a resumed run must share.
@@ -29,6 +31,7 @@ class Job:
     settings: Settings
     source: str
     backbone_digest: str
+    cut: Cut
     feed: FeedSpec
     total_steps: int
     config_digest: str

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from liftray import files
-from liftray.adapt import heads, kinds, losses, tagger
+from liftray.adapt import heads, kinds, losses
+from liftray.adapt.cut import Cut
 from liftray.adapt.tagger import TaggerSettings
 from liftray.backbone import attention
 from liftray.backbone.dimensions import Dimensions
@@ -43,12 +44,14 @@ class Prepared:
     Attributes:
         settings: The run's settings.
         backbone: The backbone that was found.
+        cut: Where the frozen part of the backbone ends.
         feed: What to train and validate on.
         start: The bundle whose weights are the initial ones, if there is one.
     """
 
     settings: Settings
     backbone: ResolvedBackbone
+    cut: Cut
     feed: FeedSpec
     start: Path | None = None
 
@@ -56,6 +59,11 @@ class Prepared:
     def digest(self) -> str:
         """Digest of all that the run computes; see `run_digest`."""
         return run_digest.run_digest(self.settings, self.backbone, self.feed)
+
+    def with_settings(self, settings: Settings) -> "Prepared":
+        """The same data and backbone under other settings, with the cut that follows from them."""
+        cut = TaggerSettings.of(settings).cut(self.backbone.family, self.backbone.num_blocks)
+        return replace(self, settings=settings, cut=cut)
 
 
 def prepare(settings: Settings) -> Prepared:
@@ -82,6 +90,7 @@ def prepare(settings: Settings) -> Prepared:
     backbone = resolve(settings.backbone.source)
     if settings.method != "features" or settings.head.mix_blocks:
         kinds.check(settings.adapter, backbone.num_blocks, backbone.name, backbone.width)
+    cut = TaggerSettings.of(settings).cut(backbone.family, backbone.num_blocks)
     shape = {"max_length": settings.data.max_length, "task": settings.task, "ss3_map": settings.ss3_map}
     for path in settings.data.test.values():
         index.build({"test": path}, **shape)  # type: ignore[arg-type]
@@ -98,7 +107,7 @@ def prepare(settings: Settings) -> Prepared:
     )
     if losses.needs_counts(settings.loss):
         feed.train.class_counts(settings.task, settings.ss3_map)
-    return Prepared(settings, backbone, feed, _start_of(settings, backbone))
+    return Prepared(settings, backbone, cut, feed, _start_of(settings, backbone))
 
 
 def _pads(settings: Settings, backbone: ResolvedBackbone) -> bool:
@@ -228,11 +237,8 @@ def to_go_on_from(job: Job) -> Checkpoint | None:
 
 def prefix_of(prepared: Prepared) -> StoredPrefix | None:
     """Where the constant part's states of a run are, or will be when they are filled; None: no block is constant."""
-    settings, backbone = prepared.settings, prepared.backbone
-    cut = tagger.entry(
-        settings.method, settings.adapter, backbone.family, backbone.num_blocks, settings.head.mix_blocks
-    )
-    if cut == 0:
+    settings, backbone, cut = prepared.settings, prepared.backbone, prepared.cut
+    if not cut.has_prefix:
         return None
     key = fill.key_of(backbone, cut, settings.backbone.dtype, settings.cache, settings.scaling.use_gpu)
     return fill.place(prepared.feed, key, settings.cache)
@@ -284,6 +290,7 @@ def job_of(prepared: Prepared, run_dir: Path) -> Job:
         settings=settings,
         source=prepared.backbone.source,
         backbone_digest=prepared.backbone.digest,
+        cut=prepared.cut,
         feed=feed,
         total_steps=sum(feed.plan(epoch).num_steps for epoch in range(settings.train.epochs)),
         config_digest=prepared.digest,

@@ -104,7 +104,7 @@ def tagger(job: Job, saved: Checkpoint | None) -> Tagger:
             where=job.source,
             remedy="give every node the same files",
         )
-    first_block = job.feed.prefix.cut if job.feed.prefix else 0
+    first_block = job.cut.entry if job.feed.prefix else 0
     backbone = backbones.load(resolved, dtype=job.settings.backbone.dtype, first_block=first_block)
     backbone.recompute = job.settings.train.recompute_activations
     if backbone.recompute and not job.settings.scaling.use_gpu:

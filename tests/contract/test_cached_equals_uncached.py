@@ -52,7 +52,7 @@ def _case(
     model = taggers.build(
         backbones.load(resolved, dtype=chosen.backbone.dtype), TaggerSettings.of(chosen), seed=0
     )
-    key = fill.key_of(resolved, model.entry, chosen.backbone.dtype, chosen.cache, use_gpu=False)
+    key = fill.key_of(resolved, model.cut, chosen.backbone.dtype, chosen.cache, use_gpu=False)
     return tiny.move(model), spec, fill.place(spec, key, chosen.cache), chosen
 
 
@@ -105,7 +105,7 @@ def test_to_the_bit(
     model, spec, prefix, _ = _case(data, tmp_path, family, 1, **options)
     _fill([prefix], spec, data[family])
     uncached = list(_passes(model, spec, None))
-    above = backbones.load(resolve([data[family]]), dtype=dtype, first_block=model.entry)
+    above = backbones.load(resolve([data[family]]), dtype=dtype, first_block=model.cut.entry)
     suffix = taggers.build(above, model.settings, seed=5)
     suffix.load_state_dict(model.trained(), strict=False)
     cached = list(_passes(suffix, _with(spec, prefix), prefix.stored))

@@ -157,7 +157,7 @@ def test_a_model_above_its_cut_takes_the_steps_of_the_whole_one(
 ) -> None:
     whole = tiny.move(_model(family, case, skip, dtype))
     part = tiny.backbone(family, dtype)
-    part.first_block = whole.entry
+    part.first_block = whole.cut.entry
     above = taggers.build(part, whole.settings, seed=5)
     assert above.trained().keys() == whole.trained().keys()
     above.load_state_dict(whole.trained(), strict=False)
@@ -208,7 +208,7 @@ def test_a_loaded_bundle_is_the_trained_model(
 @pytest.mark.parametrize("skip", [0, 1, tiny.BLOCKS - 1])
 def test_full_fine_tuning_trains_the_blocks_above_the_cut_and_the_final_norm(family: str, skip: int) -> None:
     model = _model(family, "full", skip)
-    assert model.entry == skip
+    assert model.cut.entry == skip
     embedding = model.backbone.hf.get_input_embeddings().weight
     assert not embedding.requires_grad
     for number, block in enumerate(model.backbone.blocks):

@@ -99,8 +99,8 @@ def test_gradients_reach_what_trains_and_nothing_else(
 
 @families
 def test_a_frozen_mix_enters_where_a_bottleneck_would(family: str) -> None:
-    assert _model(family, "features", 1).entry == 2
-    assert _model(family, "features", 1, mixed=False).entry == tiny.BLOCKS
+    assert _model(family, "features", 1).cut.entry == 2
+    assert _model(family, "features", 1, mixed=False).cut.entry == tiny.BLOCKS
 
 
 def test_a_frozen_mix_of_no_blocks_is_refused() -> None:

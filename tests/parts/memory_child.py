@@ -61,9 +61,7 @@ def _run(settings: Settings, backbone: Backbone, lengths: list[int], cached: boo
     backbone.recompute = settings.train.recompute_activations
     shape = TaggerSettings.of(settings)
     if cached:
-        backbone.first_block = taggers.entry(
-            settings.method, settings.adapter, backbone.family, backbone.num_blocks
-        )
+        backbone.first_block = shape.cut(backbone.family, backbone.num_blocks).entry
     model = taggers.build(backbone, shape, seed=0)
     engine = Engine(model, settings, 1, 1, CPU)
     best = engine.weights()

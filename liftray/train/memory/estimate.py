@@ -12,8 +12,9 @@ gather gradients in one bucket; ZeRO 3 holds as many gathered weights as it will
 
 from dataclasses import dataclass
 
-from liftray.adapt import heads, parameters, tagger
+from liftray.adapt import heads, parameters
 from liftray.adapt.activation_bytes import FLOAT32, INT64, ActivationBytes, Device, ForwardPass
+from liftray.adapt.cut import Cut
 from liftray.adapt.parameters import TrainedParameters
 from liftray.backbone.dimensions import Dimensions
 from liftray.backbone.tokens import MOST_SPECIALS
@@ -104,9 +105,9 @@ def device_of(settings: Settings) -> Device:
     return "cuda" if settings.scaling.use_gpu else "cpu"
 
 
-def entry_of(settings: Settings, size: Dimensions) -> int:
-    """The block whose input is the last constant state of a run."""
-    return tagger.entry(settings.method, settings.adapter, size.family, size.blocks, settings.head.mix_blocks)
+def cut_of(settings: Settings, size: Dimensions) -> Cut:
+    """The cut of a run on a backbone of which only the sizes are known."""
+    return Cut.of(settings.method, settings.adapter, size.family, size.blocks, settings.head.mix_blocks)
 
 
 def _window(settings: Settings) -> int:
@@ -120,9 +121,8 @@ class _Run:
         self.settings, self.size, self.cached = settings, size, cached
         self.forward = forward_pass(settings, size)
         self.tokens = settings.train.tokens_per_batch
-        self.entry = entry_of(settings, size)
-        self.first_block = self.entry if cached else 0
-        self.above = size.blocks - settings.adapter.skip_layers
+        self.cut = cut_of(settings, size)
+        self.first_block = self.cut.entry if cached else 0
         self.trained: TrainedParameters = parameters.count(
             settings.method, settings.adapter, settings.head, settings.task, size
         )
@@ -160,7 +160,7 @@ class _Run:
     def _kept(self) -> int:
         """What forward keeps for backward, and the batch itself: tokens, labels and, from a cache, hidden states."""
         settings = self.settings
-        kept = activations.head(settings.method, settings.head, self.above, self.forward)
+        kept = activations.head(settings.method, settings.head, self.cut.above, self.forward)
         if settings.method != "features":
             kept += self._blocks_kept() + activations.shared(self.forward)
         if settings.backbone.dtype == "bfloat16":
@@ -170,7 +170,7 @@ class _Run:
         return int(self.tokens * (kept.token + batch) + kept.once)
 
     def _blocks_kept(self) -> ActivationBytes:
-        adapter, lowest, others = self.settings.adapter, ActivationBytes(), self.above
+        adapter, lowest, others = self.settings.adapter, ActivationBytes(), self.cut.above
         if self.settings.method == "adapter":
             lowest, others = activations.lowest_block(adapter, self.forward), others - 1
         block = activations.block(self.settings.method, adapter, self.forward)
@@ -178,7 +178,7 @@ class _Run:
             return lowest + ActivationBytes(block.token * others, block.once * others)
         # The input of each block, and what one block keeps while it is run again; an adapter at the cut is outside of
         # that.
-        apart = lowest if self.entry > adapter.skip_layers else ActivationBytes()
+        apart = lowest if self.cut.entry > adapter.skip_layers else ActivationBytes()
         return apart + ActivationBytes(self.forward.hidden * self.size.width * others) + block
 
     def _peak(self, kept: int) -> int:
@@ -189,9 +189,9 @@ class _Run:
         in_head = heads.head_class(self.settings.head).momentary_bytes(size.width)
         # In the head's backward pass; in the optimizer's step, when the activations are released again.
         moments: list[float] = [kept + tokens * in_head, self._step()]
-        if self.entry < size.blocks:
+        if self.cut.entry < size.blocks:
             moments.append(kept + tokens * activations.momentary(forward, backward=True) + matrix)
-        if self.entry > 0 and not self.cached:
+        if self.cut.entry > 0 and not self.cached:
             # In the frozen prefix, before anything is kept: the states that go in and come out, and a block's own.
             rows = tokens if forward.device == "cuda" else min(tokens, _window(self.settings))
             states = 2 * tokens * forward.hidden * size.width

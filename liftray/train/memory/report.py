@@ -9,7 +9,7 @@ from liftray.backbone.tokens import MOST_SPECIALS
 from liftray.config import Settings
 from liftray.errors import ConfigError
 from liftray.progress import show_line
-from liftray.train.memory.estimate import entry_of, training
+from liftray.train.memory.estimate import cut_of, training
 
 # Share of a GPU's memory that an estimate may take: the rest is the allocator's, in pieces that nothing fits into.
 USABLE = 0.9
@@ -31,7 +31,7 @@ def report(settings: Settings, backbone: ResolvedBackbone) -> None:
             has. A user who knows better sets `scaling.gpu_memory_gb` higher.
     """
     size = Dimensions.of(backbone.family, backbone.config)
-    may_cache = settings.cache.enabled is not False and entry_of(settings, size) > 0
+    may_cache = settings.cache.enabled is not False and cut_of(settings, size).has_prefix
     most = training(settings, size, cached=settings.cache.enabled is True and may_cache)
     least = training(settings, size, cached=True) if may_cache else most
     with_cache = f"; {least.total / 1e9:.2f} GB where the cache is used" if least != most else ""
@@ -78,7 +78,7 @@ def remedies(settings: Settings, size: Dimensions, *, resident: bool = False) ->
         resident: Only of what is held throughout, the cache used already; and how to try the run all the same.
     """
     listed = [] if resident else list(_for_activations(settings))
-    if not resident and settings.cache.enabled is not True and entry_of(settings, size) > 0:
+    if not resident and settings.cache.enabled is not True and cut_of(settings, size).has_prefix:
         listed.append("set cache.enabled=true")
     if settings.backbone.dtype == "float32" and settings.scaling.use_gpu:
         listed.append("set backbone.dtype=bfloat16")

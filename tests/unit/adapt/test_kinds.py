@@ -129,7 +129,7 @@ def test_a_dimension_that_does_not_divide_the_width_is_refused(kind: str) -> Non
 def test_training_enters_behind_block_k_where_the_adapter_reads_its_output(
     family: str, chosen: dict[str, Any], behind: set[str]
 ) -> None:
-    assert tiny.tagger(family, adapter__skip_layers=1, **chosen).entry == 1 + (family in behind)
+    assert tiny.tagger(family, adapter__skip_layers=1, **chosen).cut.entry == 1 + (family in behind)
 
 
 @pytest.mark.parametrize("skip", [tiny.BLOCKS, tiny.BLOCKS + 7])
@@ -145,5 +145,5 @@ def test_the_last_block_alone_may_be_adapted() -> None:
 
 def test_features_train_the_head_alone() -> None:
     model = tiny.tagger(method="features", adapter__skip_layers=tiny.BLOCKS + 7)
-    assert model.entry == tiny.BLOCKS
+    assert model.cut.entry == tiny.BLOCKS
     assert set(model.trained()) == {"head.classify.weight", "head.classify.bias"}

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from liftray.adapt.cut import Cut
 from liftray.backbone.sources import resolve
 from liftray.cache import decide, fill
 from liftray.cache.decide import Choice, Rates, Work
@@ -44,7 +45,11 @@ def test_room_that_other_fills_will_take_is_not_free(tmp_path: Path) -> None:
     train = tiny.dataset(tmp_path / "t", tiny.chains([20, 70], seed=1))
     feed = tiny.feed_spec({"t": train}, {"v": train}, chosen, source)
     backbone = resolve([source])
-    prefix = fill.place(feed, fill.key_of(backbone, 1, "float32", chosen.cache, use_gpu=False), chosen.cache)
+    prefix = fill.place(
+        feed,
+        fill.key_of(backbone, Cut(1, 1, tiny.BLOCKS), "float32", chosen.cache, use_gpu=False),
+        chosen.cache,
+    )
 
     def choose(promised: int) -> Choice:
         return decide.choose(prefix, feed, backbone, chosen.cache, chosen.scaling, 3, promised)

@@ -1,7 +1,6 @@
 """The estimate: counts first, then what this study's own runs took."""
 
 import math
-from dataclasses import replace
 
 import pytest
 
@@ -49,7 +48,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 def test_a_run_costs_its_blocks(
     prepared: Prepared, overrides: dict[str, object], cached: bool, train: int, valid: int
 ) -> None:
-    one = replace(prepared, settings=prepared.settings.replace(overrides))
+    one = prepared.with_settings(prepared.settings.replace(overrides))
     beside = 0.3
     expected = 2 * (1000 * (train + beside) + 100 * (valid + beside))
     assert estimate.cost(one, _SIZE, cached) == pytest.approx(expected)
@@ -57,7 +56,7 @@ def test_a_run_costs_its_blocks(
 
 def test_a_larger_head_costs_its_share_of_a_block(prepared: Prepared) -> None:
     plain, larger = (
-        estimate.cost(replace(prepared, settings=prepared.settings.replace({"head.kind": kind})), _SIZE, True)
+        estimate.cost(prepared.with_settings(prepared.settings.replace({"head.kind": kind})), _SIZE, True)
         for kind in ("linear", "conv")
     )
     size = Dimensions.of(prepared.backbone.family, prepared.backbone.config)
