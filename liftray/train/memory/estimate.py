@@ -178,7 +178,7 @@ class _Run:
             return lowest + ActivationBytes(block.token * others, block.once * others)
         # The input of each block, and what one block keeps while it is run again; an adapter at the cut is outside of
         # that.
-        apart = lowest if self.cut.entry > adapter.skip_layers else ActivationBytes()
+        apart = lowest if self.cut.enters_behind_block else ActivationBytes()
         return apart + ActivationBytes(self.forward.hidden * self.size.width * others) + block
 
     def _peak(self, kept: int) -> int:
