@@ -23,11 +23,11 @@ export RAY_USAGE_STATS_ENABLED := 0
 export TOKENIZERS_PARALLELISM := false
 # Quickstart and tests start a Ray of their own and use stores of their own, whatever this shell points at.
 unexport RAY_ADDRESS MLFLOW_TRACKING_URI
-# Activating the environment, as far as it matters: what is started by its name alone is found there first.
+# As activating the environment does: a program that is started by its name is looked up there first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-all lint format bench lock clean
+.PHONY: help install quickstart test test-all lint format docs bench lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -36,7 +36,7 @@ install: $(STAMP) ## create .venv from the lock files
 
 $(STAMP):
 	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "error: Python 3.11 or newer is needed; say which: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
+	  { echo "error: Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
 	@echo "== creating $(VENV) with $$("$(PYTHON)" -V)"
 	@"$(PYTHON)" -m venv --clear $(VENV)
 	@echo "== installing $$(grep -c == requirements.lock) packages of requirements.lock (some minutes the first time)"
@@ -60,7 +60,7 @@ quickstart: install ## sample to Parquet, fine-tune, register, promote, predict:
 	@echo "== 4/4 predict: a FASTA file with the champion"
 	@$(LIFTRAY) predict --model models:/$(NAME)@champion --input $(SAMPLE)/example.fasta \
 	  --out $(RUN)/predictions --formats three-line,csv,parquet
-	@echo "== done; the results lie in"
+	@echo "== done; the results are in"
 	@echo "   data sets     $(RUN)/data/{train,valid,test}"
 	@echo "   run           $(RUN)/train   (bundle/, checkpoints, plots, summary.json)"
 	@echo "   pictures      $(RUN)/train/plots   (chain.png, learning_curve.png, confusion matrices)"
@@ -76,13 +76,17 @@ test-all: install ## all tests
 
 lint: install ## style, types and layers of imports; changes nothing
 	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check --quiet . || { echo "error: make format puts these right" >&2; $(BIN)/ruff format --check .; }
+	@$(BIN)/ruff format --check --quiet . || { echo "error: make format fixes these" >&2; $(BIN)/ruff format --check .; }
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
 
-format: install ## put style right
+format: install ## fix style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: install ## the documentation site, strictly and offline, into site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html: to search it, serve it: $(BIN)/python -m http.server --directory site"
 
 bench: install ## measure on an idle machine (make bench SUITE=train); dated reports in reports/bench
 	@for suite in $(SUITE); do $(LIFTRAY) bench $$suite || exit; done
@@ -92,6 +96,6 @@ lock: install ## resolve pyproject.toml anew into requirements.lock (make lock T
 	@$(BIN)/python .ci/lock.py $(VENV)/report.json requirements.lock
 
 clean: ## remove .venv, caches and the quickstart's results
-	@rm -rf $(VENV) $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(RUN) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find liftray jobs tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "== removed $(VENV), $(RUN) and caches"

@@ -1,0 +1,212 @@
+"""What mkdocs adds to the pages in docs/: generated reference pages, notebooks, and Markdown files of other folders.
+
+Invariant: nothing in the reference is written by hand: config keys come from the sections, arguments from the jobs, the
+API from the docstrings. Links are written as the repository has them and rewritten for the site. A hook of mkdocs.yml.
+"""
+
+import os
+import re
+import runpy
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, get_args
+
+import click
+import jupytext
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+# Documents that stay where GitHub's readers expect them and are pages of the site too.
+ELSEWHERE = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "cluster/*.md", "configs/experiment/*.md")
+REPORTS = ("reports/**/*.md", "reports/**/*.png")
+PACKAGES = ("adapt", "backbone", "cache", "data", "evaluate", "predict", "search", "sections", "statistics", "study",
+            "track", "train")  # fmt: skip
+_JOBS = """\
+# Jobs
+
+`liftray JOB ARGS`, `python jobs/JOB.py ARGS` and `ray job submit --working-dir . -- python jobs/JOB.py ARGS` are equal.
+`liftray JOB --help` prints what follows.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | done |
+| 2 | the input is at fault; one line says what, where and what to do |
+| 3 | a gate refused |
+| 130 | interrupted; the same command resumes |
+| 1 | anything else; `--debug` shows the traceback |
+"""
+_CONFIG = """\
+# Config keys
+
+Set a key in the YAML by section, or as `KEY=VALUE` on the command line. An unknown key is refused with the nearest
+valid one. `--print-config` prints what a config resolves to.
+
+The last column says what a resumed run may change: a key that *changes the result* must keep its value.
+"""
+_LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
+_BOUNDS = {
+    Ge: "≥ {0.ge}",
+    Gt: "> {0.gt}",
+    Le: "≤ {0.le}",
+    Lt: "< {0.lt}",
+    MinLen: "at least {0.min_length} value",
+}
+_EFFECTS = {
+    "result": "changes the result",
+    "resolved": "its content changes the result",
+    "operation": "may change when a run resumes",
+}
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Add the pages that are generated or that other folders hold."""
+    for pattern in (*ELSEWHERE, *REPORTS):
+        for path in sorted(ROOT.glob(pattern)):
+            place = path.relative_to(ROOT).as_posix()
+            files.append(File.generated(config, place, abs_src_path=str(path)))
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.py")):
+        content = jupytext.writes(jupytext.read(path), fmt="md")
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=_without_header(content)))
+    for name, content in (
+        ("api", api_page()),
+        ("jobs", jobs_page()),
+        ("config", config_page()),
+        ("modules", modules_page()),
+    ):
+        files.append(File.generated(config, f"reference/{name}.md", content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Turn links between files of the repository into links between pages of the site."""
+    here = page.file.src_uri
+    source = here if (ROOT / here).is_file() and not (ROOT / "docs" / here).is_file() else f"docs/{here}"
+
+    def site_link(match: re.Match[str]) -> str:
+        target = os.path.normpath(PurePosixPath(source).parent / match[1])
+        place = target.removeprefix("docs/")
+        if files.get_file_from_path(place) is None:
+            return match[0]  # mkdocs reports it
+        return os.path.relpath(place, PurePosixPath(here).parent) + (match[2] or "")
+
+    return _LINK.sub(site_link, markdown)
+
+
+def api_page() -> str:
+    """The public functions, which `from liftray import ...` gives."""
+    text = [
+        "# Python API",
+        "",
+        "All names are imported from `liftray` itself; heavy libraries load at first use.",
+        "",
+    ]
+    return "\n".join(
+        [*text, "::: liftray.api", "    options: {show_root_heading: false, filters: ['!^_']}", ""]
+    )
+
+
+def modules_page() -> str:
+    """What each module is: the first paragraph of its docstring, for contributors."""
+    text = ["# Modules", "", "One line a module, for those who read or change the code.", ""]
+    for package in PACKAGES:
+        text += [f"## liftray.{package}", "", "| module | what it is |", "| --- | --- |"]
+        for path in sorted((ROOT / "liftray" / package).rglob("*.py")):
+            name = (
+                path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+            )
+            text.append(f"| `{name}` | {_cell(_summary(path))} |")
+        text.append("")
+    return "\n".join(text)
+
+
+def jobs_page() -> str:
+    """Every job with its arguments, read from the click commands."""
+    text = [_JOBS]
+    for path in sorted((ROOT / "jobs").glob("[a-z]*.py")):
+        command = runpy.run_path(str(path))["main"]
+        context = click.Context(command, info_name=f"liftray {path.stem}")
+        text += [f"## {path.stem}", "", "```text", _usage(command, context), "```", "", *_help(command), ""]
+        text += ["| argument | meaning |", "| --- | --- |"]
+        records = [record for one in command.get_params(context) if (record := one.get_help_record(context))]
+        text += [f"| `{names}` | {_cell(meaning)} |" for names, meaning in records]
+        text.append("")
+    return "\n".join(text)
+
+
+def config_page() -> str:
+    """Every config key with type, default, bounds, meaning and effect, by section."""
+    from liftray.config import Settings, keys
+
+    bounds = dict(_bounds(Settings, ""))
+    text = [_CONFIG]
+    current = None
+    for key, (kind, default, meaning) in keys().items():
+        section = key.partition(".")[0] if "." in key else "(top level)"
+        if section != current:
+            text += ["", f"## {section}", "", "| key | type | default | bounds | meaning | effect |"]
+            text += ["| --- | --- | --- | --- | --- | --- |"]
+            current = section
+        bound, effect = bounds[key]
+        shown = "required" if repr(default) == "PydanticUndefined" else f"`{_yaml(default)}`"
+        text.append(
+            f"| `{key}` | {_cell(kind)} | {_cell(shown)} | {_cell(bound)} | {_cell(meaning)} | {effect} |"
+        )
+    return "\n".join([*text, ""])
+
+
+def _bounds(model: Any, prefix: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    from liftray.sections.section import Effect, is_section
+
+    for name, field in model.model_fields.items():
+        if is_section(field):
+            yield from _bounds(field.annotation, f"{prefix}{name}.")
+            continue
+        found = [
+            text.format(one)
+            for one in field.metadata
+            for kind, text in _BOUNDS.items()
+            if isinstance(one, kind)
+        ]
+        if not found and bool in get_args(field.annotation):
+            found = ["true, false or a listed value"]
+        effects = [_EFFECTS[one.value] for one in field.metadata if isinstance(one, Effect)]
+        yield f"{prefix}{name}", (", ".join(found), ", ".join(effects))
+
+
+def _usage(command: click.Command, context: click.Context) -> str:
+    return command.get_usage(context).removeprefix("Usage: ")
+
+
+def _help(command: click.Command) -> list[str]:
+    """The job's docstring; what stands after click's mark for preformatted text is a code block."""
+    lines: list[str] = []
+    for paragraph in (command.help or "").split("\n\n"):
+        if paragraph.startswith("\b"):
+            lines += ["```text", *paragraph.splitlines()[1:], "```", ""]
+        else:
+            lines += [paragraph, ""]
+    return lines
+
+
+def _summary(path: Path) -> str:
+    import ast
+
+    documentation = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return " ".join(documentation.partition("\n\n")[0].split())
+
+
+def _without_header(markdown: str) -> str:
+    return re.sub(r"\A---\n.*?\n---\n+", "", markdown, flags=re.DOTALL)
+
+
+def _yaml(value: Any) -> str:
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value) or '""'
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("*", "\\*")

@@ -1,0 +1,203 @@
+"""Every command that README, docs/ and cluster/ print, and the notebooks: run as written, or checked where it needs what a test has not.
+
+A comment before each code block names how it is tested:
+
+    run       executed, in the order of the page
+    resolve   its settings are loaded and validated by the real command; nothing starts
+    study     a study's dry run on this project's sample
+    prepared  the fixture has done the same with fewer epochs
+    syntax    parsed by bash: it needs other machines
+    check     compiled by Python
+    output    not a command
+
+Training recipes run one epoch with few resamples, which the workspace's `liftray` adds; all else is as printed.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import jupytext
+import nbclient
+import pytest
+import yaml
+
+from liftray import config
+from tests.parts import tiny
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "cluster").glob("*.md")),
+]
+# Pages whose recipes the others build on come first.
+FIRST = ("README.md", "docs/tutorials/predict.md", "docs/tutorials/train.md", "docs/how-to/own-labels.md")
+BLOCK = re.compile(
+    r"(?:<!-- recipe: (?P<how>[a-z]+) -->\n)?^```(?P<language>[a-z]*)\n(?P<text>.*?)^```$", re.M | re.S
+)
+SHORT = {"train": "train.epochs=1 evaluate.resamples=100", "tune": "train.epochs=1 evaluate.resamples=100"}
+HOW = ("run", "resolve", "study", "prepared", "syntax", "check", "output")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One code block of a page."""
+
+    how: str | None
+    language: str
+    text: str
+    line: int
+
+
+def recipes(page: Path) -> list[Recipe]:
+    text = page.read_text(encoding="utf-8")
+    return [
+        Recipe(block["how"], block["language"], block["text"], text.count("\n", 0, block.start()) + 1)
+        for block in BLOCK.finditer(text)
+    ]
+
+
+def _name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def _executed() -> list[Path]:
+    pages = [page for page in PAGES if any(one.how in ("run", "resolve", "study") for one in recipes(page))]
+    return sorted(pages, key=lambda page: (_name(page) not in FIRST, _name(page)))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_every_command_is_tested_in_a_named_way(page: Path) -> None:
+    for recipe in recipes(page):
+        where = f"{_name(page)}:{recipe.line}"
+        if recipe.language in ("", "text"):
+            continue
+        assert recipe.how in HOW, f"{where}: write <!-- recipe: HOW --> before the block"
+        if recipe.language == "bash":
+            subprocess.run(["bash", "-n"], input=recipe.text, text=True, check=True)
+        elif recipe.language == "python":
+            compile(recipe.text, where, "exec")
+        elif recipe.language == "yaml":
+            yaml.safe_load(recipe.text)
+
+
+@pytest.mark.parametrize("script", ["local.sh", "slurm.sbatch"])
+def test_cluster_scripts_parse(script: str) -> None:
+    subprocess.run(["bash", "-n", str(ROOT / "cluster" / script)], check=True)
+
+
+@pytest.mark.parametrize("file", ["kuberay.yaml", "vm.yaml"])
+def test_cluster_manifests_run_a_job_that_is_there(file: str) -> None:
+    text = (ROOT / "cluster" / file).read_text(encoding="utf-8")
+    documents = list(yaml.safe_load_all(text))
+    assert all(documents)
+    jobs = [one["spec"]["entrypoint"] for one in documents if one.get("kind") == "RayJob"]
+    for words in (job.split() for job in jobs):
+        assert words[:2] == ["liftray", "train"]
+        path = words[words.index("--config") + 1]
+        settings = config.load(ROOT / path, [word for word in words if re.match(r"[a-z_.]+=", word)])
+        # What the job reads and writes is on the storage that all nodes see.
+        places = [*settings.data.train.values(), *settings.data.valid.values(), *settings.data.test.values()]
+        assert all(place.startswith("/shared/") for place in [*places, settings.run.dir])
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory as `make quickstart` leaves it, and the files that recipes call the reader's own."""
+    root = tmp_path_factory.mktemp("recipes")
+    for name in ("liftray", "jobs", "configs", "cluster", "reports"):
+        (root / name).symlink_to(ROOT / name)
+    _write_liftray(root / "bin" / "liftray")
+    sample = ROOT / "liftray" / "data" / "sample"
+    for name, part in (("my_train", "train"), ("my_valid", "valid")):
+        shutil.copy(sample / f"{part}.ss9.txt", root / f"{name}.ss9.txt")
+        lines = (sample / f"{part}.ss9.txt").read_text(encoding="utf-8").splitlines()
+        lines[2::3] = [line.replace("P", "L") for line in lines[2::3]]
+        (root / f"{name}.ss8.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    shutil.copy(sample / "example.fasta", root / "my.fasta")
+    tiny.write_backbone(root / "models" / "my_esm2")
+    for part in ("train", "valid", "test"):
+        source = f"liftray/data/sample/{part}.ss9.txt"
+        _bash(root, f"liftray ingest {source} --out runs/quickstart/data/{part}")
+    for name in ("lift_train", "lift_valid"):
+        (root / "data").mkdir(exist_ok=True)
+        (root / "data" / name).symlink_to(root / "runs" / "quickstart" / "data" / name.removeprefix("lift_"))
+    train = "liftray train --config configs/quickstart.yaml evaluate.baselines=[] "
+    _bash(root, f"{train} train.seed=1 run.dir=runs/quickstart/other")
+    _bash(root, train)
+    # One epoch on 90 chains need not pass the gates; what they refuse is not what the recipes show.
+    (root / "gates.yaml").write_text("floors: {sov99: null, f1: {}}\ncalibration: {max_ece: null}\n")
+    _bash(
+        root,
+        "liftray promote promote --name liftray-quickstart --version 2 --gates gates.yaml --reason quickstart",
+    )
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", _executed(), ids=_name)
+def test_recipes_work_as_written(page: Path, workspace: Path) -> None:
+    for recipe in recipes(page):
+        if recipe.how == "run" and recipe.language == "python":
+            _finish(workspace, [sys.executable, "-c", recipe.text], f"{_name(page)}:{recipe.line}")
+        elif recipe.how in ("run", "resolve", "study"):
+            _bash(workspace, recipe.text, how=recipe.how, where=f"{_name(page)}:{recipe.line}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "notebook", sorted((ROOT / "docs" / "notebooks").glob("*.py")), ids=lambda path: path.stem
+)
+def test_notebooks_run(notebook: Path, workspace: Path) -> None:
+    content = jupytext.read(notebook)
+    client = nbclient.NotebookClient(content, timeout=300, resources={"metadata": {"path": str(workspace)}})
+    client.execute()
+    assert any(cell.get("outputs") for cell in content.cells)
+
+
+def _write_liftray(path: Path) -> None:
+    """`liftray` as the recipes call it, with a short training."""
+    short = "\n".join(f"    {job}) words+=({words}) ;;" for job, words in SHORT.items())
+    path.parent.mkdir()
+    path.write_text(
+        f"""#!/usr/bin/env bash
+words=("$@")
+if [[ "$HOW" == resolve ]]; then
+  words+=(--print-config)
+else
+  case "$1" in
+{short}
+  esac
+fi
+exec {sys.executable} -c 'from liftray.cli import main; main()' "${{words[@]}}"
+"""
+    )
+    path.chmod(0o755)
+
+
+def _bash(root: Path, text: str, how: str = "run", where: str = "") -> None:
+    _finish(root, ["bash", "-euo", "pipefail", "-c", text], where or text, HOW=how)
+
+
+def _finish(root: Path, command: list[str], where: str, **extra: str) -> None:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")
+    }
+    environment = kept | {
+        "PATH": f"{root / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        **extra,
+    }
+    done = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, f"{where}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
