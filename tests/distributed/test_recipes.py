@@ -1,4 +1,4 @@
-"""Every command that README, docs/ and cluster/ print, and the notebooks: run as written, or checked where it needs what a test has not.
+"""Every command of README, docs/ and cluster/, and the notebooks: run as written, or checked in a named way.
 
 A comment before each code block names how it is tested:
 
