@@ -1,7 +1,7 @@
 """Typed settings of every stage, read from one YAML file and dotted overrides.
 
 Invariant: a `Settings` object is valid as a whole; nothing downstream checks a key again. An unknown key or a bad
-value raises ConfigError with the nearest valid ones. First step of every job.
+value raises ConfigError with the nearest valid ones. Flow: YAML and overrides -> [this] -> every job.
 """
 
 import copy
@@ -64,7 +64,7 @@ __all__ = [
 
 
 class Settings(Section):
-    """Everything one run needs."""
+    """All settings of a run."""
 
     data: DataSettings = DataSettings()
     task: Result[Literal["ss3", "ss8", "ss9"]] = Field(
@@ -76,8 +76,9 @@ class Settings(Section):
     backbone: BackboneSettings = BackboneSettings()
     method: Result[Literal["adapter", "full", "features"]] = Field(
         default="adapter",
-        description="adapter: train adapters and head; full: the blocks above the lowest adapter.skip_layers, the "
-        "final norm and the head (never the embedding); features: frozen backbone, head only",
+        description="adapter: train adapters and head; full: train the blocks above the lowest "
+        "adapter.skip_layers, the final norm and the head, never the embedding; features: train the "
+        "head alone",
     )
     adapter: AdapterSettings = AdapterSettings()
     head: HeadSettings = HeadSettings()
@@ -119,7 +120,7 @@ class Settings(Section):
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
     def replace(self, overrides: Mapping[str, Any]) -> "Settings":
-        """A copy with dotted keys set, validated anew.
+        """A copy with dotted keys set, validated again.
 
         Raises:
             ConfigError: A key is unknown or a value bad.
@@ -136,7 +137,8 @@ class Settings(Section):
 def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Settings:
     """Read a YAML config and apply `KEY=VALUE` overrides (values are read as YAML).
 
-    A file may begin with `base: FILE`, beside it, whose keys hold where it says nothing itself; a base has none.
+    A file may begin with `base: FILE`, a file in the same folder. A key that the file lacks has the base's value.
+    A base has no base of its own.
 
     Args:
         path: The YAML file; None starts from the defaults.
@@ -212,7 +214,7 @@ def _parse_override(override: str) -> tuple[str, Any]:
 
 def _parse_value(text: str) -> Any:
     if not text.strip():
-        return ""  # A shell hands `registry.name=""` on like this; YAML would read null.
+        return ""  # A shell passes `registry.name=""` on as nothing; YAML would read null.
     try:
         return _numbers(yaml.safe_load(text))
     except yaml.YAMLError as error:
@@ -220,7 +222,7 @@ def _parse_value(text: str) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    """Read 1e-3 as the number that a user who types it means; YAML 1.1 reads a string."""
+    """Read 1e-3 as a number; YAML 1.1 reads a string."""
     if isinstance(value, list):
         return [_numbers(one) for one in value]
     if isinstance(value, dict):
@@ -230,7 +232,7 @@ def _numbers(value: Any) -> Any:
 
 _SCIENTIFIC = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
-# What people call a key that has another name here; used for hints only.
+# Usual names of keys that have another name here; used for hints only.
 _SYNONYMS = {
     "adapter.width": "adapter.reduction_factor",
     "train.learning_rate": "train.lr",
@@ -238,7 +240,7 @@ _SYNONYMS = {
     "train.num_epochs": "train.epochs",
     "model.source": "backbone.source",
 }
-# Keys whose values are mappings that the user names freely: the dots below them are not config keys.
+# Keys whose values are mappings with names of the user's choice: what follows their dots is not a config key.
 _OPEN = (
     "data.train", "data.valid", "data.test", "search.space", "study.arms", "study.choose", "study.claims",
     "study.groups",

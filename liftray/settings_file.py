@@ -1,8 +1,8 @@
-"""Reading a config file, and the file that it says it builds on.
+"""Reads a config file and its base.
 
-Invariant: what leaves here is one tree in which every key is known; where it came from shows only in errors. A file may
-begin with `base: FILE`, whose keys hold where it says nothing itself. One level, no more: what a run does is then read
-off two files at most. Flow: `config.load` -> [this].
+Invariant: the result is one tree in which every key is known; only errors name the files. A file may begin with
+`base: FILE`; a key that the file lacks has the base's value. A base has no base of its own, so that two files at most
+determine a run. Flow: `config.load` -> [this].
 """
 
 from collections.abc import Callable, Container, Mapping
@@ -19,15 +19,15 @@ BASE = "base"
 def read(
     path: Path, check: Callable[[Mapping[str, Any], str], None], known: Container[str]
 ) -> tuple[dict[str, Any], str]:
-    """Read a file's sections, laid over those of its base.
+    """Read a file's sections, with those of its base for what it lacks.
 
     Args:
         path: The file.
-        check: Refuses unknown keys of one file's tree, told the file's name.
+        check: Called with one file's tree and name; refuses unknown keys.
         known: Dotted keys whose values are taken whole, not merged.
 
     Returns:
-        Section -> key -> value, and where that was read: for errors of values, which either file may hold.
+        Section -> key -> value, and the files read, for errors of values.
 
     Raises:
         ConfigError: The file or its base is missing or no YAML mapping, the base has a base, or `check` refuses.
@@ -40,10 +40,12 @@ def read(
         return tree, str(path)
     if not isinstance(named, str) or not named or Path(named).is_absolute():
         raise ConfigError(
-            f"{BASE} is {named!r}", where=str(path), remedy="name a config beside it, such as base.yaml"
+            f"{BASE} is {named!r}",
+            where=str(path),
+            remedy="name a config in the same folder, such as base.yaml",
         )
     below_path = path.parent / named
-    below = _mapping(below_path, f"{path} names it as its {BASE}: it is looked for beside that file")
+    below = _mapping(below_path, f"{path} names it as its {BASE}, which must be in the same folder")
     if BASE in below:
         itself = below_path.resolve() == path.resolve()
         what = f"it is its own {BASE}" if itself else f"its {BASE} {below_path} has a {BASE} itself"

@@ -1,6 +1,7 @@
 """The sections of a config: each setting with its type, bounds, default and meaning.
 
-Invariant: what stands here is all that can be set; `--help` and the errors are made from it. Flow: [this] -> config.
+Invariant: nothing else can be set; `--help`, the errors and the documentation of the keys are made from these classes.
+Flow: [this] -> config.
 """
 
 from liftray.sections.comparing import ClaimSettings, SearchSettings, StudySettings

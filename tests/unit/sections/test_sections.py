@@ -18,7 +18,7 @@ from liftray.errors import ConfigError
             "normalised_softmax has no margins",
         ),
         (["train.average_decay=0.9"], "none keeps no average; leave it at 0.999"),
-        (["loss.kind=ldam"], "loss.kind=ldam compares cosines, and the logits of head.kind=linear"),
+        (["loss.kind=ldam"], "loss.kind=ldam compares cosines, but the logits of head.kind=linear"),
         (["loss.kind=normalised_softmax", "head.kind=conv"], "set head.kind=metric"),
         (["loss.multitask.ss3=1"], "ss3 is not coarser than task=ss3"),
         (["task=ss8", "loss.multitask.ss8=0.5"], "ss8 is not coarser than task=ss8"),

@@ -184,9 +184,9 @@ def test_without_test_sets_validation_decides() -> None:
     ("claim", "message"),
     [
         ({"kind": "better", "arms": ["a"]}, "names under `than`"),
-        ({"kind": "better", "arms": ["a"], "than": ["b"], "margin": 0.1}, "`margin` goes with"),
-        ({"kind": "not_worse", "arms": ["a"], "than": ["b"]}, "`margin` goes with"),
-        ({"kind": "better_by", "arms": ["a"], "than": ["b"]}, "`margin` goes with"),
+        ({"kind": "better", "arms": ["a"], "than": ["b"], "margin": 0.1}, "`margin` belongs to"),
+        ({"kind": "not_worse", "arms": ["a"], "than": ["b"]}, "`margin` belongs to"),
+        ({"kind": "better_by", "arms": ["a"], "than": ["b"]}, "`margin` belongs to"),
         ({"kind": "sweep", "arms": ["a", "b"], "than": ["a"], "margin": 0.1}, "names nothing under `than`"),
         ({"kind": "better", "arms": ["a"], "than": ["zebra"]}, "no arm 'zebra'"),
     ],

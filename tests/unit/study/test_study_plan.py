@@ -148,8 +148,8 @@ def test_what_could_not_run_is_refused_in_one_line(
     ("study", "message"),
     [
         ({"groups": {"g": ["zebra"]}}, "no arm 'zebra'"),
-        ({"groups": {"a": ["a"]}}, "is an arm, too"),
-        ({"arms": {"a, b": {}}}, "more than letters"),
+        ({"groups": {"a": ["a"]}}, "is also an arm"),
+        ({"arms": {"a, b": {}}}, "other characters than letters"),
         ({"seeds": [1, 1]}, "different whole numbers"),
         ({"scores": ["q3", "q3"]}, "a score twice"),
     ],
