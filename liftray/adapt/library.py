@@ -1,12 +1,12 @@
-"""What the `adapters` library's own modules need before they run on packed batches and under ZeRO-3.
+"""The `adapters` library's modules on packed batches and under ZeRO-3.
 
-Invariant: on one window, without ZeRO, a fitted module computes what the library's own does. Called by `kinds` on a
-model whose adapters are in place.
+Invariant: on one window, without ZeRO, a changed module computes what the library's own does. Called by
+`model_adapters` on a model with adapters.
 
-Gates (UniPELT, Mao et al. 2022): the library opens them by the mean over a row, in which all windows of a packed batch
-lie end to end (and, where rows are padded, the padding): here by the mean over a window. Those of prefixes are in
-`backbone.prefix_tuning`. ZeRO-3 gathers a module's parameters while the module is called: what the library reads from
-outside the call is given to it in another way.
+Gates (UniPELT, Mao et al. 2022): the library opens them by the mean over a row, which in a packed batch holds all
+windows end to end (and, where rows are padded, the padding). Here the mean is over a window. Gates of prefixes are in
+`backbone.prefix_tuning`. ZeRO-3 gathers a module's parameters only while the module is called, so what the library
+reads outside the call is returned by a call here.
 """
 
 from collections.abc import Callable
@@ -24,19 +24,20 @@ from torch import Tensor, nn
 from liftray.backbone.packed import WindowLayout
 
 
-class Shared(nn.ParameterDict):
-    """What all compacters of a model share; called, it gives tensors that stay when ZeRO-3 takes the parameters."""
+class CompacterParameters(nn.ParameterDict):
+    """Parameters that all compacters of a model share; a call gives tensors that outlive ZeRO-3's gathering."""
 
     __call__ = nn.Module.__call__
 
     def forward(self) -> dict[str, Tensor]:
-        """The parameters' values by name, with their gradients' way back."""
+        """The parameters' values by name, in the graph of their gradients."""
         return {name: parameter.clone() for name, parameter in self.items()}
 
 
-class Loader(AdapterLoader):
-    """The library's saving of an adapter, with what its compacters share: it looks for a dot before that name, and
-    where the encoder is the whole model there is none.
+class CompacterLoader(AdapterLoader):
+    """Saves an adapter with the parameters that its compacters share.
+
+    The library looks for a dot in front of their name, which is missing where the encoder is the whole model.
     """
 
     def filter_func(self, adapter_name: str) -> Callable[[str], bool]:
@@ -46,18 +47,17 @@ class Loader(AdapterLoader):
 
 
 def share_prefixes_once(hf: nn.Module) -> None:
-    """Take the pool of all prefixes out of the parts of each block's prefix layer, which still finds it.
+    """Unregister the pool of all prefixes from each block's prefix layer, which keeps it as a plain attribute.
 
-    A parameter would have as many names as blocks, the first of which goes where that block is dropped, and could not
-    be saved.
+    Otherwise a parameter would have one name for each block, and could not be saved after the first block is dropped.
     """
     for layer in hf.modules():
         if isinstance(layer, PrefixTuningLayer):
             layer.__dict__["pool"] = layer._modules.pop("pool")
 
 
-def fit(hf: Any) -> None:
-    """Fit the adapters of a model."""
+def use_packed_forwards(hf: Any) -> None:
+    """Replace the forwards of a model's adapters by those of this module, where the library's do not run packed."""
     for module in hf.modules():
         if isinstance(module, LoRA) and module.use_gating:
             module.forward = MethodType(_gated_lora, module)
@@ -68,15 +68,15 @@ def fit(hf: Any) -> None:
         elif isinstance(module, PrefixTuning):
             module.forward = MethodType(_prefix, module)
         elif isinstance(module, LoRALinear) and module.loras:
-            module.register_forward_hook(_as_the_plain_layer)
+            module.register_forward_hook(_in_autocast_dtype)
             if any(lora.use_dora for lora in module.loras.values()):
                 module.forward = MethodType(_dora, module)
     for shared in hf.shared_parameters.values():
-        shared.__class__ = Shared
+        shared.__class__ = CompacterParameters
 
 
-def exact_magnitudes(hf: nn.Module) -> None:
-    """Begin DoRA with the weights' norms in float32, as `_dora` takes them."""
+def set_exact_magnitudes(hf: nn.Module) -> None:
+    """Initialise DoRA with the weights' norms in float32, as `_dora` computes them."""
     for module in hf.modules():
         if isinstance(module, LoRALinear):
             for lora in module.loras.values():
@@ -84,25 +84,25 @@ def exact_magnitudes(hf: nn.Module) -> None:
                     lora.m.weight.data = _norms(module.weight.detach(), lora.delta_w.detach())[:, None]
 
 
-def context(hf: Any, hidden_1TD: Tensor, layout: WindowLayout) -> Any:
-    """The library's context of a forward pass over a packed batch; may be entered more than once."""
-    made: Any = ForwardContext(hf, hidden_1TD)
-    made.layout = layout
-    made.shared_parameters = {name: shared() for name, shared in made.shared_parameters.items()}
-    return made
+def forward_context(hf: Any, hidden_1TD: Tensor, layout: WindowLayout) -> Any:
+    """The library's context of a forward pass over a packed batch; it may be entered more than once."""
+    context: Any = ForwardContext(hf, hidden_1TD)
+    context.layout = layout
+    context.shared_parameters = {name: shared() for name, shared in context.shared_parameters.items()}
+    return context
 
 
-def _as_the_plain_layer(layer: nn.Module, given: tuple[Tensor], out_1TD: Tensor) -> Tensor:
-    """Under autocast in its precision again: IA3's and DoRA's float32 factors make float32 of the product."""
-    kind = out_1TD.device.type
-    return out_1TD.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else out_1TD
+def _in_autocast_dtype(layer: nn.Module, inputs: tuple[Tensor], out_1TD: Tensor) -> Tensor:
+    """Convert the result to autocast's precision: the float32 factors of IA3 and DoRA make it float32."""
+    device = out_1TD.device.type
+    return out_1TD.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else out_1TD
 
 
 def _dora(self: Any, input_states: Tensor) -> Tensor:
     """`LoRALinear.forward` of DoRA, with the norm in float32 whatever the model's precision.
 
-    In the weights' own precision a bfloat16 model would begin beside the frozen one on some devices, and small
-    changes of direction would be rounded away.
+    In bfloat16 the model would not begin at the frozen one on some devices, and small changes of direction would be
+    lost to rounding.
     """
     plain_1TD = nn.Linear.forward(self, input_states)
     setup = self.get_active_setup()
@@ -110,27 +110,27 @@ def _dora(self: Any, input_states: Tensor) -> Tensor:
         return plain_1TD
     (name,) = setup.flatten()
     lora = self.loras[name]
-    added_1TD, change_OI = lora(None, input_states)
+    added_1TD, change_VI = lora(None, input_states)
     with torch.autocast(input_states.device.type, enabled=False):
-        # Multiplied with one, which gathers it: what the magnitudes are when their module is called.
-        scale_O = lora.m(input_states.new_ones(1, dtype=torch.float32)) / _norms(self.weight, change_OI)
-    return scale_O * (plain_1TD + added_1TD)
+        # A call of the module gathers the magnitudes; with the input one it returns them.
+        scale_V = lora.m(input_states.new_ones(1, dtype=torch.float32)) / _norms(self.weight, change_VI)
+    return scale_V * (plain_1TD + added_1TD)
 
 
 def _dora_parts(self: Any, hidden_states: None, layer_input: Tensor) -> tuple[Tensor, Tensor]:
-    """`LoRA.forward` with the change of the weight that it stands for."""
+    """`LoRA.forward`, and the change of the weight that it amounts to."""
     added_1TD = self.lora_dropout(layer_input) @ self.lora_A.T @ self.lora_B.T
     with torch.autocast(layer_input.device.type, enabled=False):
         return added_1TD * self.scaling, self.delta_w
 
 
-def _norms(weight_OI: Tensor, change_OI: Tensor) -> Tensor:
-    """Of each row of the adapted weight (Liu et al. 2024), in float32."""
-    return torch.linalg.norm(weight_OI.float() + change_OI.float(), dim=1)
+def _norms(weight_VI: Tensor, change_VI: Tensor) -> Tensor:
+    """Norm of each row of the adapted weight (Liu et al. 2024), in float32."""
+    return torch.linalg.norm(weight_VI.float() + change_VI.float(), dim=1)
 
 
 def _prefix(self: Any, batch_size: int) -> tuple[Tensor, ...]:
-    """`PrefixTuning.forward` with its indices made on the device: made elsewhere, they would have it waited for."""
+    """`PrefixTuning.forward` with its indices made on the device: otherwise the copy would wait for the device."""
     with self.wte.weight.device:
         return PrefixTuning.forward(self, batch_size)
 

@@ -1,8 +1,8 @@
-"""The loss over labelled residues, as a sum: whoever calls divides by the labelled residues of the global step.
+"""The loss over labelled residues, as a sum: the caller divides by the labelled residues of the global step.
 
 Invariant: a position that holds IGNORE_INDEX adds exactly nothing, and what a residue adds depends on it alone, so the
 mean over a global step does not depend on how it was cut into micro-batches and ranks. Class weights have mean one over
-the training residues, so the divisor stays what it is: the labelled residues of the step, counted, not weighed.
+the training residues, so the divisor stays the number of labelled residues in the step.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from liftray.config import LossSettings, Settings
 from liftray.data.labels import IGNORE_INDEX, STATES, class_map
+from liftray.sections import LossSettings
 
 
 def needs_counts(settings: LossSettings) -> bool:
@@ -26,35 +26,50 @@ class Loss(nn.Module):
     - `cross_entropy`: of the logits as the head gives them; on a metric head tau times the cosines, as Yang, Liu & Li
       (2023) train it.
     - `normalised_softmax` (Wang et al. 2017): the same of `scale` times the cosines.
-    - `ldam` (Cao et al. 2019): of `scale` times the cosines, that of the true state less its margin; see `margins`.
-    - Label smoothing, in all three: the target of the true state gives a share to be spread over all states.
+    - `ldam` (Cao et al. 2019): of `scale` times the cosines, that of the true state minus its margin; see `margins`.
+    - Label smoothing, in all three: a share of the true state's target is spread over all states.
     - `multitask`: adds, times its weight, the negative log-likelihood of the state in a coarser alphabet, whose
       probabilities are those of the finer states summed by map, without margins, smoothing and class weights.
 
     Args:
-        settings: Task, map, head, loss.
-        counts: Labelled training residues of each state; needed where `needs_counts` says so.
+        settings: The loss section.
+        temperature: The factor of the cosines in the logits of a metric head: `head.temperature`.
+        task: Alphabet that is predicted.
+        ss3_map: How 9 states become 3.
+        counts: Labelled training residues of each state; needed where `needs_counts` is true.
+
+    Raises:
+        ValueError: `counts` are needed and missing.
     """
 
     weights_C: Tensor | None
     margins_C: Tensor | None
 
-    def __init__(self, settings: Settings, counts: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        settings: LossSettings,
+        temperature: float,
+        task: str,
+        ss3_map: str,
+        counts: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
-        loss = settings.loss
-        assert counts is not None or not needs_counts(loss), "this loss depends on class counts"
-        weighted, ldam = loss.class_weights != "none", loss.kind == "ldam"
-        self._smoothing = loss.label_smoothing
+        if needs_counts(settings) and not counts:
+            raise ValueError(
+                f"a loss of kind {settings.kind} with class_weights {settings.class_weights} takes counts"
+            )
+        weighted, ldam = settings.class_weights != "none", settings.kind == "ldam"
+        self._smoothing = settings.label_smoothing
         # From the head's temperature, in which prediction measures cosines, to the scale of training.
-        self._stretch = loss.scale / settings.head.temperature if loss.scale is not None else 1.0
-        self._scale = loss.scale or settings.head.temperature
+        self._stretch = settings.scale / temperature if settings.scale is not None else 1.0
+        self._scale = settings.scale or temperature
         self.register_buffer(
-            "weights_C", class_weights(loss.class_weights, counts) if weighted and counts else None
+            "weights_C", class_weights(settings.class_weights, counts) if weighted and counts else None
         )
-        self.register_buffer("margins_C", margins(counts, loss.max_margin) if ldam and counts else None)
+        self.register_buffer("margins_C", margins(counts, settings.max_margin) if ldam and counts else None)
         self._coarser = nn.ModuleList(
-            _Coarser(settings.task, alphabet, settings.ss3_map, weight)
-            for alphabet, weight in (("ss8", loss.multitask.ss8), ("ss3", loss.multitask.ss3))
+            _CoarserLoss(task, alphabet, ss3_map, weight)
+            for alphabet, weight in (("ss8", settings.multitask.ss8), ("ss3", settings.multitask.ss3))
             if weight
         )
 
@@ -78,7 +93,7 @@ class Loss(nn.Module):
 
     def _own(self, scores_TC: Tensor, labels_T: Tensor) -> Tensor:
         """The loss over the task's own alphabet."""
-        code_T = labels_T.clamp(min=0)  # what stands where no label is counts for nothing below
+        code_T = labels_T.clamp(min=0)  # a position without a label adds nothing below
         if self.margins_C is not None:
             true_TC = functional.one_hot(code_T, len(self.margins_C))
             scores_TC = scores_TC - self._scale * self.margins_C * true_TC
@@ -92,25 +107,25 @@ class Loss(nn.Module):
         return loss if self.weights_C is None else (self.weights_C[code_T] * loss).sum()
 
 
-class _Coarser(nn.Module):
+class _CoarserLoss(nn.Module):
     """Negative log-likelihood in a coarser alphabet, times a weight."""
 
     codes_C: Tensor
-    outside_KC: Tensor
+    outside_JC: Tensor
 
     def __init__(self, task: str, alphabet: str, ss3_map: str, weight: float) -> None:
         super().__init__()
         self._weight = weight
         codes_C = torch.from_numpy(class_map(task, alphabet, ss3_map))
-        inside_KC = codes_C == torch.arange(len(STATES[alphabet]))[:, None]
+        inside_JC = codes_C == torch.arange(len(STATES[alphabet]))[:, None]
         self.register_buffer("codes_C", codes_C)
-        self.register_buffer("outside_KC", torch.zeros(inside_KC.shape).masked_fill(~inside_KC, -torch.inf))
+        self.register_buffer("outside_JC", torch.zeros(inside_JC.shape).masked_fill(~inside_JC, -torch.inf))
 
     def forward(self, scores_TC: Tensor, labels_T: Tensor) -> Tensor:
-        # log sum exp over a state's finer ones: softmax over these is the sum of the finer probabilities.
-        scores_TK = (scores_TC[:, None] + self.outside_KC).logsumexp(-1)
+        # log sum exp over the finer states of a coarser one: the softmax is the sum of the finer probabilities.
+        scores_TJ = (scores_TC[:, None] + self.outside_JC).logsumexp(-1)
         coarse_T = torch.where(labels_T == IGNORE_INDEX, IGNORE_INDEX, self.codes_C[labels_T.clamp(min=0)])
-        nll = functional.cross_entropy(scores_TK, coarse_T, ignore_index=IGNORE_INDEX, reduction="sum")
+        nll = functional.cross_entropy(scores_TJ, coarse_T, ignore_index=IGNORE_INDEX, reduction="sum")
         return self._weight * nll
 
 

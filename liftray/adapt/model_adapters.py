@@ -42,11 +42,11 @@ def attach(backbone: "Backbone", settings: AdapterSettings) -> None:
             ADAPTER_NAME, config=kinds.kind_of(settings).library_config(settings, backbone.width)
         )
     activate(backbone)
-    library.exact_magnitudes(backbone.hf)
+    library.set_exact_magnitudes(backbone.hf)
 
 
 def prepare(backbone: "Backbone") -> None:
-    """Give the backbone the `adapters` library's methods, through the plugin interface where the family needs it."""
+    """Add the `adapters` library's methods to a backbone, through the plugin interface where the family needs it."""
     import adapters
 
     from liftray.adapt import library
@@ -67,18 +67,18 @@ def activate(backbone: "Backbone") -> None:
     # `train_adapter` would also reach into settings of the library's own trainer; only the flags matter here.
     for name, parameter in backbone.hf.named_parameters():
         parameter.requires_grad_(f".{ADAPTER_NAME}." in f".{name}.")
-    library.fit(backbone.hf)
+    library.use_packed_forwards(backbone.hf)
 
 
 def save(backbone: "Backbone", directory: Path) -> None:
-    """Write the adapters into a new directory in the library's own form, as safetensors and JSON."""
+    """Write the adapters into a new directory in the library's format: safetensors and JSON."""
     from liftray.adapt import library
 
     backbone.hf.save_adapter(
         str(directory),
         ADAPTER_NAME,
         use_safetensors=True,
-        custom_weights_loaders=[library.Loader(backbone.hf, use_safetensors=True)],
+        custom_weights_loaders=[library.CompacterLoader(backbone.hf, use_safetensors=True)],
     )
 
 
@@ -87,7 +87,7 @@ def load(backbone: "Backbone", directory: Path) -> None:
 
     Raises:
         KeyError: The files do not hold exactly the tensors of the adapters that they describe; the library itself
-            would go on with random ones.
+            would continue with random ones.
     """
     from safetensors import safe_open
 
@@ -106,15 +106,17 @@ def load(backbone: "Backbone", directory: Path) -> None:
 def forward_context(
     backbone: "Backbone", hidden_1TD: "Tensor", layout: "WindowLayout"
 ) -> contextlib.AbstractContextManager[None]:
-    """The state that the library's layers look up while the blocks above the cut run; may be entered again."""
+    """The state that the library's layers read while the blocks above the cut run; it may be entered again."""
     from liftray.adapt import library
 
-    return cast(contextlib.AbstractContextManager[None], library.context(backbone.hf, hidden_1TD, layout))
+    return cast(
+        contextlib.AbstractContextManager[None], library.forward_context(backbone.hf, hidden_1TD, layout)
+    )
 
 
 @contextlib.contextmanager
 def inactive() -> Iterator[None]:
-    """Blocks that run meanwhile run without their adapters: the last constant state is that of the frozen model."""
+    """Run blocks without their adapters, as the frozen prefix does."""
     from adapters.context import AdapterSetup
 
     with AdapterSetup(None):
@@ -123,7 +125,7 @@ def inactive() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what the library says while it probes a model whose adapter is not active yet."""
+    """Silence the library's warnings while it inspects a model whose adapter is not active yet."""
     logger = logging.getLogger("adapters")
     level = logger.level
     logger.setLevel(logging.ERROR)

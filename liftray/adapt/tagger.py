@@ -142,7 +142,8 @@ class Tagger(nn.Module):
 
         With `head.mix_blocks` a learned mix of the outputs of blocks k to n - 1, each after the final norm.
         """
-        assert not hidden_TD.requires_grad, "a gradient reached the frozen prefix"
+        if hidden_TD.requires_grad:
+            raise RuntimeError("the hidden state at the cut carries a gradient into the frozen prefix")
         adapted = self.settings.method == "adapter"
         around = (
             model_adapters.forward_context(self.backbone, hidden_TD[None], layout)

@@ -103,10 +103,16 @@ class Backbone(nn.Module, ABC):
 
         Returns:
             hidden_TD, the input of block `stop`.
+
+        Raises:
+            ValueError: Block `start` is not in memory.
         """
         if start == stop:
             return hidden_TD
-        assert start >= self.first_block, "a block that is not in memory"
+        if start < self.first_block:
+            raise ValueError(
+                f"block {start} is not in memory: the blocks below {self.first_block} were dropped"
+            )
         hidden_1TD, shared = hidden_TD[None], self._shared(hidden_TD, layout)
         blocks: Any = self.blocks
         stream = self._stream

@@ -149,7 +149,8 @@ def _loss(job: Job) -> Loss:
     """The run's loss, with the states of the training sets counted where it depends on that."""
     settings = job.settings
     needed = losses.needs_counts(settings.loss)
-    return Loss(settings, job.feed.train.class_counts(settings.task, settings.ss3_map) if needed else None)
+    counts = job.feed.train.class_counts(settings.task, settings.ss3_map) if needed else None
+    return Loss(settings.loss, settings.head.temperature, settings.task, settings.ss3_map, counts)
 
 
 class _Split:

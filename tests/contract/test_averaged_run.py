@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from liftray.adapt.losses import Loss
 from liftray.adapt.tagger import TaggerSettings
 from liftray.data.feed import Feed
 from liftray.predict import bundle
@@ -75,7 +74,7 @@ def _validation(prepared: Prepared, weights: dict[str, torch.Tensor]) -> dict[st
         if batch.split == "valid":
             inputs = step.Inputs.of(batch, torch.device("cpu"))
             with torch.no_grad():
-                counts.add(model(*inputs.model), inputs.labels_T, Loss(settings))
+                counts.add(model(*inputs.model), inputs.labels_T, tiny.loss(settings))
     return counts.scores(counts.packed())
 
 

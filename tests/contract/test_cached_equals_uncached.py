@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from liftray.adapt import tagger as taggers
-from liftray.adapt.losses import Loss
 from liftray.adapt.tagger import Tagger, TaggerSettings
 from liftray.backbone import model as backbones
 from liftray.backbone.sources import resolve
@@ -70,7 +69,7 @@ def _fill(prefixes: list[StoredPrefix], spec: FeedSpec, source: str) -> None:
 def _passes(model: Tagger, spec: FeedSpec, stored: str | None) -> Iterator[tuple[float, torch.Tensor]]:
     """Loss and gradient of each batch of an epoch on three ranks, empty turns included; dropout as seeded."""
     model.train()
-    sum_loss = Loss(tiny.settings())
+    sum_loss = tiny.loss(tiny.settings())
     for rank in range(3):
         for number, batch in enumerate(Feed(spec, rank, 3).local_batches(1)):
             torch.manual_seed(number)

@@ -15,7 +15,6 @@ import torch.multiprocessing as mp
 from safetensors.torch import load_file, save_file
 
 from liftray.adapt import tagger as taggers
-from liftray.adapt.losses import Loss
 from liftray.adapt.tagger import Tagger, TaggerSettings, fingerprint
 from liftray.config import Settings
 from liftray.data.batch import TRAIN
@@ -152,7 +151,7 @@ class _Run:
             _part_all()
         self.engine = Engine(self.model, self.settings, self.spec.turns(ranks), ranks, CPU)
         counts = self.spec.train.class_counts(self.settings.task, self.settings.ss3_map)
-        self.loss = Loss(self.settings, counts)
+        self.loss = tiny.loss(self.settings, counts)
         self.average = self.engine.average(saved.average if saved else {})
         self.probes: dict[int, list[float]] = {}
         self.waits = 0  # for the device, asked for by DeepSpeed

@@ -12,7 +12,6 @@ import torch
 import torch.distributed as dist
 
 from liftray.adapt import tagger as taggers
-from liftray.adapt.losses import Loss
 from liftray.adapt.tagger import TaggerSettings
 from liftray.backbone.dimensions import Dimensions
 from liftray.backbone.model import Backbone, from_config
@@ -74,7 +73,7 @@ def _run(settings: Settings, backbone: Backbone, lengths: list[int], cached: boo
     for number in range(2):
         batch = _batch(number, backbone, lengths, stored if cached else None)
         inputs = step.Inputs.of(batch, CPU, stored)
-        share = step.train(engine, inputs, batch, Loss(settings), 1e-3, 0)
+        share = step.train(engine, inputs, batch, tiny.loss(settings), 1e-3, 0)
         assert torch.isfinite(share)
     assert best
     return _resident("VmHWM")

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from liftray import config
 from liftray.adapt import heads
 from liftray.adapt import tagger as taggers
+from liftray.adapt.losses import Loss
 from liftray.adapt.tagger import Tagger, TaggerSettings
 from liftray.backbone.model import Backbone, from_config
 from liftray.backbone.packed import WindowLayout
@@ -100,6 +101,11 @@ def settings(**overrides: Any) -> Settings:
 def tagger(family: str = "esm", dtype: Any = "float32", **overrides: Any) -> Tagger:
     """A tagger on a random backbone."""
     return taggers.build(backbone(family, dtype), TaggerSettings.of(settings(**overrides)), seed=0)
+
+
+def loss(chosen: Settings, counts: Sequence[int] | None = None) -> Loss:
+    """The loss that settings name."""
+    return Loss(chosen.loss, chosen.head.temperature, chosen.task, chosen.ss3_map, counts)
 
 
 def move(model: Tagger, seed: int = 3) -> Tagger:

@@ -29,7 +29,7 @@ variants = pytest.mark.parametrize("variant", _VARIANTS)
 
 def _loss(**chosen: Any) -> Loss:
     settings = tiny.settings(task="ss9", **chosen)
-    return Loss(settings, _COUNTS if losses.needs_counts(settings.loss) else None)
+    return tiny.loss(settings, _COUNTS if losses.needs_counts(settings.loss) else None)
 
 
 def _case(length: int = 102, classes: int = 9) -> tuple[torch.Tensor, torch.Tensor]:
@@ -149,7 +149,7 @@ def test_ldam_of_one_residue_by_hand() -> None:
     """Cosines 0.5, 0.2, -0.1 as a head of temperature 18 gives them; counts 1, 16, 81: margins 0.5, 0.25, 1/6."""
     settings = tiny.settings(task="ss3", loss__kind="ldam", loss__scale=10.0, **_METRIC)
     cosines = [0.5, 0.2, -0.1]
-    found = Loss(settings, [1, 16, 81])(18.0 * torch.tensor([cosines]), torch.tensor([1]))
+    found = tiny.loss(settings, [1, 16, 81])(18.0 * torch.tensor([cosines]), torch.tensor([1]))
     # The true state's cosine 0.2 less its margin 0.25, all times 10.
     scores = [5.0, -0.5, -1.0]
     by_hand = -scores[1] + math.log(sum(math.exp(score) for score in scores))
@@ -183,7 +183,7 @@ def test_coarser_alphabets_are_scored_by_summed_probabilities(task: str, ss3_map
     logits_TC, labels_T = _case(classes=len(STATES[task]))
     weights = {"ss8": 0.5, "ss3": 2.0} if task == "ss9" else {"ss3": 2.0}
     chosen = {f"loss__multitask__{alphabet}": weight for alphabet, weight in weights.items()}
-    found = Loss(tiny.settings(task=task, ss3_map=ss3_map, **chosen))(logits_TC, labels_T)
+    found = tiny.loss(tiny.settings(task=task, ss3_map=ss3_map, **chosen))(logits_TC, labels_T)
     by_hand = float(_nll(logits_TC, labels_T).sum())
     labelled_T = (labels_T != IGNORE_INDEX).numpy()
     probabilities_TC = logits_TC.double().softmax(-1).numpy()[labelled_T]
@@ -200,3 +200,9 @@ def test_coarser_scores_survive_logits_far_apart() -> None:
     loss.backward()
     assert loss.item() == pytest.approx(400.0 + 200.0)
     assert torch.isfinite(logits_TC.grad).all()
+
+
+@pytest.mark.parametrize("chosen", [{"loss__class_weights": "inverse_sqrt"}, _VARIANTS["ldam"]])
+def test_a_loss_over_class_counts_does_not_begin_without_them(chosen: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="takes counts"):
+        tiny.loss(tiny.settings(**chosen))

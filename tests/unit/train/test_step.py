@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from liftray.adapt.losses import Loss
 from liftray.cache import codec
 from liftray.data.batch import PackedBatch
 from liftray.data.labels import IGNORE_INDEX, STATES, map_codes, map_probabilities
@@ -12,7 +11,7 @@ from liftray.train.step import Confusion, Inputs
 from tests.parts import tiny
 
 _CPU = torch.device("cpu")
-_LOSS = Loss(tiny.settings())
+_LOSS = tiny.loss(tiny.settings())
 
 
 def _case(task: str, length: int = 115) -> tuple[torch.Tensor, torch.Tensor]:
