@@ -1,10 +1,10 @@
-"""Measure one part of LiftRay beside what it stands against; a dated JSON and Markdown report.
+"""Measure one part of LiftRay and what it is compared with; writes a dated JSON and Markdown report.
 
 SUITE is one of
 
 \b
 train    training against Hugging Face Trainer with PEFT, the paper's loop, and a bare loop over cached states
-cache    filling and reading the cache of the frozen prefix, beside compute, disk and memory
+cache    filling and reading the cache of the frozen prefix, compared with compute, disk and memory
 step     the same training loop with Ray and without
 scale    two workers against one
 predict  the predictor against Hugging Face's pipeline
@@ -13,7 +13,7 @@ tune     a search whose trials share a cache against one without
 memory   peak memory of a training process, cached against uncached
 
 KEY=VALUE changes a size of the suite: liftray bench train shape=esm2_35m skip_layers=9 chains=24. Each takes a few
-minutes on two cores at its own sizes. Run it on a machine that does nothing else: the report tells the load.
+minutes on two cores at its own sizes. Run it on an idle machine: the report records the load.
 """  # noqa: D301 - click looks for the character, not for a backslash
 
 import click

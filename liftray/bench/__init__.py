@@ -1,1 +1,1 @@
-"""What LiftRay's speed is, measured beside what was predicted and beside what users would run otherwise."""
+"""LiftRay's speed: measured, compared with predictions, and compared with what users would run otherwise."""

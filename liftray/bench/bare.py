@@ -1,8 +1,8 @@
 """The ceiling: a bare PyTorch loop over the hidden states at the cut, at its best batch size. No Ray, no DeepSpeed.
 
 Invariant: the hidden states are in memory before the clock starts, batches are packed, and all variants (batch budget,
-attention, entry) train on the same chains and take turns; what is told is the fastest. A CPU's ceiling: attention runs
-chain by chain. Flow: workload -> [this] -> the figure that our own path is held against.
+attention, entry) train on the same chains and take turns; the fastest is reported. The ceiling is that of a CPU:
+attention runs chain by chain. Flow: workload -> [this] -> the figure that our own path is compared with.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ class _Variant(NamedTuple):
 
 
 class _Cached(NamedTuple):
-    """A chain as a cache would give it: hidden_LD of its tokens, and its class codes."""
+    """A chain as read from a cache: hidden_LD of its tokens, and its class codes."""
 
     hidden_LD: Tensor
     labels_L: Tensor
@@ -41,19 +41,19 @@ def run(
     attentions: Sequence[Attention] = ("fused", "products", "widened"),
     entries: Sequence[Entry] = ("cut",),
 ) -> Timing:
-    """Train with each variant in turns; a pass is once over all chains.
+    """Train with each variant in turns; a pass covers all chains once.
 
     Args:
-        workload: What is compared; bfloat16 is frozen weights and activations in bfloat16, trained ones in float32.
+        workload: The work; bfloat16 means frozen weights and activations in bfloat16, trained weights in float32.
         budgets: Tokens of a packed batch.
         attentions: Attention variants, see `Suffix`.
         entries: Where the cached states enter, see `Suffix`.
 
     Returns:
-        Seconds of each pass of the fastest variant; in its details which one that is, and the rates of all.
+        Seconds of each pass of the fastest variant; the details name it and hold the rates of all variants.
 
     Raises:
-        ConfigError: The shape is no ESM-2, or the device no CPU.
+        ConfigError: The shape is not an ESM-2, or the device is not a CPU.
     """
     if workload.model.family != "esm" or workload.device != "cpu":
         raise ConfigError(
@@ -96,10 +96,10 @@ def hidden_states(
         encoder: The `EsmModel`, in float32.
         chains: Tokens and labels.
         state: k: the input of block k, the output of the k-th block.
-        dtype: What the states are kept in.
+        dtype: Number type of the kept states.
 
     Returns:
-        One (L, D) matrix a chain, with its labels.
+        An (L, D) matrix for each chain, with its labels.
     """
     kept: list[Tensor] = []
 
@@ -137,11 +137,11 @@ def suffix(encoder: nn.Module, workload: Workload, variant: _Variant) -> Suffix:
 
 
 def packed(lengths: Sequence[int], order: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Fill batches in the order given.
+    """Fill batches in a given order.
 
     Args:
         lengths: Tokens of each chain.
-        order: Which chain comes when.
+        order: Indices of the chains.
         budget: Tokens of a batch; a chain longer than it is a batch of its own.
 
     Yields:

@@ -1,7 +1,7 @@
-"""The blocks above the cut of an ESM-2 encoder, written out by hand: packed, with as few operations as can be.
+"""The blocks above the cut of an ESM-2 encoder, written by hand: packed, with as few operations as possible.
 
 Invariant: equal to the Hugging Face encoder with adapters of the `adapters` library in its blocks, up to rounding.
-Tokens of all chains lie flat in one matrix, so every product is one GEMM and no padding is computed; attention runs
+Tokens of all chains are rows of one matrix, so every product is one GEMM and no padding is computed; attention runs
 chain by chain. Flow: hidden states at the cut -> [this] -> logits. Read by `bare`.
 
 2026-11, Xeon with AMX, one thread, ESM-2 8M above block 4, residues/s. The entry `adapter` gains 1.4 in float32 and in
@@ -196,7 +196,7 @@ def rotary(lengths: Sequence[int], head_width: int, dtype: torch.dtype) -> tuple
 
     Args:
         lengths: Tokens of each chain.
-        head_width: Width E of a head.
+        head_width: Width of a head.
         dtype: Of the result.
 
     Returns:
@@ -222,7 +222,7 @@ def fused(query_THE: Tensor, key_THE: Tensor, value_THE: Tensor, lengths: tuple[
 
 
 def widened(query_THE: Tensor, key_THE: Tensor, value_THE: Tensor, lengths: tuple[int, ...]) -> Tensor:
-    """The same in float32: on a CPU the kernel for bfloat16 is the slower one.
+    """The same in float32: on a CPU the bfloat16 kernel is slower.
 
     Returns:
         mixed_TD in the precision of the query.

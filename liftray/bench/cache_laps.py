@@ -1,7 +1,7 @@
-"""The timed part of the suite `cache`, in a process of its own.
+"""The timed part of the suite `cache`, in its own process.
 
-Invariant: each round fills a new store, so nothing is read that an earlier round left; rounds that warm up are dropped,
-and what is held against another thing moves the same bytes. Flow: suite `cache` -> process -> [this] -> seconds.
+Invariant: each round fills a new store, so no round reads what an earlier one left. Warm-up rounds are dropped.
+Operations that are compared move the same bytes. Flow: suite `cache` -> process -> [this] -> seconds.
 """
 
 import os
@@ -43,7 +43,7 @@ Batches = list[list[int]]
 
 
 class Laps:
-    """Seconds of each lap of the rounds that count, by name."""
+    """Seconds of each lap of the measured rounds, by name."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = defaultdict(list)
@@ -67,7 +67,7 @@ def measure(
         workload: Fields of the `Workload`.
         tokens_per_batch: Budget of the batches that are read.
         stored: Ways to store a number.
-        directory: On the disk that is to be measured; "": the system's directory of temporary files.
+        directory: A directory on the disk to measure; "": the system's directory of temporary files.
 
     Returns:
         `residues` that are stored, `bytes` of them by `stored`, and `seconds` of each lap by name.
@@ -211,7 +211,7 @@ def _prefix_alone(laps: Laps, prepared: Prepared, backbone: Backbone, workload: 
 
 
 def _forget(paths: list[Path]) -> None:
-    """Ask the kernel to drop files from memory, so that they are read from the disk; all were synced before."""
+    """Drop files from the kernel's page cache, so that they are read from the disk; all were synced before."""
     for path in paths:
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,6 +1,6 @@
 """Whether configs of published backbones fit the GPUs that they name: `python -m liftray.bench.fits FILE...`.
 
-Invariant: nothing is loaded or fetched; the same estimate is told before training (`train.memory`). A config names its
+Invariant: nothing is loaded or fetched; the same estimate is shown before training (`train.memory`). A config names its
 GPU by `scaling.gpu_memory_gb` and its backbone by a hub source whose repository `shapes` knows.
 """
 
@@ -33,7 +33,7 @@ _HEADER = (
 
 @dataclass(frozen=True)
 class Fit:
-    """A config's needs beside what it names; all memory in bytes on one GPU.
+    """The needs of a config, and what it names; all memory in bytes on one GPU.
 
     Attributes:
         name: The file's, without its ending.
@@ -42,8 +42,8 @@ class Fit:
         training: A worker, the frozen prefix computed (with `cache.enabled: true` read).
         cached: A worker that reads the frozen prefix from a full cache.
         filling: A process that fills the cache.
-        scoring: The driver at the end: the trained model and the frozen baseline side by side; and before, the trained
-            model beside the worker that trains the baseline.
+        scoring: The driver at the end, which holds the trained model and the frozen baseline; and before, the trained
+            model while a worker trains the baseline.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Fit:
 
     @property
     def limit(self) -> float:
-        """What the config's GPU has for an estimate to take."""
+        """The memory of the config's GPU that an estimate may use."""
         return self.gpu_gb * 1e9 * memory.USABLE
 
     @property
@@ -75,7 +75,7 @@ def fit(path: Path) -> Fit:
     """Estimate what a config needs.
 
     Raises:
-        ConfigError: The file is no config or names no GPU, or its backbone is no published one that is known.
+        ConfigError: The file is not a config or names no GPU, or its backbone is not a known published one.
     """
     settings = config.load(path)
     if settings.scaling.gpu_memory_gb is None:
@@ -135,7 +135,7 @@ def _shape(settings: Settings, where: str) -> Shape:
 
 
 def main(names: Sequence[str]) -> int:
-    """Print the table of these files, or in one line what is wrong; gives the exit status."""
+    """Print the table of these files, or one line that states the fault; returns the exit status."""
     try:
         print(table(fit(Path(name)) for name in names))
     except LiftrayError as error:

@@ -1,4 +1,4 @@
-"""What the cut must gain, by counting: the predicted figure that every measured one stands beside.
+"""The predicted gain of the cut, by counting: each measured figure is reported with its prediction.
 
 Invariant: pure arithmetic, nothing is measured here. Read by the suites.
 
@@ -138,7 +138,7 @@ def block_flops(width: int, feed_forward: int, lengths: Sequence[int], inner: in
         width: D of the hidden states.
         feed_forward: F of the feed-forward part, of two matrices.
         lengths: Tokens L of each chain; T is their sum.
-        inner: I, heads x width of a head; D where not told.
+        inner: I, heads x width of a head; D where it is not given.
     """
     inner = inner or width
     weights = 2 * sum(lengths) * (4 * width * inner + 2 * width * feed_forward)
@@ -165,7 +165,7 @@ def suffix_flops(
         lengths: Tokens of each chain of the step.
         forwards: Blocks that run forward.
         backwards: Blocks that the gradient passes.
-        inner: Heads x width of a head; D where not told.
+        inner: Heads x width of a head; D where it is not given.
     """
     once = block_flops(width, feed_forward, lengths, inner)
     attention = 4 * (inner or width) * sum(length * length for length in lengths)
@@ -173,7 +173,7 @@ def suffix_flops(
 
 
 # Dense bfloat16 tensor-core peaks, operations a second, from NVIDIA's data sheets (H100 and H200: half of the figure
-# printed, which is with sparsity; A100: the figure without). The longest name that a device's own begins with counts.
+# printed, which is with sparsity; A100: the figure without). The longest matching prefix of a device's name counts.
 GPU_PEAK_BF16: dict[str, float] = {
     "NVIDIA A100": 312e12,
     "NVIDIA H100": 989.4e12,
@@ -185,7 +185,7 @@ GPU_PEAK_BF16: dict[str, float] = {
 
 
 def peak_flops(device: str) -> float | None:
-    """Dense bfloat16 peak of a GPU by the name that torch tells; None for one that is not in the table."""
+    """Dense bfloat16 peak of a GPU by the name that torch reports; None for a GPU that is not in the table."""
     known = [name for name in GPU_PEAK_BF16 if device.startswith(name)]
     return GPU_PEAK_BF16[max(known, key=len)] if known else None
 
@@ -209,8 +209,8 @@ def ceilings(
 ) -> dict[str, float]:
     """The predicted limit of each suite's ratio.
 
-    All against LoRA on all blocks with padded random batches of 8 (2 n units a token times the padding), but where the
-    name tells otherwise. Attention counts as everything else does; what GEMMs lose in small batches does not count.
+    All against LoRA on all blocks with padded random batches of 8 (2 n units a token times the padding), unless the
+    name states otherwise. Attention counts like everything else; the loss of GEMMs in small batches does not count.
 
     Args:
         blocks: Blocks n of the backbone.

@@ -1,7 +1,7 @@
 """Measures the seconds of runs that take turns in one process.
 
-Invariant: one thing runs at a time, and what is compared is run in turns, so that a machine that grows slower half-way
-slows all of them alike. Used by `bare` for its variants; contestants run in processes of their own, see `process`.
+Invariant: one run at a time, and compared runs take turns, so that a machine that slows down half-way slows all of them
+alike. Used by `bare` for its variants; contestants run in their own processes, see `process`.
 """
 
 import statistics
@@ -18,13 +18,13 @@ def in_turns(
     repeats: int,
     wait: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
-    """Time several runs: first each once unmeasured, then `repeats` rounds of each once.
+    """Time several runs: each once as warm-up, then `repeats` rounds.
 
     Args:
         what: What is measured, for the progress line.
         runs: The runs by name.
-        repeats: Rounds that count.
-        wait: Waits until the device has done what it was given; called before the clock is read.
+        repeats: Measured rounds.
+        wait: Waits until the device is idle; called before the clock is read.
 
     Returns:
         Seconds of each round, by name.

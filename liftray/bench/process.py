@@ -1,8 +1,8 @@
-"""A function of a suite in a clean process of its own: seeded, with its threads fixed, its memory counted.
+"""Runs a function of a suite in a new process: seeded, with a fixed number of threads, its memory counted.
 
-Invariant: nothing is shared with the process that asks. It is a fresh interpreter that is told a function by name and
-arguments as JSON, and answers with JSON; the caller waits for it, so one runs at a time. Flow: suite -> `run` -> [a new
-interpreter with this module as its program] -> `Child`.
+Invariant: nothing is shared with the calling process. The child is a fresh interpreter that receives the name of a
+function and JSON arguments, and returns JSON. The caller waits for it, so one runs at a time. Flow: suite -> `run` ->
+[a new interpreter with this module as its program] -> `Child`.
 """
 
 import contextlib
@@ -26,26 +26,26 @@ import liftray
 from liftray import errors
 from liftray.errors import LiftrayError
 
-# What OpenMP, MKL and OpenBLAS read when they start; torch takes the first.
+# Read by OpenMP, MKL and OpenBLAS at their start; torch uses the first.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
-# Would send a measurement to a cluster or a server that this shell points at.
+# These would send a measurement to a cluster or a server.
 _ELSEWHERE = ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")
 
 
-class MeasurementFailed(LiftrayError):  # noqa: N818 - says what happened
-    """A process that was to be measured ended otherwise than with a result."""
+class MeasurementError(LiftrayError):
+    """A measured process ended without a result."""
 
 
 @dataclass(frozen=True)
 class Child:
-    """What a function did in a process of its own.
+    """The result of a function in its own process.
 
     Attributes:
-        result: What it returned, as JSON gives it back.
-        seconds: How long it ran, without the start of the process and the imports.
-        peak_bytes: Most memory that was resident while it ran, interpreter and libraries included.
-        libraries_bytes: What was resident after the imports, before it ran.
+        result: Its return value, after a trip through JSON.
+        seconds: Its duration, without the start of the process and the imports.
+        peak_bytes: Peak resident memory while it ran, interpreter and libraries included.
+        libraries_bytes: Resident memory after the imports, before it ran.
     """
 
     result: Any
@@ -71,19 +71,19 @@ def run(
     """Call a function in a fresh interpreter and wait for it.
 
     Args:
-        function: `package.module:name`; what it prints goes to stderr.
+        function: `package.module:name`; its stdout goes to stderr.
         arguments: Its keyword arguments; they must be JSON.
-        imports: Modules to import before memory and time are counted, beside the function's own.
-        threads: Of OpenMP, and so of torch.
-        seed: Of `random`, NumPy, torch (where it is imported by then) and hashing.
-        timeout_s: Give up after this long.
+        imports: Further modules to import before memory and time are counted.
+        threads: Threads of OpenMP, and so of torch.
+        seed: Seed of `random`, NumPy, torch (if it is imported by then) and hashing.
+        timeout_s: Time limit.
 
     Returns:
         Its result, time and memory.
 
     Raises:
-        LiftrayError: The one that the function raised.
-        MeasurementFailed: It raised something else, was killed or took too long.
+        LiftrayError: The function raised it.
+        MeasurementError: It raised another exception, was killed or exceeded the time limit.
     """
     order = {
         "function": function,
@@ -100,17 +100,17 @@ def run(
                 input=json.dumps(order, allow_nan=False),
                 text=True,
                 env=_environment(threads, seed),
-                stdout=2,  # a library's chatter is no result
+                stdout=2,  # libraries print messages there; the result is in the file
                 timeout=timeout_s,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise MeasurementFailed(
-                f"{function} did not end within {timeout_s:g} s", remedy="give it less to do"
+            raise MeasurementError(
+                f"{function} did not end within {timeout_s:g} s", remedy="choose smaller sizes"
             ) from None
         content = json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else None
     if content is None:
-        raise MeasurementFailed(f"{function} ended with {_status(done.returncode)} and no result")
+        raise MeasurementError(f"{function} ended with {_status(done.returncode)} and no result")
     if "error" in content:
         raise _error(function, content["error"])
     return Child(**content)
@@ -130,11 +130,11 @@ def _status(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def _error(function: str, told: dict[str, Any]) -> LiftrayError:
-    kind = getattr(errors, told["type"], None)
+def _error(function: str, raised: dict[str, Any]) -> LiftrayError:
+    kind = getattr(errors, raised["type"], None)
     if isinstance(kind, type) and issubclass(kind, LiftrayError):
-        return kind(told["what"], where=told["where"], remedy=told["remedy"])
-    return MeasurementFailed(f"{function} raised {told['what']}", where=told["where"])
+        return kind(raised["what"], where=raised["where"], remedy=raised["remedy"])
+    return MeasurementError(f"{function} raised {raised['what']}", where=raised["where"])
 
 
 def _answer(order: dict[str, Any]) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _answer(order: dict[str, Any]) -> dict[str, Any]:
         import_module(each)
     _seed(order["seed"], order["threads"])
     libraries = _resident("VmRSS")
-    # Importing may have held more for a moment than the libraries keep: the peak is counted from here on.
+    # Imports may have held more memory for a moment than the libraries keep: the peak is counted from here on.
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     start = time.perf_counter()
@@ -169,17 +169,18 @@ def _seed(seed: int, threads: int) -> None:
 
 
 def _resident(key: str) -> int:
-    """A line of the kernel's status file, in bytes.
+    """A value of the kernel's status file, in bytes.
 
-    Not from `getrusage`: its peak of a process that was started by exec begins with its parent's.
+    `getrusage` would not do: the peak of a process that was started by exec starts with its parent's.
     """
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     found = re.search(rf"^{key}:\s+(\d+) kB$", status, re.MULTILINE)
-    assert found, "the kernel tells no resident memory"
+    if found is None:
+        raise MeasurementError("the kernel reports no resident memory", where="/proc/self/status")
     return int(found[1]) * 1024
 
 
-def _told(error: Exception) -> dict[str, Any]:
+def _described(error: Exception) -> dict[str, Any]:
     if isinstance(error, LiftrayError):
         return {
             "type": type(error).__name__,
@@ -193,15 +194,15 @@ def _told(error: Exception) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read an order from stdin, carry it out and leave the answer in the file named on the command line."""
+    """Read an order from stdin, run it and write the answer to the file named on the command line."""
     answer = Path(sys.argv[1])
     order = json.loads(sys.stdin.read())
     try:
         text = json.dumps(_answer(order))
-    except Exception as error:  # whatever it was, the process that waits must be told
+    except Exception as error:  # whatever it is, the waiting process must learn of it
         if not isinstance(error, LiftrayError):
             traceback.print_exc()
-        text = json.dumps({"error": _told(error)})
+        text = json.dumps({"error": _described(error)})
     answer.write_text(text, encoding="utf-8")
 
 

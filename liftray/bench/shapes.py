@@ -1,7 +1,7 @@
-"""Published architectures by name, so that speed can be measured where their weights cannot be had.
+"""Published architectures by name, so that speed can be measured where their weights are not available.
 
-Invariant: pure data; each entry is the published `config.json`, as far as the encoder reads it. Read by the suites and
-the rivals.
+Invariant: pure data; each entry holds the keys of the published `config.json` that the encoder reads. Read by the
+suites and the competitors.
 """
 
 import difflib
@@ -18,7 +18,7 @@ class Shape:
     """One architecture.
 
     Attributes:
-        name: What it is asked for by.
+        name: The key in SHAPES.
         title: Its name for people.
         family: `esm`, `t5` or `bert`.
         config: The keys of its `config.json`.
@@ -95,7 +95,7 @@ _PROT_BERT = {
 
 
 def _t5(name: str, title: str, hub: str, **sizes: Any) -> Shape:
-    """An encoder of T5's form; sizes beside those that all published protein models share."""
+    """An encoder of T5's form; with the sizes that published protein models do not share."""
     shared = {"relative_attention_max_distance": 128, "layer_norm_epsilon": 1e-6}
     shared |= {"pad_token_id": 0, "eos_token_id": 1}
     return Shape(name, title, "t5", MappingProxyType({**sizes, **shared}), hub=hub)
@@ -141,7 +141,7 @@ SHAPES: Mapping[str, Shape] = MappingProxyType(
             _prot_t5_xl(),
             _ankh("ankh_base", "Ankh base encoder", "ElnaggarLab/ankh-base", 768, 3072, 12),
             _ankh("ankh_large", "Ankh large encoder", "ElnaggarLab/ankh-large", 1536, 3840, 16),
-            # Nobody's model: small enough that a test of a loop takes a second.
+            # Not a published model: small enough that a test of a loop takes a second.
             _esm2("tiny", "tiny ESM-2", 3, 40),
         )
     }

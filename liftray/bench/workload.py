@@ -1,7 +1,7 @@
-"""What every contestant of a comparison is given: the same chains, model, head, precision and optimiser settings.
+"""The work of every contestant of a comparison: the same chains, model, head, precision and optimiser settings.
 
-Invariant: a workload is plain values, and the chains and weights follow from them, so that processes which know nothing
-of each other do the same work. Flow: suite -> [this] -> rivals and our own path, each in a process of its own.
+Invariant: a workload is plain values that determine chains and weights, so that separate processes do the same work.
+Flow: suite -> [this] -> competitors and our own path, each in its own process.
 """
 
 import statistics
@@ -22,12 +22,12 @@ from liftray.errors import ConfigError
 from liftray.sections import AdapterSettings
 
 Precision = Literal["float32", "bfloat16"]
-# Chains of a pass that warms up a prediction: it learns nothing, so more would only take longer.
+# Chains of a warm-up pass of a prediction: it learns nothing, so more would only take longer.
 WARM_CHAINS = 16
 
 
 class Encoded(NamedTuple):
-    """One chain as a model takes it.
+    """One chain as input of a model.
 
     Attributes:
         tokens_L: Token ids, special tokens included.
@@ -40,7 +40,7 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class Workload:
-    """The work that is compared.
+    """The work of a comparison.
 
     Attributes:
         shape: Architecture, one of `shapes.SHAPES`.
@@ -54,9 +54,9 @@ class Workload:
         precision: float32 throughout, or bfloat16 in the way that is usual for the contestant.
         device: `cpu` or `cuda`.
         chains: Chains of a pass.
-        longest: Residues that longer chains are cut to.
-        warmup: Passes that do not count.
-        repeats: Passes that count.
+        longest: Residues to which longer chains are cut.
+        warmup: Passes that are not measured.
+        repeats: Measured passes.
         seed: Of chains, weights, order and dropout.
     """
 
@@ -139,12 +139,12 @@ class Workload:
 
 @dataclass(frozen=True)
 class Timing:
-    """What a contestant took.
+    """The measured time of a contestant.
 
     Attributes:
         residues: Residues of one pass; special tokens and padding are not counted.
-        seconds: Of each pass that counts.
-        details: What else is worth telling, ready for JSON.
+        seconds: Duration of each measured pass.
+        details: Further facts for the report, ready for JSON.
     """
 
     residues: int

@@ -1,7 +1,7 @@
-"""What users would run otherwise, set up as well as its own manual says, our own paths, and what nothing can beat.
+"""What users would run otherwise, set up as its manual recommends; our own paths; and the upper limit.
 
-Invariant: each contestant takes a `Workload` and gives a `Timing`; `measure` runs it in a process of its own, so none
-profits or suffers from another. Flow: suite -> [this] -> process -> one contestant.
+Invariant: each contestant takes a `Workload` and returns a `Timing`; `measure` runs it in its own process, so none
+affects another. Flow: suite -> [this] -> process -> one contestant.
 
 - `hf_peft` (a): Hugging Face Trainer with PEFT's LoRA on all blocks, padded random batches of 8. What most users run.
 - `paper` (b): the loop of Yang, Liu & Li (2023): padded random batches of 4, 8 accumulated, adapters above the cut, the
@@ -24,11 +24,11 @@ from liftray.bench.workload import Timing, Workload
 
 
 class Program(NamedTuple):
-    """Where a contestant is.
+    """The program of a contestant.
 
     Attributes:
         function: `package.module:name` of `run(workload, **options) -> Timing`.
-        imports: Libraries that it imports while it runs, so that memory can be counted beyond them.
+        imports: Libraries that it imports while it runs, so that its memory can be counted without them.
     """
 
     function: str
@@ -39,7 +39,7 @@ _TRAINING = (
     "liftray.train.loop",
     "liftray.train.worker",
     "adapters.models",
-    # What `deepspeed.initialize` imports, PyTorch's compiler with it.
+    # Imported by `deepspeed.initialize`, together with PyTorch's compiler.
     "deepspeed.ops.op_builder.all_ops",
     "deepspeed.runtime.zero.muon.muon_optimizer",
     "transformers.models.esm.modeling_esm",
@@ -63,12 +63,12 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
 def measure(
     name: str, workload: Workload, *, threads: int = 1, options: Mapping[str, Any] | None = None
 ) -> tuple[Timing, Child]:
-    """Run a contestant in a process of its own.
+    """Run a contestant in its own process.
 
     Args:
-        name: One of PROGRAMS.
-        workload: What it is given.
-        threads: Of torch.
+        name: A key of PROGRAMS.
+        workload: Its work.
+        threads: Threads of torch.
         options: Further arguments of its function, ready for JSON.
 
     Returns:

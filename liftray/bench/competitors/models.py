@@ -1,4 +1,4 @@
-"""Plain Hugging Face models for the rivals: the same weights as ours, nothing of ours around them.
+"""Plain Hugging Face models for the competitors: the same weights as ours, none of our code.
 
 Invariant: built from the workload alone, with the dropout rates of the published configs (none inside the backbone) and
 attention by SDPA where the family has it, as `from_pretrained` would choose.
@@ -98,7 +98,7 @@ def tokenizer(workload: Workload) -> EsmTokenizer:
 
 
 def pretrained(workload: Workload) -> bool:
-    """Whether real weights are loaded: asked for, and to be had for this shape."""
+    """Whether pretrained weights are requested and available for this shape."""
     return workload.pretrained and bool(workload.model.weights)
 
 

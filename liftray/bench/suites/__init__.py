@@ -1,4 +1,4 @@
-"""The suites by name: each measures one part of LiftRay beside what it stands against.
+"""The suites by name: each measures one part of LiftRay and what it is compared with.
 
 Invariant: a suite is a function of its sizes alone: data, weights and order come from its seed. Flow: jobs/bench.py ->
 [this] -> one suite -> report.
@@ -32,7 +32,7 @@ def run(suite: str, sizes: Mapping[str, Any] | None = None) -> dict[str, Any]:
         The report, as `bench_report.report` gives it.
 
     Raises:
-        ConfigError: There is no such suite or no such size, or a size is of no use.
+        ConfigError: There is no such suite or no such size, or a size is not valid.
     """
     if suite not in SUITES:
         raise ConfigError(f"no suite {suite!r}", remedy=_hint(suite, SUITES, "the suites are"))
@@ -48,7 +48,7 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     """Read sizes from `KEY=VALUE`; values are read as YAML.
 
     Raises:
-        ConfigError: One is not of that form.
+        ConfigError: An argument is not of that form.
     """
     found = {}
     for argument in arguments:
@@ -63,7 +63,7 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def _checked(suite: str, kind: type, sizes: Mapping[str, Any]) -> dict[str, Any]:
-    """The sizes with their values as the fields of the suite's `Sizes` want them."""
+    """The sizes with their values converted to the types of the suite's `Sizes`."""
     types = get_type_hints(kind)
     names = [each.name for each in fields(kind)]
     checked = {}

@@ -1,10 +1,10 @@
-"""`cache`: how fast the cache is filled and read, for each way to store a number, beside compute, disk and memory.
+"""`cache`: the speed of filling and reading the cache, compared with compute, disk and memory, for each number type.
 
-Compared, all on the same hidden states: `fill_*` (computing, encoding, committing) against `prefix_alone`, the frozen
-blocks' forward passes with nothing stored; `write_*` (encoding and committing alone) and `read_first_*` (opening,
-checking every entry's sha256, decoding; the kernel was asked to forget the files) against writing and reading the same
-bytes as plain files; `read_later_*` (batches gathered and decoded again) against copying the same bytes within memory.
-To reach: a fill near `prefix_alone`, reads far above what a training step takes up. GB are 1e9 bytes as stored.
+Compared, all on the same hidden states: `fill_*` (compute, encode, commit) with `prefix_alone`, the forward passes of
+the frozen blocks without storage; `write_*` (encode and commit) and `read_first_*` (open, check every entry's sha256,
+decode; the files were dropped from the page cache) with writing and reading the same bytes as plain files;
+`read_later_*` (gather and decode batches again) with copying the same bytes within memory. Target: a fill near
+`prefix_alone`, reads far above the demand of a training step. GB are 1e9 bytes as stored.
 
 Invariant: the store, codec and fill are the product's; entries are read in the order of a training epoch.
 """
@@ -18,7 +18,7 @@ from liftray.bench.suites import contest
 
 STORED = ("float32", "bfloat16", "int8")
 _BYTES = "GB/s"
-# What is measured, and what it is held against.
+# What is measured, and what it is compared with.
 _AGAINST = {
     "write": "disk_write",
     "read_first": "disk_read",
@@ -31,7 +31,7 @@ class Sizes(contest.Sizes):
     """How much is measured.
 
     Attributes:
-        directory: On the disk that is to be measured; "" is the system's directory of temporary files.
+        directory: A directory on the disk to measure; "": the system's directory of temporary files.
     """
 
     chains: int = 200
@@ -39,10 +39,10 @@ class Sizes(contest.Sizes):
 
 
 def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
-    """Measure.
+    """Run the measurement.
 
     Returns:
-        Rows in residues/s and GB/s, and what else the figures depend on.
+        Rows in residues/s and GB/s, and the further facts that the figures depend on.
     """
     order = {
         "workload": asdict(sizes.workload()),

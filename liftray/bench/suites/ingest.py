@@ -1,7 +1,7 @@
-"""`ingest`: a three-line file to a Parquet data set, in records and megabytes a second, and what memory it takes.
+"""`ingest`: a three-line file to a Parquet data set: records and megabytes a second, and memory.
 
-Invariant: every run is a process of its own, so that its peak memory is its own and starts from the same libraries.
-The reference reads the same file and writes the same columns with nothing checked: what trusting the file would gain.
+Invariant: every run is its own process, so that its peak memory is its own and all start with the same libraries. The
+reference reads the same file and writes the same columns without checks: the gain of trusting the file.
 """
 
 import tempfile
@@ -30,10 +30,10 @@ class Sizes:
 
     Attributes:
         few: Records of the small file.
-        many: Records of the large one; its rates are reported.
+        many: Records of the large file; its rates are reported.
         longest: Residues of the longest chain.
-        repeats: Runs of each that count.
-        seed: Of the chains.
+        repeats: Measured runs of each.
+        seed: Seed of the chains.
     """
 
     few: int = 2_000
@@ -44,10 +44,10 @@ class Sizes:
 
 
 def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
-    """Measure.
+    """Run the measurement.
 
     Returns:
-        Rates, peak memory and its growth; and what else the figures depend on.
+        Rates, peak memory and its growth; and the further facts that the figures depend on.
     """
     with tempfile.TemporaryDirectory(prefix="liftray-bench-") as name:
         folder = Path(name)
@@ -78,7 +78,7 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
 
 
 def unchecked(source: str, out: str) -> None:
-    """Three-line file to one Parquet file, a row group at a time, with nothing checked, counted or digested.
+    """Three-line file to one Parquet file, a row group at a time, without checks, counts or digests.
 
     Args:
         source: The three-line file.
@@ -98,12 +98,12 @@ def unchecked(source: str, out: str) -> None:
 
 
 def _in_turns(runs: dict[str, tuple[str, str, Any]], repeats: int, folder: Path) -> dict[str, list[Child]]:
-    """Each once unmeasured, which warms the file cache, then `repeats` rounds of each.
+    """Run each once as warm-up of the file cache, then `repeats` measured rounds.
 
     Args:
         runs: Function, its parameter for the input, and the input, by name.
-        repeats: Rounds that count.
-        folder: For what is written.
+        repeats: Measured rounds.
+        folder: Directory of the output.
     """
     done: dict[str, list[Child]] = {name: [] for name in runs}
     with progress("bench ingest", len(runs) * (repeats + 1), "runs") as advance:

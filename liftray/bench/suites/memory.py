@@ -1,12 +1,12 @@
-"""`memory`: peak memory of a training process with a full cache against one that computes the frozen prefix.
+"""`memory`: peak memory of a training process with a full cache and of one that computes the frozen prefix.
 
-Compared: `cached` against `uncached`, resident memory beyond the interpreter and the libraries; and the same where the
-blocks above the cut compute their activations again in the backward pass (`train.recompute_activations`), which is what
-one sets to save memory: without it, the activations of a batch, equal for both, outweigh a small backbone. To reach:
-under 50 %. Here less is better, so the column `ceiling` holds a floor: the share of the backbone's weights that lies
-above the cut, to which all else comes on top.
+Compared: `cached` with `uncached`, resident memory without interpreter and libraries. The same is measured where the
+blocks above the cut recompute their activations in the backward pass (`train.recompute_activations`), which saves
+memory: otherwise the activations of a batch, equal for both, are larger than a small backbone. Target: under 50 %. Less
+is better here, so the column `ceiling` holds a floor: the share of the backbone's weights above the cut, without
+anything else.
 
-Invariant: data, backbone and cache were made by a process before, so that neither pays for them.
+Invariant: an earlier process made data, backbone and cache, so that no measured process pays for them.
 """
 
 import tempfile
@@ -16,6 +16,7 @@ from typing import Any
 
 from liftray.bench import process
 from liftray.bench.bench_report import Row, row
+from liftray.bench.process import MeasurementError
 from liftray.bench.suites import contest
 from liftray.bench.suites.contest import Contestant, Outcome, facts, hold
 
@@ -35,16 +36,17 @@ class Sizes(contest.Sizes):
 
 
 def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
-    """Measure.
+    """Run the measurement.
 
     Returns:
-        Rows in MiB, and what else the figures depend on.
+        Rows in MiB, and the further facts that the figures depend on.
     """
     with tempfile.TemporaryDirectory(prefix="liftray-bench-") as name:
         where = {"tokens_per_batch": sizes.tokens_per_batch, "folder": name}
         order = {"workload": asdict(sizes.workload()), "cache": "warm", **where}
         process.run("liftray.bench.ours:set_up", order, threads=sizes.threads)
-        assert any(Path(name).iterdir()), "nothing was set up"
+        if not any(Path(name).iterdir()):
+            raise MeasurementError("the set-up wrote nothing", where=name)
         contestants = {
             f"{name}{way}": Contestant("ours", {"cache": cache, "recompute": bool(way), **where})
             for way in _WAYS
@@ -63,9 +65,9 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
 
 
 def _share_above(sizes: Sizes) -> float:
-    """Weights of the blocks that a cached run holds, over those of all blocks and the embedding.
+    """Weights of the blocks that a cached run holds / weights of all blocks and the embedding.
 
-    A block has `4 D I + 2 D F` of them; norms and biases count nothing. A bottleneck's entry lies behind block k.
+    A block has `4 D I + 2 D F` weights; norms and biases are not counted. With bottlenecks the entry is behind block k.
     """
     shape = sizes.model
     block = 4 * shape.width * shape.inner + 2 * shape.width * shape.feed_forward

@@ -1,12 +1,12 @@
-"""`predict`: our predictor against Hugging Face's token-classification pipeline, batches of 8 in input order.
+"""`predict`: our predictor and Hugging Face's token-classification pipeline, batches of 8 in input order.
 
-Compared: `predictor` against `pipeline`, in residues/s, from sequences to states. To reach: 3 times. `forward` is the
-model alone inside our predictor: how near the predictor is to it tells what tidying, batching and decoding cost. The
-ceiling against the pipeline counts the padding that it computes; what it spends on each residue in Python beside that,
-it loses on top. `products` is the matrix products with the blocks' weights alone, at the rate that the machine has for
-them: no model of this shape and precision can be faster.
+Compared: `predictor` with `pipeline`, in residues/s, from sequences to states. Target: 3 times. `forward` is the model
+alone inside our predictor: the difference is the cost of cleaning sequences, batching and decoding. The ceiling against
+the pipeline counts the padding that it computes; the pipeline loses more by its Python work for each residue.
+`products` is the matrix products with the blocks' weights alone, at the rate of the machine: no model of this shape and
+precision can be faster.
 
-Invariant: the same backbone, chains and threads for all, each in a process of its own.
+Invariant: the same backbone, chains and threads for all, each in its own process.
 """
 
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ _PIPELINE_BATCH = 8
 
 @dataclass(frozen=True)
 class Sizes(contest.Sizes):
-    """How much is measured; passes that warm up are over a few chains only."""
+    """How much is measured; warm-up passes use a few chains only."""
 
     chains: int = 1000
     repeats: int = 2
 
 
 def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
-    """Measure.
+    """Run the measurement.
 
     Returns:
-        Rows in residues/s, and what else the figures depend on.
+        Rows in residues/s, and the further facts that the figures depend on.
     """
     budget = {"tokens_per_batch": sizes.tokens_per_batch}
     contestants = {

@@ -1,11 +1,11 @@
 """`scale`: training on several workers of one core each, against one worker.
 
-Compared: Ray Train with 2 workers against 1, full cache, in residues/s. To reach: 85 % of linear, which the last column
-tells. Each worker has a batch of the same budget in every global step, so a step of 2 workers is twice as large.
-`apart_*` is the same training in processes that share nothing but the machine: cores that slow each other down by
-clock, cache or memory keep them from linear as well, and `workers_2_of_apart` tells what is lost beside that.
+Compared: Ray Train with 2 workers and with 1, full cache, in residues/s. Target: 85 % of linear, as in the last column.
+Each worker has a batch of the same budget in every global step, so a step of 2 workers is twice as large. `apart_*` is
+the same training in processes that share only the machine: cores that slow each other down by clock, cache or memory
+keep these from linear scaling as well. `workers_2_of_apart` is the remaining loss.
 
-Invariant: every run is the whole product path, Ray Data, Ray Train and DeepSpeed, in a process and cluster of its own.
+Invariant: every run is the whole product path, Ray Data, Ray Train and DeepSpeed, in its own process and cluster.
 """
 
 import os
@@ -25,24 +25,24 @@ class Sizes(contest.Sizes):
     """How much is measured.
 
     Attributes:
-        workers: Workers of each run; the first is what the others are held against.
+        workers: Workers of each run; the others are compared with the first.
     """
 
     chains: int = 192
     workers: list[int] = field(default_factory=lambda: [1, 2])
 
     def __post_init__(self) -> None:
-        """Refuse runs that cannot be told from each other, or have no worker."""
+        """Refuse runs with equal numbers of workers, or without a worker."""
         super().__post_init__()
         if not self.workers or min(self.workers) < 1 or len(set(self.workers)) < len(self.workers):
             raise ConfigError(f"workers={self.workers}", remedy="name different counts of at least 1")
 
 
 def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
-    """Measure.
+    """Run the measurement.
 
     Returns:
-        Rows in residues/s, and what else the figures depend on.
+        Rows in residues/s, and the further facts that the figures depend on.
     """
     options = {"cache": "warm", "tokens_per_batch": sizes.tokens_per_batch}
     contestants = {
@@ -70,7 +70,7 @@ def _apart(
     against: Row | None = None,
     ceiling: float | None = None,
 ) -> Row:
-    """The rate of so many processes at once that train without Ray and know nothing of each other."""
+    """The total rate of processes that train at the same time, without Ray and without communication."""
 
     def one(_: int) -> float:
         timing, _child = competitors.measure("ours", sizes.workload(), threads=sizes.threads, options=options)

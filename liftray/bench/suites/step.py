@@ -1,10 +1,10 @@
-"""`step`: the same training loop with Ray Train and Ray Data and without, on one worker: what the orchestration costs.
+"""`step`: the cost of orchestration: one training loop with and without Ray Train and Ray Data, on one worker.
 
-Compared: `with_ray` against `without_ray`, both with a full cache, after start-up. To reach: 90 %. The row `start_up`
-is the seconds from asking Ray Train for the run to its first step; `data_wait` is the share of a pass that the worker
-waited for its next batch, in the worst pass.
+Compared: `with_ray` with `without_ray`, both with a full cache, after start-up. Target: 90 %. The row `start_up` is the
+time in seconds from the call of Ray Train to the first step; `data_wait` is the largest share of a pass that the worker
+waited for its next batch.
 
-Invariant: the code from batch to optimizer is the same; only where batches come from and checkpoints go differs.
+Invariant: the code from batch to optimizer is the same; only the source of batches and the place of checkpoints differ.
 """
 
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ class Sizes(contest.Sizes):
 
 
 def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
-    """Measure.
+    """Run the measurement.
 
     Returns:
-        Rows in residues/s, start-up in seconds; and what else the figures depend on.
+        Rows in residues/s, start-up in seconds; and the further facts that the figures depend on.
     """
     options = {"cache": "warm", "tokens_per_batch": sizes.tokens_per_batch}
     contestants = {

@@ -1,13 +1,13 @@
-"""`train`: training as users would run it otherwise, our own path, and what nothing can beat, in residues/s.
+"""`train`: training as users would run it otherwise, our own path, and the upper limit, in residues/s.
 
 Compared: (a) `hf_peft`, Hugging Face Trainer with LoRA on all blocks; (b) `paper`, the loop of the paper; (c)
 `ours_uncached`; `ours_warm`, with the frozen prefix read from a full cache; and `bare`, plain PyTorch over the cached
-states. To reach: `ours_warm` 8 times (a) for ESM-2 8M above block 4, 7 times for the 35M and 150M shapes with three
-quarters of the blocks frozen, and 85 % of `bare` (the row `ours_warm_of_bare`). A shape that (a) has no model for is
-held against (b); on a GPU there is no `bare`, and `ours_warm_mfu` tells the share of the device's peak.
+states. Target: `ours_warm` 8 times (a) for ESM-2 8M above block 4, 7 times for the 35M and 150M shapes with three
+quarters of the blocks frozen, and 85 % of `bare` (the row `ours_warm_of_bare`). A shape without a
+model for (a) is compared with (b). On a GPU there is no `bare`, and `ours_warm_mfu` is the share of the device's peak.
 
-Invariant: all run on the same chains, weights, head and precision. The ceilings are those of `flops.ceilings`; what (a)
-loses beside padding and blocks, it loses on top of them.
+Invariant: all run on the same chains, weights, head and precision. The ceilings are those of `flops.ceilings`; they
+count only the padding and the blocks of (a).
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from liftray.bench.bench_report import Row, row
 from liftray.bench.suites import contest
 from liftray.bench.suites.contest import Contestant, Outcome, facts, hold, rate
 
-# What has won among the bare loop's variants; the others take their time only.
+# The fastest variants of the bare loop; the others would only take time.
 _ATTENTIONS = {"float32": ["fused"], "bfloat16": ["products", "widened"]}
 _PAPER_BATCH = 4
 
@@ -29,10 +29,10 @@ class Sizes(contest.Sizes):
 
 
 def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
-    """Measure.
+    """Run the measurement.
 
     Returns:
-        Rows in residues/s, and what else the figures depend on.
+        Rows in residues/s, and the further facts that the figures depend on.
     """
     outcomes = hold("train", _contestants(sizes), sizes)
     predicted = _predicted(sizes)
@@ -51,7 +51,7 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
 
 
 def _contestants(sizes: Sizes) -> dict[str, Contestant]:
-    """The base first: (a), or (b) where the family has no (a)."""
+    """The base is first: (a), or (b) where the family has no (a)."""
     budget = {"tokens_per_batch": sizes.tokens_per_batch}
     is_esm = sizes.model.family == "esm"
     entries = ["cut", "adapter"] if sizes.kind == "bottleneck" else ["cut"]
@@ -66,7 +66,7 @@ def _contestants(sizes: Sizes) -> dict[str, Contestant]:
 
 
 def _predicted(sizes: Sizes) -> dict[str, float]:
-    """Most that each contestant can gain over (a); none told where nothing but one adapter and the head is left."""
+    """The largest gain of each contestant over (a); none where only one adapter and the head are left."""
     lengths = [len(each.tokens_L) for each in sizes.encoded()]
     bottleneck = sizes.kind == "bottleneck"
     limits = flops.ceilings(
@@ -87,7 +87,7 @@ def _gain_of_cache(predicted: dict[str, float]) -> float | None:
 
 
 def _mfu(sizes: Sizes, outcomes: dict[str, Outcome]) -> list[Row]:
-    """The share of the GPU's peak that the operations above the cut make up, where the peak is known."""
+    """The operations above the cut as a share of the GPU's peak, where the peak is known."""
     if sizes.device == "cpu":
         return []
     import torch

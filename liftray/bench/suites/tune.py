@@ -1,12 +1,12 @@
-"""`tune`: a search over adapter width and cut, wall clock, with the cache that its trials share and without.
+"""`tune`: the wall-clock time of a search over adapter width and cut, with and without a cache that its trials share.
 
-Compared: `cached` against `uncached`, in searches an hour: data checks, six trials of three epochs, process starts, and
-the evaluation of the best. To reach: 2.5 times. The cached search begins with an empty cache, so its fill is counted.
-The ceiling counts blocks alone: what a trial's processes take to start is the same for both and keeps the ratio below.
-`start_*` is the median over trials from proposal to first step: of trials that are Ray Train runs, each with a worker
-group of its own, and of trials in Tune's processes, which go on from one trial to the next.
+Compared: `cached` with `uncached`, in searches an hour: data checks, six trials of three epochs, process starts, and
+the evaluation of the best. Target: 2.5 times. The cached search starts with an empty cache, so its fill is counted. The
+ceiling counts blocks alone: the start of a trial's processes takes the same time in both and keeps the ratio below it.
+`start_*` is the median time from proposal to first step: of trials that are Ray Train runs, each with its own worker
+group, and of trials in Tune's processes, which run one trial after another.
 
-Invariant: each search is the whole product path in a process, cluster, tracking store and cache directory of its own.
+Invariant: each search is the whole product path with its own process, cluster, tracking store and cache directory.
 """
 
 import math
@@ -19,7 +19,7 @@ from typing import Any
 
 from liftray.bench import flops, process
 from liftray.bench.bench_report import Row, rate_row, row
-from liftray.bench.process import MeasurementFailed
+from liftray.bench.process import MeasurementError
 from liftray.bench.suites import contest
 from liftray.progress import progress
 
@@ -31,8 +31,8 @@ class Sizes(contest.Sizes):
     """How much is measured; a trial has `warmup + repeats` epochs, cuts and widths are those below.
 
     Attributes:
-        cuts: Values of `adapter.skip_layers` that are tried.
-        reduction_factors: Values of `adapter.reduction_factor`; all combinations are tried.
+        cuts: Values of `adapter.skip_layers`.
+        reduction_factors: Values of `adapter.reduction_factor`; all combinations are trials.
         concurrent: Trials at a time.
         searches: Searches of each kind, in turns.
     """
@@ -52,10 +52,10 @@ class Sizes(contest.Sizes):
 
 
 def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
-    """Measure.
+    """Run the measurement.
 
     Returns:
-        Rows in searches an hour, and what else the figures depend on.
+        Rows in searches an hour, and the further facts that the figures depend on.
     """
     results: dict[str, list[dict[str, Any]]] = {"uncached": [], "cached": []}
     with progress("bench tune", 2 * sizes.searches + 1, "searches") as advance:
@@ -63,7 +63,7 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
             for name, done in results.items():
                 done.append(_search(sizes, cached=name == "cached"))
                 advance()
-        # One width: what is asked of them is how they start.
+        # One width suffices: only the start of these trials is measured.
         grouped = _search(replace(sizes, reduction_factors=sizes.reduction_factors[:1]), in_process=False)
         advance()
     seconds = {name: [each["seconds"] for each in done] for name, done in results.items()}
@@ -89,18 +89,18 @@ def _search(sizes: Sizes, *, cached: bool = True, in_process: bool = True) -> di
 
 
 def search_once(sizes: dict[str, Any], cached: bool, in_process: bool) -> dict[str, Any]:
-    """Search in this process.
+    """Run a search in this process.
 
     Args:
         sizes: Fields of `Sizes`.
-        cached: Whether the trials share a cache, empty at first.
+        cached: Whether the trials share a cache, which is empty at first.
         in_process: Whether trials train in Tune's processes, or as Ray Train runs.
 
     Returns:
         `seconds` of the search, those of each trial, and those from each trial's proposal to its first step.
 
     Raises:
-        MeasurementFailed: A trial did not finish.
+        MeasurementError: A trial did not finish.
     """
     from liftray.bench import ours
     from liftray.search.tune import search
@@ -132,7 +132,7 @@ def search_once(sizes: dict[str, Any], cached: bool, in_process: bool) -> dict[s
         seconds = time.perf_counter() - start
     states = [trial["state"] for trial in summary["trials"]]
     if set(states) != {"finished"}:
-        raise MeasurementFailed(f"trials of the search ended as {', '.join(sorted(set(states)))}")
+        raise MeasurementError(f"trials of the search ended as {', '.join(sorted(set(states)))}")
     return {
         "seconds": round(seconds, 2),
         "trial_seconds": [round(trial["seconds"], 2) for trial in summary["trials"]],

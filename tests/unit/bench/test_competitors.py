@@ -1,4 +1,4 @@
-"""The rivals do what users would do: the right batches, the right parameters, the right model."""
+"""The competitors do what users would do: the right batches, the right parameters, the right model."""
 
 import importlib
 from dataclasses import replace
@@ -141,7 +141,7 @@ def test_t5_has_no_pipeline() -> None:
 
 
 @pytest.mark.slow
-def test_a_rival_runs_in_a_process_of_its_own() -> None:
+def test_a_competitor_runs_in_a_process_of_its_own() -> None:
     timing, child = competitors.measure(
         "bare", TINY, threads=1, options={"budgets": [64], "attentions": ["fused"], "entries": ["adapter"]}
     )
@@ -150,6 +150,6 @@ def test_a_rival_runs_in_a_process_of_its_own() -> None:
     assert timing.residues == RESIDUES
     assert sum(timing.seconds) <= child.seconds
     assert child.libraries_bytes > 100 << 20
-    for rival in PROGRAMS.values():
-        module, _, function = rival.function.partition(":")
+    for program in PROGRAMS.values():
+        module, _, function = program.function.partition(":")
         assert callable(getattr(importlib.import_module(module), function))

@@ -1,4 +1,4 @@
-"""A function in a process of its own: its result, its memory, its settings; and its failures, told."""
+"""A function in a process of its own: its result, its memory, its settings; and its failures."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from liftray.bench import process
-from liftray.bench.process import MeasurementFailed
+from liftray.bench.process import MeasurementError
 from liftray.errors import ConfigError
 
 WORK = """
@@ -77,18 +77,18 @@ def test_a_users_error_comes_back_as_itself() -> None:
 
 
 def test_any_other_failure_is_told_with_its_place(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(MeasurementFailed, match=r"work\.py, line 16: work:fail raised KeyError: 'no luck'"):
+    with pytest.raises(MeasurementError, match=r"work\.py, line 16: work:fail raised KeyError: 'no luck'"):
         process.run("work:fail")
     assert "Traceback" in capfd.readouterr().err
 
 
 def test_a_result_that_is_no_json_is_a_failure() -> None:
-    with pytest.raises(MeasurementFailed, match="not JSON serializable"):
+    with pytest.raises(MeasurementError, match="not JSON serializable"):
         process.run("builtins:object")
 
 
-def test_a_process_that_is_killed_or_hangs_is_told() -> None:
-    with pytest.raises(MeasurementFailed, match="os:abort ended with signal SIGABRT and no result"):
+def test_a_process_that_is_killed_or_hangs_is_reported() -> None:
+    with pytest.raises(MeasurementError, match="os:abort ended with signal SIGABRT and no result"):
         process.run("os:abort")
-    with pytest.raises(MeasurementFailed, match="did not end within 1 s"):
+    with pytest.raises(MeasurementError, match="did not end within 1 s"):
         process.run("work:forever", timeout_s=1)

@@ -219,11 +219,11 @@ def test_unknown_names_are_refused_with_the_valid_ones() -> None:
 
 
 def test_every_suite_has_its_module_and_stands_in_the_jobs_help() -> None:
-    told = job("--help").stdout
+    text = job("--help").stdout
     for name in SUITES:
         module = importlib.import_module(f"liftray.bench.suites.{name}")
         assert callable(module.run)
-        assert f"  {name} " in told
+        assert f"  {name} " in text
 
 
 def test_the_job_refuses_an_unknown_suite_in_one_line(tmp_path: Path) -> None:
