@@ -7,6 +7,7 @@ estimates of memory and time.
 from dataclasses import dataclass
 
 from liftray.adapt import heads, kinds
+from liftray.adapt.cut import Cut
 from liftray.backbone.dimensions import Dimensions
 from liftray.data.labels import STATES
 from liftray.sections import AdapterSettings, HeadSettings
@@ -35,26 +36,25 @@ class TrainedParameters:
 
 
 def count(
-    method: str, adapter: AdapterSettings, head: HeadSettings, task: str, size: Dimensions
+    method: str, adapter: AdapterSettings, head: HeadSettings, task: str, size: Dimensions, cut: Cut
 ) -> TrainedParameters:
     """Count the parameters that train.
 
     Args:
         method: `adapter`, `full` or `features`.
-        adapter: The adapter section; its `skip_layers` counts for all methods.
+        adapter: The adapter section.
         head: The head section.
         task: Alphabet that is predicted.
         size: Sizes of the backbone.
+        cut: Where its frozen part ends.
     """
-    skipped = adapter.skip_layers
-    blocks = size.blocks - skipped
     backbone = 0
     if method == "full":
-        backbone = blocks * size.block + size.final_norm + (size.position_bias if skipped == 0 else 0)
-    in_adapters = kinds.kind_of(adapter).parameters(adapter, size) if method == "adapter" else 0
+        backbone = cut.above * size.block + size.final_norm + (0 if cut.skipped else size.position_bias)
+    in_adapters = kinds.kind_of(adapter).parameters(adapter, size, cut.above) if method == "adapter" else 0
     matrix = size.width * max(size.inner, size.feed_forward) if backbone else 0
-    in_head = head_parameters(head, task, size.width, blocks)
-    largest = max(matrix, in_adapters // max(blocks, 1), in_head // 4)
+    in_head = head_parameters(head, task, size.width, cut.above)
+    largest = max(matrix, in_adapters // max(cut.above, 1), in_head // 4)
     return TrainedParameters(in_adapters, backbone, in_head, largest)
 
 
@@ -65,7 +65,7 @@ def head_parameters(head: HeadSettings, task: str, width: int, blocks: int) -> i
         head: The head section.
         task: Alphabet that is predicted.
         width: Width D of the backbone.
-        blocks: Blocks above the cut, which `head.mix_blocks` mixes.
+        blocks: Blocks whose outputs `head.mix_blocks` mixes: `Cut.above`.
     """
     own = heads.head_class(head).parameter_count(width, len(STATES[task]))
     if not head.mix_blocks:

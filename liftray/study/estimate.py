@@ -87,9 +87,8 @@ def _head(prepared: Prepared) -> float:
     """Weights of a head beyond those of a linear one, over those of a block; `_BESIDE` covers a linear one."""
     settings = prepared.settings
     size = Dimensions.of(prepared.backbone.family, prepared.backbone.config)
-    above = size.blocks - settings.adapter.skip_layers
     own, linear = (
-        parameters.head_parameters(head, settings.task, size.width, above)
+        parameters.head_parameters(head, settings.task, size.width, prepared.cut.above)
         for head in (settings.head, HeadSettings(kind="linear"))
     )
     return (own - linear) / size.block

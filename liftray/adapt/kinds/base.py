@@ -44,12 +44,13 @@ class Kind(ABC):
         """Bottleneck units or LoRA rank, as built on a backbone of `model_width`; None for a kind without a width."""
 
     @abstractmethod
-    def parameters(self, settings: AdapterSettings, size: Dimensions) -> int:
-        """Trained parameters in all blocks above the cut.
+    def parameters(self, settings: AdapterSettings, size: Dimensions, blocks: int) -> int:
+        """Trained parameters of all adapters together.
 
         Args:
             settings: The adapter section.
             size: Sizes of the backbone.
+            blocks: How many blocks have adapters: `Cut.above`.
         """
 
     @abstractmethod
@@ -92,8 +93,3 @@ def units(settings: AdapterSettings, model_width: int) -> int:
 def skipped_blocks(settings: AdapterSettings) -> list[int]:
     """The blocks that the library leaves out."""
     return list(range(settings.skip_layers))
-
-
-def adapted_blocks(settings: AdapterSettings, size: Dimensions) -> int:
-    """How many blocks have adapters."""
-    return size.blocks - settings.skip_layers

@@ -7,7 +7,7 @@ al. place it, behind the attention as well. Houlsby et al. (2019) would read wha
 from typing import Any
 
 from liftray.adapt.activation_bytes import ActivationBytes, ForwardPass
-from liftray.adapt.kinds.base import Kind, Part, adapted_blocks, skipped_blocks, units
+from liftray.adapt.kinds.base import Kind, Part, skipped_blocks, units
 from liftray.backbone.dimensions import Dimensions
 from liftray.sections import AdapterSettings
 
@@ -33,11 +33,9 @@ class Bottleneck(Kind):
     def width(self, settings: AdapterSettings, model_width: int) -> int:
         return units(settings, model_width)
 
-    def parameters(self, settings: AdapterSettings, size: Dimensions) -> int:
+    def parameters(self, settings: AdapterSettings, size: Dimensions, blocks: int) -> int:
         width = self.width(settings, size.width)
-        return (
-            adapted_blocks(settings, size) * places(settings) * (2 * size.width * width + width + size.width)
-        )
+        return blocks * places(settings) * (2 * size.width * width + width + size.width)
 
     def activation_bytes(
         self, settings: AdapterSettings, forward: ForwardPass, *, lowest: bool = False

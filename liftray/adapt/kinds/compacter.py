@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from liftray.adapt.kinds.base import adapted_blocks, units
+from liftray.adapt.kinds.base import units
 from liftray.adapt.kinds.bottleneck import Bottleneck, ParallelBottleneck, places
 from liftray.backbone.dimensions import Dimensions
 from liftray.errors import ConfigError
@@ -32,10 +32,10 @@ class Compacter(Bottleneck):
         factors = settings.hypercomplex_dim
         return max(1, units(settings, model_width) // factors) * factors
 
-    def parameters(self, settings: AdapterSettings, size: Dimensions) -> int:
+    def parameters(self, settings: AdapterSettings, size: Dimensions, blocks: int) -> int:
         # Rank-one factors of both matrices, their biases, and for the whole model the rules that mix them.
         each = 3 * (size.width + self.width(settings, size.width))
-        return adapted_blocks(settings, size) * places(settings) * each + settings.hypercomplex_dim**3
+        return blocks * places(settings) * each + settings.hypercomplex_dim**3
 
 
 class ParallelCompacter(Compacter, ParallelBottleneck):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from liftray.adapt.activation_bytes import ActivationBytes, ForwardPass
-from liftray.adapt.kinds.base import Kind, adapted_blocks, skipped_blocks
+from liftray.adapt.kinds.base import Kind, skipped_blocks
 from liftray.backbone.dimensions import Dimensions
 from liftray.sections import AdapterSettings
 
@@ -19,8 +19,8 @@ class Ia3(Kind):
     def width(self, settings: AdapterSettings, model_width: int) -> None:
         return None
 
-    def parameters(self, settings: AdapterSettings, size: Dimensions) -> int:
-        return adapted_blocks(settings, size) * (2 * size.inner + size.feed_forward)
+    def parameters(self, settings: AdapterSettings, size: Dimensions, blocks: int) -> int:
+        return blocks * (2 * size.inner + size.feed_forward)
 
     def activation_bytes(
         self, settings: AdapterSettings, forward: ForwardPass, *, lowest: bool = False

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from liftray.adapt.activation_bytes import FLOAT32, ActivationBytes, ForwardPass
-from liftray.adapt.kinds.base import Kind, Part, adapted_blocks, skipped_blocks, units
+from liftray.adapt.kinds.base import Kind, Part, skipped_blocks, units
 from liftray.backbone.dimensions import Dimensions
 from liftray.sections import AdapterSettings
 
@@ -31,11 +31,9 @@ class Lora(Kind):
     def width(self, settings: AdapterSettings, model_width: int) -> int:
         return units(settings, model_width)
 
-    def parameters(self, settings: AdapterSettings, size: Dimensions) -> int:
+    def parameters(self, settings: AdapterSettings, size: Dimensions, blocks: int) -> int:
         rank = units(settings, size.width)
-        return adapted_blocks(settings, size) * sum(
-            rank * (given + made) for given, made in adapted_layers(settings, size)
-        )
+        return blocks * sum(rank * (given + made) for given, made in adapted_layers(settings, size))
 
     def activation_bytes(
         self, settings: AdapterSettings, forward: ForwardPass, *, lowest: bool = False
@@ -59,9 +57,9 @@ class Dora(Lora):
 
     use_dora = True
 
-    def parameters(self, settings: AdapterSettings, size: Dimensions) -> int:
+    def parameters(self, settings: AdapterSettings, size: Dimensions, blocks: int) -> int:
         norms = sum(made for _, made in adapted_layers(settings, size))
-        return super().parameters(settings, size) + adapted_blocks(settings, size) * norms
+        return super().parameters(settings, size, blocks) + blocks * norms
 
     def activation_bytes(
         self, settings: AdapterSettings, forward: ForwardPass, *, lowest: bool = False

@@ -3,7 +3,7 @@
 from typing import Any
 
 from liftray.adapt.activation_bytes import INT64, ActivationBytes, ForwardPass
-from liftray.adapt.kinds.base import Kind, adapted_blocks, skipped_blocks
+from liftray.adapt.kinds.base import Kind, skipped_blocks
 from liftray.backbone.dimensions import Dimensions
 from liftray.sections import AdapterSettings
 
@@ -24,8 +24,8 @@ class PrefixTuning(Kind):
     def width(self, settings: AdapterSettings, model_width: int) -> None:
         return None
 
-    def parameters(self, settings: AdapterSettings, size: Dimensions) -> int:
-        made = adapted_blocks(settings, size) * 2 * size.inner
+    def parameters(self, settings: AdapterSettings, size: Dimensions, blocks: int) -> int:
+        made = blocks * 2 * size.inner
         if settings.prefix_hidden == 0:
             return settings.prefix_length * made
         hidden = settings.prefix_hidden

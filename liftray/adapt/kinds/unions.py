@@ -3,7 +3,7 @@
 from typing import Any
 
 from liftray.adapt.activation_bytes import ActivationBytes, ForwardPass
-from liftray.adapt.kinds.base import Kind, adapted_blocks
+from liftray.adapt.kinds.base import Kind
 from liftray.adapt.kinds.bottleneck import Bottleneck, ParallelBottleneck
 from liftray.adapt.kinds.lora import Lora
 from liftray.adapt.kinds.prefix_tuning import PrefixTuning
@@ -24,8 +24,8 @@ class Mam(Kind):
     def width(self, settings: AdapterSettings, model_width: int) -> int:
         return _PARALLEL.width(settings, model_width)
 
-    def parameters(self, settings: AdapterSettings, size: Dimensions) -> int:
-        return _PREFIX.parameters(settings, size) + _PARALLEL.parameters(settings, size)
+    def parameters(self, settings: AdapterSettings, size: Dimensions, blocks: int) -> int:
+        return _PREFIX.parameters(settings, size, blocks) + _PARALLEL.parameters(settings, size, blocks)
 
     def activation_bytes(
         self, settings: AdapterSettings, forward: ForwardPass, *, lowest: bool = False
@@ -50,10 +50,10 @@ class Unipelt(Kind):
     def width(self, settings: AdapterSettings, model_width: int) -> int:
         return _BOTTLENECK.width(settings, model_width)
 
-    def parameters(self, settings: AdapterSettings, size: Dimensions) -> int:
+    def parameters(self, settings: AdapterSettings, size: Dimensions, blocks: int) -> int:
         # Gates: of the prefix, of the bottleneck, of the two LoRAs.
-        gates = adapted_blocks(settings, size) * 4 * (size.width + 1)
-        return gates + sum(part.parameters(settings, size) for part in (_PREFIX, _BOTTLENECK, _LORA))
+        gates = blocks * 4 * (size.width + 1)
+        return gates + sum(part.parameters(settings, size, blocks) for part in (_PREFIX, _BOTTLENECK, _LORA))
 
     def activation_bytes(
         self, settings: AdapterSettings, forward: ForwardPass, *, lowest: bool = False

@@ -12,6 +12,7 @@ A tensor that two operations save counts once.
 
 from liftray.adapt import heads, kinds
 from liftray.adapt.activation_bytes import FLOAT32, ActivationBytes, ForwardPass
+from liftray.adapt.cut import Cut
 from liftray.sections import AdapterSettings, HeadSettings
 
 # Numbers of width F that an activation keeps; `gelu_new` is written out in transformers, and a gate keeps both factors.
@@ -19,37 +20,39 @@ _KEPT_BY_ACTIVATION = {"relu": 1, "gelu": 1, "silu": 1, "gelu_new": 4}
 _KEPT_BY_ACTIVATION |= {"gated-relu": 2, "gated-silu": 3, "gated-gelu": 6}
 
 
-def block(method: str, adapter: AdapterSettings, forward: ForwardPass) -> ActivationBytes:
+def block(method: str, adapter: AdapterSettings, forward: ForwardPass, cut: Cut) -> ActivationBytes:
     """What one block above the cut keeps.
 
     Args:
         method: `adapter` or `full`.
         adapter: The adapter section.
         forward: Sizes, precision and device.
+        cut: Where the frozen part ends.
     """
-    kept = _attention(method, adapter, forward) + _feed_forward(forward)
+    kept = _attention(method, adapter, forward, cut) + _feed_forward(forward)
     if method == "full":
         return kept + _trained_products(forward)
     return kept + kinds.kind_of(adapter).activation_bytes(adapter, forward)
 
 
-def lowest_block(adapter: AdapterSettings, forward: ForwardPass) -> ActivationBytes:
+def lowest_block(adapter: AdapterSettings, forward: ForwardPass, cut: Cut) -> ActivationBytes:
     """What the lowest block with adapters keeps: nothing of what precedes its first adapter.
 
     Args:
         adapter: The adapter section.
         forward: Sizes, precision and device.
+        cut: Where the frozen part ends.
     """
     kind = kinds.kind_of(adapter)
     kept, first = kind.activation_bytes(adapter, forward, lowest=True), kind.first_part(adapter)
     if first in ("attention", "feed_forward"):
         kept += _feed_forward(forward)
     if first == "attention":
-        kept += _attention("adapter", adapter, forward)
+        kept += _attention("adapter", adapter, forward, cut)
     return kept
 
 
-def _attention(method: str, adapter: AdapterSettings, forward: ForwardPass) -> ActivationBytes:
+def _attention(method: str, adapter: AdapterSettings, forward: ForwardPass, cut: Cut) -> ActivationBytes:
     """Of the attention of a frozen block and the norm in front of it or behind it."""
     size = forward.size
     kept = forward.norm * size.width + 4 * forward.attention * size.inner + FLOAT32 * size.heads
@@ -60,7 +63,7 @@ def _attention(method: str, adapter: AdapterSettings, forward: ForwardPass) -> A
     # T5's position bias: laid out for each window, unless it is a view of the one bias in float32.
     prefix = kinds.kind_of(adapter).prefix_length(adapter) if method == "adapter" else 0
     row = size.heads * (forward.max_length + prefix)
-    bias_trains = method == "full" and adapter.skip_layers == 0
+    bias_trains = method == "full" and cut.skipped == 0
     if forward.device == "cpu" and bias_trains:
         kept += FLOAT32 * row  # no fused kernel makes its gradient: the scores are kept
     if forward.device == "cuda" or forward.hidden < FLOAT32:

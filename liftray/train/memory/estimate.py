@@ -124,7 +124,7 @@ class _Run:
         self.cut = cut_of(settings, size)
         self.first_block = self.cut.entry if cached else 0
         self.trained: TrainedParameters = parameters.count(
-            settings.method, settings.adapter, settings.head, settings.task, size
+            settings.method, settings.adapter, settings.head, settings.task, size, self.cut
         )
 
     def estimate(self) -> Memory:
@@ -172,8 +172,8 @@ class _Run:
     def _blocks_kept(self) -> ActivationBytes:
         adapter, lowest, others = self.settings.adapter, ActivationBytes(), self.cut.above
         if self.settings.method == "adapter":
-            lowest, others = activations.lowest_block(adapter, self.forward), others - 1
-        block = activations.block(self.settings.method, adapter, self.forward)
+            lowest, others = activations.lowest_block(adapter, self.forward, self.cut), others - 1
+        block = activations.block(self.settings.method, adapter, self.forward, self.cut)
         if not self.settings.train.recompute_activations or others == 0:
             return lowest + ActivationBytes(block.token * others, block.once * others)
         # The input of each block, and what one block keeps while it is run again; an adapter at the cut is outside of

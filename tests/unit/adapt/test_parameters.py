@@ -41,7 +41,8 @@ def test_counts_are_those_of_the_model(family: str, case: str, skip: int) -> Non
     settings = tiny.settings(**CASES[case], **width, adapter__skip_layers=skip)
     model = tiny.tagger(family, **CASES[case], **width, adapter__skip_layers=skip)
     size = Dimensions.of(family, model.backbone.resolved.config)
-    found = parameters.count(settings.method, settings.adapter, settings.head, settings.task, size)
+    adapter, head = settings.adapter, settings.head
+    found = parameters.count(settings.method, adapter, head, settings.task, size, model.cut)
     counted = model.count()
     assert (found.total, found.adapter, found.head) == (
         counted["trained"],
