@@ -100,7 +100,7 @@ def run_with_ray(
         prepared = prepare(workload, place, cache=cache, tokens_per_batch=tokens_per_batch, workers=workers)
         if cache == "warm":
             _filled(prepared)  # the run finds it full
-        with connected(prepared.settings):
+        with connected(prepared.settings.run, prepared.settings.scaling):
             asked = time.time()
             ended = launch.fit(prepared, place / "run", [_first_report(place / _REPORTED)])
         reported = float((place / _REPORTED).read_text())

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from liftray.config import Settings
+from liftray.config import SearchSettings
 from liftray.errors import ConfigError
 from liftray.search.space import Overrides, choose, text
 from liftray.sections.domain import Domain, parse
@@ -50,7 +50,8 @@ class Optimized:
     """Trials that Optuna's TPE or NSGA-II proposes.
 
     Args:
-        settings: `search` says which; `train.seed` is the seed.
+        search: The search section: space, method and number of trials.
+        seed: Seed of the proposals.
         maximize: Of each objective, whether more is better; TPE weighs the first alone.
         begun: Trials that an earlier process began.
         ended: Those that it ended, with their objectives.
@@ -62,22 +63,23 @@ class Optimized:
 
     def __init__(
         self,
-        settings: Settings,
+        search: SearchSettings,
+        seed: int,
         maximize: Sequence[bool],
         begun: Sequence[Overrides] = (),
         ended: Sequence[tuple[Overrides, Values]] = (),
         earlier: Sequence[tuple[Overrides, Values]] = (),
     ) -> None:
         optuna = _optuna()
-        self._optuna, self._domains = optuna, parse(settings.search.space)
-        several = settings.search.method == "nsga2"
+        self._optuna, self._domains = optuna, parse(search.space)
+        several = search.method == "nsga2"
         self._used = len(maximize) if several else 1
         directions = ["maximize" if more else "minimize" for more in maximize[: self._used]]
-        sampler = _sampler(optuna, settings)
+        sampler = _sampler(optuna, search, seed)
         self._study = optuna.create_study(directions=directions, sampler=sampler)
         self._open: dict[str, Any] = {}
         self._values: dict[str, Values | None] = {}
-        self._left = settings.search.num_trials - len(ended)
+        self._left = search.num_trials - len(ended)
         for overrides, values in earlier:
             self._study.add_trial(self._past(overrides, values))
         for overrides, values in ended:
@@ -164,9 +166,9 @@ def _distribution(optuna: Any, domain: Domain) -> Any:
     return optuna.distributions.FloatDistribution(low, high, log=domain.is_log)
 
 
-def _sampler(optuna: Any, settings: Settings) -> Any:
-    seed, size = settings.train.seed, settings.search.num_trials
-    if settings.search.method == "nsga2":
+def _sampler(optuna: Any, search: SearchSettings, seed: int) -> Any:
+    size = search.num_trials
+    if search.method == "nsga2":
         return optuna.samplers.NSGAIISampler(seed=seed, population_size=max(2, min(50, size // 3)))
     # A third of the trials at random, ten at most; those that still run count as poor, so that none is proposed twice.
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, -(-size // 3)), constant_liar=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from liftray.config import Settings
+from liftray.config import ScalingSettings, SearchSettings, Settings
 from liftray.errors import ConfigError
 from liftray.search import course, proposals, sharing, stopping, trial
 from liftray.search.board import Board
@@ -54,7 +54,7 @@ def listed(settings: Settings, ledger: Ledger, trials: Sequence[Overrides], long
     done = {known.name for known in ledger.trials if known.state in ENDED}
     left = [one for one in trials if trial_name(one) not in done]
     theirs = [trial.settings_of(settings, one, ledger.out) for one in left]
-    stored = sharing.store(theirs, at_a_time(settings))
+    stored = sharing.store(theirs, at_a_time(settings.search, settings.scaling))
     ordered = (left[at] for at in sharing.ordered(theirs))
     return Round(proposals.Listed(ordered), stored, len(left), longest)
 
@@ -70,7 +70,7 @@ def run(shared: trial.Shared, ledger: Ledger, planned: Round, board: Board) -> N
     """
     settings = shared.settings
     ended = [known for known in ledger.trials if known.state in ENDED]
-    budget = stopping.Budget(settings, lambda: ledger.seconds)
+    budget = stopping.Budget(settings.search, lambda: ledger.seconds)
     for known in ended:
         board.note(known)
     under_way = course.Course(settings, ledger, planned.source, planned.stored, budget, board)
@@ -82,33 +82,33 @@ def run(shared: trial.Shared, ledger: Ledger, planned: Round, board: Board) -> N
             shutil.rmtree(ledger.out / _TUNE, ignore_errors=True)
 
 
-def first(settings: Settings) -> Objective:
+def first(search: SearchSettings) -> Objective:
     """What chooses the best."""
-    return OBJECTIVES[settings.search.objectives[0]]
+    return OBJECTIVES[search.objectives[0]]
 
 
-def at_a_time(settings: Settings) -> int:
+def at_a_time(search: SearchSettings, scaling: ScalingSettings) -> int:
     """Trials at a time: no more than asked for, and no more than whose workers the cluster can hold."""
     import ray
 
-    have, scaling = ray.cluster_resources(), settings.scaling
+    have = ray.cluster_resources()
     fit = int(have["CPU"] // (scaling.num_workers * scaling.cpus_per_worker))
     if scaling.use_gpu:
         fit = min(fit, int(have.get("GPU", 0) // scaling.num_workers))
-    return max(1, min(settings.search.max_concurrent, fit))
+    return max(1, min(search.max_concurrent, fit))
 
 
-def in_process(settings: Settings) -> bool:
+def in_process(search: SearchSettings, scaling: ScalingSettings) -> bool:
     """Whether trials train in their own processes, without a Ray Train worker group."""
-    small = settings.scaling.num_workers == 1 and not settings.scaling.use_gpu
-    asked = settings.search.in_process
+    small = scaling.num_workers == 1 and not scaling.use_gpu
+    asked = search.in_process
     if asked is True and not small:
         raise ConfigError(
             "search.in_process=true is for one worker without a GPU",
             remedy="set scaling.num_workers=1 and scaling.use_gpu=false, or search.in_process=auto",
         )
     inside = small and asked is not False
-    if not inside and "peak_memory" in settings.search.objectives:
+    if not inside and "peak_memory" in search.objectives:
         raise ConfigError(
             "search.objectives: peak_memory is measured in trials that train in their own process only",
             remedy="take it out, or set scaling.num_workers=1 and search.in_process=true",
@@ -149,7 +149,7 @@ def _tuner(
         trial.run(shared, config["overrides"], config["cached"])
 
     settings, inside = shared.settings, shared.in_process
-    concurrent = at_a_time(settings)
+    concurrent = at_a_time(settings.search, settings.scaling)
     # A trial that only waits for Ray Train's workers reserves nothing itself; Tune refuses an empty request, so it asks
     # for a byte.
     resources: dict[str, float] = {"cpu": settings.scaling.cpus_per_worker if inside else 0, "memory": 1}
@@ -166,7 +166,9 @@ def _tuner(
             num_samples=planned.left,
             max_concurrent_trials=None if banded else concurrent,
             search_alg=under_way,
-            scheduler=stopping.scheduler(settings, first(settings).metric, planned.longest, ended),
+            scheduler=stopping.scheduler(
+                settings.search, first(settings.search).metric, planned.longest, ended
+            ),
             # The next trial begins in the process of one that ended: libraries are imported once. But a process keeps
             # some of the memory that it had.
             reuse_actors=inside and "peak_memory" not in settings.search.objectives,

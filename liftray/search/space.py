@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from liftray.adapt import kinds
-from liftray.config import Settings
+from liftray.config import SearchSettings, Settings
 from liftray.errors import ConfigError
 from liftray.sections.domain import Domain, parse
 
@@ -111,15 +111,15 @@ def combinations(values: Mapping[str, tuple[Any, ...]], domains: Mapping[str, Do
             yield chosen
 
 
-def trials(settings: Settings) -> list[Overrides] | None:
+def trials(search: SearchSettings, seed: int) -> list[Overrides] | None:
     """The trials of a grid or a random search, each once; None where Optuna proposes them as it goes."""
-    search, domains = settings.search, parse(settings.search.space)
+    domains = parse(search.space)
     if search.method == "grid":
         return list(combinations({key: domain.listed() or () for key, domain in domains.items()}, domains))
     if search.method != "random":
         return None
     crossed = {key: domain.values for key, domain in domains.items() if domain.kind == "grid"}
-    rng = np.random.default_rng([settings.train.seed, len(domains)])
+    rng = np.random.default_rng([seed, len(domains)])
     drawn: dict[str, Overrides] = {}
     for _ in range(search.num_trials * _DRAWS_PER_TRIAL):
         one = choose(domains, Drawn(rng))
@@ -134,12 +134,12 @@ def _products(crossed: Mapping[str, tuple[Any, ...]]) -> list[Overrides]:
     return [dict(zip(crossed, values, strict=True)) for values in itertools.product(*crossed.values())]
 
 
-def corners(settings: Settings, *prefixes: str) -> list[Overrides]:
+def corners(search: SearchSettings, *prefixes: str) -> list[Overrides]:
     """Combinations of the values, or of a range's ends, of all keys that begin with one of these; all keys if none.
 
     Above 4096 combinations, each value once with the first values of the others.
     """
-    domains = parse(settings.search.space)
+    domains = parse(search.space)
     values = {
         key: domain.listed() or domain.ends()
         for key, domain in domains.items()
@@ -199,9 +199,9 @@ def check(settings: Settings, num_blocks: int, backbone: str, width: int) -> int
             raise ConfigError(
                 f"search.space: {key} is the same for all trials", remedy="set it beside the space"
             )
-    _check_objectives(settings)
-    listed = trials(settings)
-    for overrides in corners(settings) if listed is None else listed:
+    _check_objectives(search, settings.task)
+    listed = trials(search, settings.train.seed)
+    for overrides in corners(search) if listed is None else listed:
         trial = settings.replace(overrides)
         _check_scheduler(trial)
         if trial.method != "features" or trial.head.mix_blocks:
@@ -209,12 +209,12 @@ def check(settings: Settings, num_blocks: int, backbone: str, width: int) -> int
     return search.num_trials if listed is None else len(listed)
 
 
-def _check_objectives(settings: Settings) -> None:
-    scores = SCORES_OF[settings.task]
-    for objective in settings.search.objectives:
+def _check_objectives(search: SearchSettings, task: str) -> None:
+    scores = SCORES_OF[task]
+    for objective in search.objectives:
         if objective.startswith("q") and objective not in scores:
             raise ConfigError(
-                f"search.objectives: {objective} is no score of task {settings.task}",
+                f"search.objectives: {objective} is no score of task {task}",
                 remedy=f"use {', '.join(scores)}",
             )
 

@@ -12,23 +12,22 @@ from typing import Any
 from ray.tune import Stopper
 from ray.tune.schedulers import ASHAScheduler, HyperBandScheduler, MedianStoppingRule, TrialScheduler
 
-from liftray.config import Settings
+from liftray.config import SearchSettings
 from liftray.search.ledger import Trial
 from liftray.search.trial import EPOCHS_DONE, told
 
 _MEDIAN_OF = 3  # trials at least that a median is taken of
 
 
-def scheduler(settings: Settings, metric: str, longest: int, earlier: Sequence[Trial]) -> Any:
+def scheduler(search: SearchSettings, metric: str, longest: int, earlier: Sequence[Trial]) -> Any:
     """The scheduler that the settings ask for, or None.
 
     Args:
-        settings: `search.scheduler`, its grace and halving.
+        search: The search section: `scheduler`, its grace and halving.
         metric: What trials are compared by; more is better.
         longest: Epochs of the longest trial.
         earlier: Trials that ended before; compared with by asha and median. HyperBand's brackets begin anew.
     """
-    search = settings.search
     shared = {"time_attr": EPOCHS_DONE, "metric": metric, "mode": "max"}
     if search.scheduler == "asha":
         asha = ASHAScheduler(
@@ -88,12 +87,12 @@ class Budget(Stopper):
     """Ends the search when its hours or its money are spent.
 
     Args:
-        settings: `search.max_hours`, `max_cost` and `cost_per_hour`.
+        search: The search section: `max_hours`, `max_cost` and `cost_per_hour`.
         seconds: Tells the seconds that the search has taken, earlier processes included.
     """
 
-    def __init__(self, settings: Settings, seconds: Callable[[], float]) -> None:
-        self._search, self._seconds = settings.search, seconds
+    def __init__(self, search: SearchSettings, seconds: Callable[[], float]) -> None:
+        self._search, self._seconds = search, seconds
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """No trial is stopped for what it did itself."""

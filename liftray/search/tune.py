@@ -44,7 +44,7 @@ def search(settings: Settings) -> dict[str, Any]:
         LiftrayError: No trial finished.
     """
     proposals.require(settings.search.method)
-    inside = rounds.in_process(settings)
+    inside = rounds.in_process(settings.search, settings.scaling)
     prepared = launch.prepare(settings)
     backbone = prepared.backbone
     show_line(
@@ -54,19 +54,21 @@ def search(settings: Settings) -> dict[str, Any]:
     )
     show_line(backbone.describe())
     total = space.check(settings, backbone.num_blocks, backbone.name, backbone.width)
-    cluster.check(settings)
+    cluster.check(settings.run, settings.scaling)
     uri = runs.check(settings.tracking.uri)
     out = Path(settings.run.dir).resolve()
     absolute = rounds.absolute(settings, uri, out)
-    listed = space.trials(settings)
+    listed = space.trials(settings.search, settings.train.seed)
     prepare = sharing.Preparer()
-    for overrides in space.corners(settings) if listed is None else listed:
+    for overrides in space.corners(settings.search) if listed is None else listed:
         prepare(trial.settings_of(absolute, overrides, out))
     if settings.train.resume:
         _check_earlier(absolute, Ledger(out))
     where = "in their own processes" if inside else "as Ray Train runs"
     show_line(f"tune: {total} trials of {', '.join(settings.search.space)}, {where}")
-    with cluster.connected(settings, dashboard=not inside), files.sole_user(out, "search or study"):
+    at_a_time = settings.search.max_concurrent
+    joined = cluster.connected(settings.run, settings.scaling, runs_at_a_time=at_a_time, dashboard=not inside)
+    with joined, files.sole_user(out, "search or study"):
         library_log.keep_in(out / "logs" / "tune.log")
         if not settings.train.resume:
             shutil.rmtree(out / TRIALS, ignore_errors=True)
@@ -96,30 +98,33 @@ def _run_trials(settings: Settings, ledger: Ledger, parent_run_id: str, inside: 
     if ended:
         show_line(f"tune: {len(ended)} trials have ended before and are not run again")
     planned = _planned(settings, ledger, ended)
-    spent = stopping.Budget(settings, lambda: ledger.seconds).spent()
+    spent = stopping.Budget(settings.search, lambda: ledger.seconds).spent()
     if not planned.left or spent:
         show_line(f"tune: no trial is run ({spent or 'all have ended'})")
         return
     shared = trial.Shared(settings, parent_run_id, inside, settings.search.scheduler != "hyperband")
-    rounds.run(shared, ledger, planned, Board(total, rounds.first(settings), lambda: ledger.seconds))
+    rounds.run(shared, ledger, planned, Board(total, rounds.first(settings.search), lambda: ledger.seconds))
 
 
 def _planned(settings: Settings, ledger: Ledger, ended: list[Trial]) -> rounds.Round:
     """Where trials come from, the frozen prefixes that they share, and how many trials are left."""
     search = settings.search
-    longest = max(settings.replace(one).train.epochs for one in space.corners(settings))
-    listed = space.trials(settings)
+    longest = max(settings.replace(one).train.epochs for one in space.corners(settings.search))
+    listed = space.trials(settings.search, settings.train.seed)
     if listed is not None:
         return rounds.listed(settings, ledger, listed, longest)
     begun = [known.config for known in ledger.trials if known.state not in ENDED]
     names = search.objectives
     past, earlier = _values(ended, names), _values(_earlier_search(settings), names)
     more = [OBJECTIVES[name].more for name in names]
-    cuts = [trial.settings_of(settings, one, ledger.out) for one in space.corners(settings, *_CUT_KEYS)]
+    cuts = [
+        trial.settings_of(settings, one, ledger.out) for one in space.corners(settings.search, *_CUT_KEYS)
+    ]
     left = max(0, search.num_trials - len(ended))
-    at_a_time = rounds.at_a_time(settings)
+    at_a_time = rounds.at_a_time(search, settings.scaling)
     stored = sharing.store(cuts, at_a_time, left / len(cuts)) if left else sharing.Stored({}, [])
-    return rounds.Round(proposals.Optimized(settings, more, begun, past, earlier), stored, left, longest)
+    source = proposals.Optimized(search, settings.train.seed, more, begun, past, earlier)
+    return rounds.Round(source, stored, left, longest)
 
 
 def _values(trials: Sequence[Trial], names: Sequence[str]) -> list[tuple[dict[str, Any], list[float]]]:
@@ -160,7 +165,7 @@ def _finish(settings: Settings, ledger: Ledger, parent: runs.Run) -> dict[str, A
             where=str(ledger.out),
             remedy="mend that, or raise the budget, and give the same command again",
         )
-    best = max(finished, key=lambda known: rounds.first(settings).of(known) or 0.0)
+    best = max(finished, key=lambda known: rounds.first(settings.search).of(known) or 0.0)
     chosen = trial.settings_of(settings, best.config, ledger.out, best.cached).replace(
         {
             "registry.name": settings.registry.name,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from liftray.config import Settings
+from liftray.config import DataSettings, Settings
 from liftray.data.dataset import ProteinDataset
 from liftray.evaluate.leakage import Leakage
 from liftray.search.ledger import Ledger, Trial
@@ -224,9 +224,9 @@ def _incomplete(done: Done) -> dict[str, list[str]]:
     return found
 
 
-def digests(settings: Settings) -> dict[str, dict[str, Any]]:
+def digests(data: DataSettings) -> dict[str, dict[str, Any]]:
     """Split -> set -> digest, chains and residues of its data set."""
-    splits = {"train": settings.data.train, "valid": settings.data.valid, "test": settings.data.test}
+    splits = {"train": data.train, "valid": data.valid, "test": data.test}
     return {
         split: {name: _content(ProteinDataset.open(path)) for name, path in paths.items()}
         for split, paths in splits.items()

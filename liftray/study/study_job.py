@@ -55,11 +55,13 @@ def study(settings: Settings, command: str, report_to: Path | None = None) -> di
     prepared = launch.prepare(settings)
     show_line(prepared.backbone.describe())
     planned = plan.make(settings, prepared.backbone)
-    inside = rounds.in_process(planned.base)
-    cluster.check(settings)
+    inside = rounds.in_process(planned.base.search, planned.base.scaling)
+    cluster.check(settings.run, settings.scaling)
     uri = runs.check(settings.tracking.uri)
     out = Path(settings.run.dir).resolve()
-    with cluster.connected(settings, dashboard=not inside), files.sole_user(out, "search or study"):
+    at_a_time = settings.search.max_concurrent
+    joined = cluster.connected(settings.run, settings.scaling, runs_at_a_time=at_a_time, dashboard=not inside)
+    with joined, files.sole_user(out, "search or study"):
         library_log.keep_in(out / "logs" / "study.log")
         if not settings.train.resume:
             shutil.rmtree(out / TRIALS, ignore_errors=True)
@@ -149,7 +151,7 @@ def _check_earlier(planned: Plan, ledger: Ledger, backbone: str) -> None:
     ledger.check(
         {trial_name(run): prepare(trial.settings_of(planned.base, run, ledger.out)).digest for run in known}
     )
-    told = findings.digests(planned.base)
+    told = findings.digests(planned.base.data)
     content = {
         "backbone": backbone,
         **{split: {name: one["digest"] for name, one in told[split].items()} for split in ("train", "valid")},
@@ -209,13 +211,13 @@ def _run_left(
         LiftrayError: The budget of hours or money is spent.
     """
     base = planned.base
-    budget = stopping.Budget(base, lambda: ledger.seconds)
+    budget = stopping.Budget(base.search, lambda: ledger.seconds)
     turn = rounds.listed(base, ledger, wanted, base.train.epochs)
     if turn.left and budget.spent() is None:
         show_line(f"study: {turn.left} of {len(wanted)} runs are to be run")
         costs = _costs(planned, every, estimate.size_of(base, launch.prepare(base)))
         at_a_time, names = base.search.max_concurrent, _names(planned, every)
-        board = StudyBoard(names, costs, at_a_time, rounds.first(base), lambda: ledger.seconds)
+        board = StudyBoard(names, costs, at_a_time, rounds.first(base.search), lambda: ledger.seconds)
         rounds.run(shared, ledger, turn, board)
     ended = {one.name for one in ledger.trials if one.state in ("finished", "error")}
     left = sum(trial_name(run) not in ended for run in wanted)
@@ -264,7 +266,7 @@ def _facts(
         "took": f"{took}, {settings.search.max_concurrent} at a time",
         "training": f"at most {settings.train.epochs} epochs, {settings.train.patience} without a better score end it",
         "backbone": dict(backbone),
-        "data": findings.digests(done.settings),
+        "data": findings.digests(done.settings.data),
         "config_digest": settings.digest(),
         "mlflow_run": run_id,
         "hardware": hardware(),

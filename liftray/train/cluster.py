@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from liftray.config import Settings
+from liftray.config import RunSettings, ScalingSettings
 from liftray.errors import ClusterError
 from liftray.progress import show_line
 
@@ -17,33 +17,36 @@ from liftray.progress import show_line
 _SPARE_CPUS = 1
 
 
-def check(settings: Settings) -> None:
+def check(run: RunSettings, scaling: ScalingSettings) -> None:
     """Find out, without starting or joining anything, what would keep `connected` from working.
 
     Raises:
         ClusterError: Nothing listens at the address, or this machine lacks the GPUs for a cluster of its own.
     """
-    address = _address(settings)
+    address = _address(run)
     if address:
         _reach(address)
-    elif settings.scaling.use_gpu:
+    elif scaling.use_gpu:
         import torch
 
         have = torch.cuda.device_count()
-        if have < settings.scaling.num_workers:
+        if have < scaling.num_workers:
             raise ClusterError(
-                f"{settings.scaling.num_workers} workers want a GPU each and this machine has {have}",
+                f"{scaling.num_workers} workers want a GPU each and this machine has {have}",
                 remedy="set scaling.use_gpu=false, lower scaling.num_workers, or name a cluster in run.ray_address",
             )
 
 
 @contextmanager
-def connected(settings: Settings, *, dashboard: bool = False) -> Iterator[None]:
+def connected(
+    run: RunSettings, scaling: ScalingSettings, *, runs_at_a_time: int = 1, dashboard: bool = False
+) -> Iterator[None]:
     """Be connected to Ray while the block runs.
 
     Args:
-        settings: `run.ray_address`, else RAY_ADDRESS, else a cluster of this job's own with CPUs enough for the
-            workers that `scaling` and `search` ask for.
+        run: The cluster is that of `run.ray_address`, else that of RAY_ADDRESS, else one of this job's own.
+        scaling: Workers of a run; a cluster of this job's own has CPUs enough for them.
+        runs_at_a_time: Runs at the same time, each with its own workers.
         dashboard: Start the dashboard with a cluster of this job's own: Tune frees the workers of a trial that it
             stopped early through the dashboard's State API.
 
@@ -53,10 +56,10 @@ def connected(settings: Settings, *, dashboard: bool = False) -> Iterator[None]:
     import ray
 
     if ray.is_initialized():
-        _check_size(settings)
+        _check_size(scaling)
         yield
         return
-    address = _address(settings)
+    address = _address(run)
     options = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if address:
         _reach(address)
@@ -66,19 +69,19 @@ def connected(settings: Settings, *, dashboard: bool = False) -> Iterator[None]:
             raise _unreachable(address, error) from error
         show_line(f"ray: joined {address}")
     else:
-        wanted = math.ceil(settings.scaling.num_workers * settings.scaling.cpus_per_worker)
-        cpus = max(os.cpu_count() or 1, (wanted + _SPARE_CPUS) * settings.search.max_concurrent)
+        wanted = math.ceil(scaling.num_workers * scaling.cpus_per_worker)
+        cpus = max(os.cpu_count() or 1, (wanted + _SPARE_CPUS) * runs_at_a_time)
         ray.init(address="local", num_cpus=cpus, include_dashboard=dashboard, **options)
         show_line(f"ray: started a cluster of this job's own ({cpus} CPUs to Ray)")
     try:
-        _check_size(settings)
+        _check_size(scaling)
         yield
     finally:
         ray.shutdown()
 
 
-def _address(settings: Settings) -> str | None:
-    return settings.run.ray_address or os.environ.get("RAY_ADDRESS")
+def _address(run: RunSettings) -> str | None:
+    return run.ray_address or os.environ.get("RAY_ADDRESS")
 
 
 def _reach(address: str) -> None:
@@ -107,11 +110,10 @@ def _unreachable(address: str, error: Exception) -> ClusterError:
     )
 
 
-def _check_size(settings: Settings) -> None:
+def _check_size(scaling: ScalingSettings) -> None:
     import ray
 
     have = ray.cluster_resources()
-    scaling = settings.scaling
     wanted = {
         "CPU": scaling.num_workers * scaling.cpus_per_worker,
         "GPU": float(scaling.num_workers * scaling.use_gpu),

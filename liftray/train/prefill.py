@@ -39,8 +39,8 @@ def prefill(settings: Settings) -> dict[str, Any]:
             "no block is constant, so there is nothing to store",
             remedy="set adapter.skip_layers to 1 or more, or method=features",
         )
-    cluster.check(settings)
-    with cluster.connected(settings):
+    cluster.check(settings.run, settings.scaling)
+    with cluster.connected(settings.run, settings.scaling):
         fill.fill([prefix], prepared.feed, prepared.backbone, settings.cache, settings.scaling)
     store = Store.open(prefix.root, prefix.key)
     held = store.report()

@@ -78,10 +78,10 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
     show_line(describe_sets(_splits(settings)))
     show_line(prepared.backbone.describe())
     memory.report(settings, prepared.backbone)
-    cluster.check(settings)
+    cluster.check(settings.run, settings.scaling)
     uri = runs.check(settings.tracking.uri)
     run_dir = Path(settings.run.dir).resolve()
-    with cluster.connected(settings), files.sole_user(run_dir, "run"):
+    with cluster.connected(settings.run, settings.scaling), files.sole_user(run_dir, "run"):
         run_id = earlier_run(run_dir, settings, uri)
         with runs.start_run(settings, run_id=run_id, parent_run_id=parent_run_id) as run:
             files.write_json(run_dir / RUN_FILE, {"run_id": run.run_id, "tracking_uri": uri})

@@ -21,6 +21,10 @@ def _settings(method: str, trials: int, space: dict[str, Any] | None = None) -> 
     return tiny.settings(search__space=space or _SPACE, search__method=method, search__num_trials=trials)
 
 
+def _optimized(settings: Settings, *args: Any, **kwargs: Any) -> Optimized:
+    return Optimized(settings.search, settings.train.seed, *args, **kwargs)
+
+
 def _all(source: Optimized) -> list[dict[str, Any]]:
     found = []
     while (one := source.propose()) is not None:
@@ -36,7 +40,7 @@ def test_a_list_is_proposed_in_order_and_once() -> None:
 
 @pytest.mark.parametrize("method", ["tpe", "nsga2"])
 def test_optuna_proposes_different_valid_trials(method: str) -> None:
-    found = _all(Optimized(_settings(method, 8), [True, False]))
+    found = _all(_optimized(_settings(method, 8), [True, False]))
     assert len(found) == 8
     assert len({str(sorted(one.items())) for one in found}) == 8
     for one in found:
@@ -48,7 +52,7 @@ def test_optuna_proposes_different_valid_trials(method: str) -> None:
 def test_a_search_goes_on_with_what_began_and_repeats_nothing(method: str) -> None:
     begun = {"adapter.kind": "lora", "train.lr": 0.005}
     ended = {"adapter.kind": "bottleneck", "adapter.reduction_factor": 4, "train.lr": 0.001}
-    found = _all(Optimized(_settings(method, 4), [True, False], [begun], [(ended, [0.7, 100.0])]))
+    found = _all(_optimized(_settings(method, 4), [True, False], [begun], [(ended, [0.7, 100.0])]))
     assert found[0] == begun
     assert len(found) == 3
     assert ended not in found
@@ -56,19 +60,19 @@ def test_a_search_goes_on_with_what_began_and_repeats_nothing(method: str) -> No
 
 def test_what_an_earlier_search_found_is_learnt_from_and_not_counted() -> None:
     known = {"adapter.kind": "lora", "train.lr": 0.005}
-    found = _all(Optimized(_settings("tpe", 3), [True], earlier=[(known, [0.7])]))
+    found = _all(_optimized(_settings("tpe", 3), [True], earlier=[(known, [0.7])]))
     assert len(found) == 3
-    unknowing = _all(Optimized(_settings("tpe", 3), [True]))
+    unknowing = _all(_optimized(_settings("tpe", 3), [True]))
     assert found != unknowing
 
 
 def test_a_space_that_is_used_up_ends_the_search() -> None:
-    found = _all(Optimized(_settings("tpe", 50, {"adapter.kind": ["bottleneck", "lora"]}), [True]))
+    found = _all(_optimized(_settings("tpe", 50, {"adapter.kind": ["bottleneck", "lora"]}), [True]))
     assert sorted(one["adapter.kind"] for one in found) == ["bottleneck", "lora"]
 
 
 def test_a_failed_trial_is_told_and_the_search_goes_on() -> None:
-    source = Optimized(_settings("tpe", 2), [True])
+    source = _optimized(_settings("tpe", 2), [True])
     one = source.propose()
     assert one is not None
     source.told(one, None)

@@ -16,19 +16,23 @@ def _searching(values: dict[str, Any], method: str = "random", trials: int = 6, 
     return tiny.settings(search__space=values, search__method=method, search__num_trials=trials, **others)
 
 
+def _trials(settings: Settings) -> list[space.Overrides] | None:
+    return space.trials(settings.search, settings.train.seed)
+
+
 def test_a_grid_counts_all_combinations_and_random_its_draws() -> None:
     values = {"adapter.skip_layers": [0, 1], "adapter.reduction_factor": [4, 8, 16]}
     assert space.check(_searching(values, "grid"), 3, "tiny", 40) == 6
     assert space.check(_searching(values, trials=5), 3, "tiny", 40) == 5
     # Each once: more are asked for than there are.
-    drawn = space.trials(_searching(values, trials=50))
+    drawn = _trials(_searching(values, trials=50))
     assert drawn is not None
     assert len({space.text(one) for one in drawn}) == len(drawn) == 6
 
 
 def test_a_condition_leaves_its_key_out() -> None:
     values = {**_KIND, "adapter.reduction_factor": {"choice": [4, 8], "when": {"adapter.kind": "bottleneck"}}}
-    assert space.trials(_searching(values, "grid")) == [
+    assert _trials(_searching(values, "grid")) == [
         {"adapter.kind": "bottleneck", "adapter.reduction_factor": 4},
         {"adapter.kind": "bottleneck", "adapter.reduction_factor": 8},
         {"adapter.kind": "lora"},
@@ -43,9 +47,9 @@ def test_a_random_search_draws_inside_its_ranges_and_always_the_same() -> None:
         "train.epochs": {"integer": [4, 12], "step": 4},
     }
     settings = _searching(values, trials=200)
-    drawn = space.trials(settings)
-    assert drawn == space.trials(settings)
-    assert drawn != space.trials(settings.replace({"train.seed": 1}))
+    drawn = _trials(settings)
+    assert drawn == _trials(settings)
+    assert drawn != _trials(settings.replace({"train.seed": 1}))
     assert drawn is not None
     assert all(1e-4 <= one["train.lr"] <= 1e-2 and 0.1 <= one["head.dropout"] <= 0.3 for one in drawn)
     assert {one["train.epochs"] for one in drawn} == {4, 8, 12}
@@ -56,7 +60,7 @@ def test_a_random_search_draws_inside_its_ranges_and_always_the_same() -> None:
 
 
 def test_a_grid_key_of_a_random_search_goes_with_every_draw() -> None:
-    drawn = space.trials(
+    drawn = _trials(
         _searching({"train.lr": {"uniform": [0.1, 0.2]}, "train.seed": {"grid": [0, 1]}}, trials=3)
     )
     assert drawn is not None
@@ -68,8 +72,8 @@ def test_corners_hold_the_ends_and_only_the_keys_asked_for() -> None:
     settings = _searching(
         {**_KIND, "adapter.skip_layers": {"integer": [0, 2]}, "train.lr": {"uniform": [0.1, 0.2]}}
     )
-    assert len(space.corners(settings)) == 2 * 3 * 2
-    assert {tuple(one) for one in space.corners(settings, "adapter.")} == {
+    assert len(space.corners(settings.search)) == 2 * 3 * 2
+    assert {tuple(one) for one in space.corners(settings.search, "adapter.")} == {
         ("adapter.kind", "adapter.skip_layers")
     }
 

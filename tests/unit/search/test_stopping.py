@@ -22,7 +22,7 @@ class _Running:
 
 def _verdicts(name: str, scores: list[float], earlier: list[Any], grace: int = 1) -> list[str]:
     settings = tiny.settings(search__scheduler=name, search__grace_epochs=grace)
-    chosen = scheduler(settings, "valid/q3", 9, earlier)
+    chosen = scheduler(settings.search, "valid/q3", 9, earlier)
     nobody: Any = SimpleNamespace(get_live_trials=list)
     one: Any = _Running("new")
     chosen.on_trial_add(nobody, one)
@@ -51,7 +51,7 @@ def test_the_last_epoch_is_no_early_stop() -> None:
 
 
 def test_without_a_scheduler_there_is_none() -> None:
-    assert scheduler(tiny.settings(), "valid/q3", 9, []) is None
+    assert scheduler(tiny.settings().search, "valid/q3", 9, []) is None
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_without_a_scheduler_there_is_none() -> None:
 )
 def test_a_budget_is_spent_by_hours_and_by_cost(search: dict[str, float], told_as: str) -> None:
     clock = {"seconds": 7199.0}
-    budget = Budget(tiny.settings(**search), lambda: clock["seconds"])
+    budget = Budget(tiny.settings(**search).search, lambda: clock["seconds"])
     assert not budget.stop_all()
     clock["seconds"] = 7200.0
     assert budget.stop_all()
@@ -72,4 +72,4 @@ def test_a_budget_is_spent_by_hours_and_by_cost(search: dict[str, float], told_a
 
 
 def test_without_a_budget_nothing_is_spent() -> None:
-    assert Budget(tiny.settings(), lambda: 1e9).spent() is None
+    assert Budget(tiny.settings().search, lambda: 1e9).spent() is None

@@ -19,9 +19,13 @@ def free_port() -> int:
     return port
 
 
+def _check(settings: Settings) -> None:
+    cluster.check(settings.run, settings.scaling)
+
+
 def _refusal(settings: Settings) -> str:
     with pytest.raises(ClusterError) as caught:
-        cluster.check(settings)
+        _check(settings)
     assert caught.value.remedy
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
@@ -34,7 +38,9 @@ def test_an_address_where_nothing_listens(form: str, free_port: int, monkeypatch
     assert f"no Ray cluster answers at {address}" in _refusal(tiny.settings(run__ray_address=address))
     monkeypatch.setenv("RAY_ADDRESS", address)
     assert address in _refusal(tiny.settings())
-    with pytest.raises(ClusterError, match="no Ray cluster answers"), cluster.connected(tiny.settings()):
+    settings = tiny.settings()
+    joined = cluster.connected(settings.run, settings.scaling)
+    with pytest.raises(ClusterError, match="no Ray cluster answers"), joined:
         pytest.fail("it connected")
 
 
@@ -59,4 +65,4 @@ def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_cpu_run_of_its_own_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    cluster.check(tiny.settings(scaling__num_workers=64))
+    _check(tiny.settings(scaling__num_workers=64))
