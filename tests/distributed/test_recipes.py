@@ -5,6 +5,7 @@ A comment before each code block names how it is tested:
     run       executed, in the order of the page
     resolve   its settings are loaded and validated by the real command; nothing starts
     study     a study's dry run on this project's sample
+    cluster   submitted to the cluster of cluster/local.sh, whose address and paths replace the placeholders
     prepared  the fixture has done the same with fewer epochs
     syntax    parsed by bash: it needs other machines
     check     compiled by Python
@@ -41,7 +42,7 @@ BLOCK = re.compile(
     r"(?:<!-- recipe: (?P<how>[a-z]+) -->\n)?^```(?P<language>[a-z]*)\n(?P<text>.*?)^```$", re.M | re.S
 )
 SHORT = {"train": "train.epochs=1 evaluate.resamples=100", "tune": "train.epochs=1 evaluate.resamples=100"}
-HOW = ("run", "resolve", "study", "prepared", "syntax", "check", "output")
+HOW = ("run", "resolve", "study", "cluster", "prepared", "syntax", "check", "output")
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _bash(root, f"{train} train.seed=1 run.dir=runs/quickstart/other")
     _bash(root, train)
     # One epoch on 90 chains need not pass the gates; what they refuse is not what the recipes show.
+    for name in (".gitignore", ".rayignore"):  # what `ray job submit` leaves out
+        shutil.copy(ROOT / name, root / name)
     (root / "gates.yaml").write_text("floors: {sov99: null, f1: {}}\ncalibration: {max_ece: null}\n")
     _bash(
         root,
@@ -163,7 +166,7 @@ def test_notebooks_run(notebook: Path, workspace: Path) -> None:
 
 
 def _write_liftray(path: Path) -> None:
-    """`liftray` as the recipes call it, with a short training."""
+    """`liftray` as the recipes call it, with a short training, and `ray` that adds the same to a submitted training."""
     short = "\n".join(f"    {job}) words+=({words}) ;;" for job, words in SHORT.items())
     path.parent.mkdir()
     path.write_text(
@@ -179,25 +182,39 @@ fi
 exec {sys.executable} -c 'from liftray.cli import main; main()' "${{words[@]}}"
 """
     )
-    path.chmod(0o755)
+    ray = path.with_name("ray")
+    ray.write_text(
+        f"""#!/usr/bin/env bash
+words=("$@")
+[[ "$*" == "job submit "*train.py* ]] && words+=({SHORT["train"]} evaluate.baselines=[])
+exec {Path(sys.executable).with_name("ray")} "${{words[@]}}"
+"""
+    )
+    for program in (path, ray):
+        program.chmod(0o755)
 
 
 def _bash(root: Path, text: str, how: str = "run", where: str = "") -> None:
     _finish(root, ["bash", "-euo", "pipefail", "-c", text], where or text, HOW=how)
 
 
-def _finish(root: Path, command: list[str], where: str, **extra: str) -> None:
+def _environment(root: Path, extra: dict[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
         if name not in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")
     }
-    environment = kept | {
-        "PATH": f"{root / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        **extra,
-    }
+    path = f"{root / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return kept | {"PATH": path, "PYTHONPATH": str(ROOT), **extra}
+
+
+def _finish(root: Path, command: list[str], where: str, **extra: str) -> None:
     done = subprocess.run(
-        command, cwd=root, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        command,
+        cwd=root,
+        env=_environment(root, extra),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, f"{where}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
