@@ -1,6 +1,6 @@
 """Train adapters on a frozen protein language model, evaluate, log to MLflow and register the model.
 
-Reading on: liftray/train/run.py (the whole job), launch.py (what Ray Train is given), worker.py (what each rank
+Reading on: liftray/train/train_job.py (the whole job), launch.py (what Ray Train is given), rank.py (what each rank
 runs) and step.py (one micro-batch).
 """
 
@@ -14,7 +14,7 @@ from liftray.config import Settings
 @config_options
 def main(settings: Settings) -> None:
     from liftray.evaluate.evaluation_report import paired_lines, render_table, show
-    from liftray.train.run import train
+    from liftray.train.train_job import train
 
     summary = train(settings)
     show(render_table(summary["metrics"], summary["baselines"], summary["leakage"], model=settings.method))

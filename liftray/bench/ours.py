@@ -5,15 +5,13 @@ Flow: workload -> [this] -> residues/s beside the rivals'.
 """
 
 import json
-import os
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from liftray import config
 from liftray.bench.workload import Timing, Workload
@@ -27,6 +25,9 @@ from liftray.data.feed import Feed
 from liftray.data.ingest import ingest
 from liftray.train import launch
 from liftray.train.launch import Prepared
+
+if TYPE_CHECKING:
+    import torch
 
 Cache = Literal["off", "warm"]
 # Enough for validation to run; it is not timed.
@@ -56,25 +57,17 @@ def run(
     """
     import torch
 
-    from liftray.adapt import tagger as taggers
-    from liftray.train import worker
-    from liftray.train.engine import Engine
-    from liftray.train.loop import Loop
+    from liftray.train.rank import run_rank
 
-    with _folder(folder) as place, _process_group(workload.device):
+    device = torch.device(workload.device)
+    records: list[dict[str, Any]] = []
+    with _folder(folder) as place, _process_group(device):
         prepared = prepare(workload, place, cache=cache, tokens_per_batch=tokens_per_batch)
         if cache == "warm":
             prepared = _filled(prepared)
         settings = prepared.settings.replace({"train.recompute_activations": recompute})
         job = launch.job_of(replace(prepared, settings=settings), place)
-        device = torch.device(workload.device)
-        model = worker.tagger(job, None).to(device)
-        frozen = taggers.fingerprint(model)
-        engine = Engine(model, job.settings, job.feed.turns(1), 1, device)
-        records: list[dict[str, Any]] = []
-        loop = Loop(job, model, engine, None, lambda metrics, _: records.append(metrics))
-        loop.run(Feed(job.feed, 0, 1).local_batches(job.settings.train.epochs))
-        assert taggers.fingerprint(model) == frozen, "the frozen backbone changed"
+        run_rank(job, 0, 1, device, Feed.local_batches, lambda metrics, _: records.append(metrics))
     return timing(workload, records, prepared)
 
 
@@ -202,7 +195,8 @@ def random_backbone(workload: Workload, directory: Path) -> Path:
 def _filled(prepared: Prepared) -> Prepared:
     """Fill the cache in this process with what is missing, as the fill's Ray Data job does in its actors."""
     prefix = launch.prefix_of(prepared)
-    assert prefix is not None, "no block is constant"
+    if prefix is None:
+        raise ValueError("no block is constant: there is nothing to cache")
     job = fill_job(prepared, prefix)
     wanted = prefix.all_ids()
     missing = {wanted[at] for at in Store.open(prefix.root, prefix.key).missing(wanted)}
@@ -246,16 +240,13 @@ def _folder(given: str | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _process_group(device: str) -> Iterator[None]:
-    """A process group of one, as Ray Train would have made it."""
+def _process_group(device: "torch.device") -> Iterator[None]:
+    """A process group of one rank while the block runs."""
     import torch.distributed as dist
 
-    # What DeepSpeed asks for beside the group itself.
-    os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", DS_ACCELERATOR=device, DS_LOG_LEVEL="error")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    dist.init_process_group("nccl" if device == "cuda" else "gloo", init_method=address, rank=0, world_size=1)
+    from liftray.train.rank import join_group_of_one
+
+    join_group_of_one(device)
     try:
         yield
     finally:

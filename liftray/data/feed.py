@@ -136,7 +136,7 @@ class Feed:
                 yield from self._run(rows)
                 rows = []
 
-    def local_batches(self, epochs: int, start_epoch: int = 0, start_step: int = 0) -> Iterator[PackedBatch]:
+    def local_batches(self, epochs: int, start_epoch: int = 0, start_step: int = 0) -> Generator[PackedBatch]:
         """The stream of `batches`, gathered in this process without Ray."""
         gather = Gather(self._spec)
         for epoch in range(start_epoch, epochs):

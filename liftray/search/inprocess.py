@@ -2,12 +2,10 @@
 
 Invariant: steps, checkpoints and scores are those of `launch.fit` with one worker, so either goes on with what the
 other left. For small trials on CPUs: a worker group and its feed cost more seconds than such a trial trains.
-Flow: trial -> [this] -> train.loop.
+Flow: trial -> [this] -> train.rank.
 """
 
 import contextlib
-import os
-import socket
 from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
@@ -39,11 +37,8 @@ def fit(prepared: Prepared, run_dir: Path, report: Report) -> Checkpoint:
     """
     import torch
 
-    from liftray.adapt import tagger as taggers
     from liftray.data.feed import Feed
-    from liftray.train import worker
-    from liftray.train.engine import Engine
-    from liftray.train.loop import Loop
+    from liftray.train.rank import join_group_of_one, run_rank
 
     settings = prepared.settings
     job = launch.job_of(prepared, run_dir)
@@ -51,11 +46,8 @@ def fit(prepared: Prepared, run_dir: Path, report: Report) -> Checkpoint:
     if saved is not None and saved.progress.finished:
         return saved
     torch.set_num_threads(max(1, ceil(settings.scaling.cpus_per_worker)))
-    join_group_of_one()
     device, last, peak = torch.device("cpu"), saved, PeakMemory()
-    model = worker.tagger(job, saved).to(device)
-    frozen = taggers.fingerprint(model)
-    engine = Engine(model, settings, job.feed.turns(1), 1, device)
+    join_group_of_one(device)  # it stays so, for the trials that follow in this process
 
     def keep(metrics: dict[str, Any], state: Checkpoint) -> None:
         nonlocal last
@@ -66,11 +58,9 @@ def fit(prepared: Prepared, run_dir: Path, report: Report) -> Checkpoint:
         if "train/loss" in metrics:
             report(metrics, state)
 
-    loop = Loop(job, model, engine, saved, keep)
-    place = loop.progress.epoch, loop.progress.step
-    loop.run(Feed(job.feed, 0, 1).local_batches(settings.train.epochs, *place))
-    assert taggers.fingerprint(model) == frozen, "the frozen backbone changed"
-    assert last is not None, "a run that is not finished has an epoch to run"
+    run_rank(job, 0, 1, device, Feed.local_batches, keep)
+    if last is None:
+        raise RuntimeError("the run ended without a checkpoint")
     return last
 
 
@@ -78,21 +68,6 @@ def with_stored_prefix(prepared: Prepared) -> Prepared:
     """The same run, reading the frozen prefix that was stored before."""
     prefix = launch.prefix_of(prepared)
     return prepared if prefix is None else replace(prepared, feed=replace(prepared.feed, prefix=prefix))
-
-
-def join_group_of_one() -> None:
-    """Make this process a group of one rank, as Ray Train would; it stays so, for the trials that follow in it."""
-    import torch.distributed as dist
-
-    # What DeepSpeed asks for beside the group itself; it would take CUDA wherever it sees it.
-    os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", DS_ACCELERATOR="cpu")
-    os.environ.setdefault("DS_LOG_LEVEL", "error")
-    if dist.is_initialized():
-        return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    dist.init_process_group("gloo", init_method=address, rank=0, world_size=1)
 
 
 class PeakMemory:

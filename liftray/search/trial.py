@@ -38,7 +38,7 @@ from liftray.train import checkpoint, launch
 from liftray.train.checkpoint import Checkpoint, Progress
 from liftray.train.launch import Prepared
 from liftray.train.reporter import PROGRESS_FILE, Reporter
-from liftray.train.run import RUN_FILE, earlier_run
+from liftray.train.train_job import RUN_FILE, earlier_run
 
 EPOCHS_DONE = "epochs_done"
 FAILURE, CHAINS = "failure.json", "validation.parquet"

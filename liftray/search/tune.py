@@ -24,7 +24,7 @@ from liftray.sections import domain
 from liftray.track.mlflow import runs
 from liftray.track.mlflow.store import client, told
 from liftray.train import cluster, launch
-from liftray.train.run import RUN_FILE, SUMMARY, earlier_run, train
+from liftray.train.train_job import RUN_FILE, SUMMARY, earlier_run, train
 
 _PARENT_TAG = "liftray.search_run"
 _CUT_KEYS = ("adapter.", "method", "backbone.", "data.")

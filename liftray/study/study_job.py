@@ -32,7 +32,7 @@ from liftray.study.findings import Done
 from liftray.study.plan import Plan
 from liftray.track.mlflow import runs
 from liftray.train import cluster, launch
-from liftray.train.run import RUN_FILE, SUMMARY, earlier_run
+from liftray.train.train_job import RUN_FILE, SUMMARY, earlier_run
 
 _DATA, _CONTENT = "data", "data.json"
 

@@ -31,7 +31,7 @@ from liftray.predict import bundle
 from liftray.progress import show_line
 from liftray.train import checkpoint, run_digest
 from liftray.train.checkpoint import Checkpoint
-from liftray.train.job import Job
+from liftray.train.rank_job import RankJob
 from liftray.train.worker import train
 
 _STORE, _RAY, _START = "checkpoints", "ray", "start"
@@ -215,7 +215,7 @@ def fit(prepared: Prepared, run_dir: Path, callbacks: list[Any]) -> Checkpoint:
     return ended
 
 
-def to_go_on_from(job: Job) -> Checkpoint | None:
+def to_go_on_from(job: RankJob) -> Checkpoint | None:
     """The newest checkpoint of a run; None at its start.
 
     Raises:
@@ -276,7 +276,7 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def job_of(prepared: Prepared, run_dir: Path) -> Job:
+def job_of(prepared: Prepared, run_dir: Path) -> RankJob:
     """What every rank of a run is told."""
     settings, feed = prepared.settings, prepared.feed
     start = None
@@ -286,7 +286,7 @@ def job_of(prepared: Prepared, run_dir: Path) -> Job:
         if not start.exists():
             with files.new_directory(start) as fresh:
                 shutil.copytree(prepared.start, fresh, dirs_exist_ok=True)
-    return Job(
+    return RankJob(
         settings=settings,
         source=prepared.backbone.source,
         backbone_digest=prepared.backbone.digest,

@@ -22,7 +22,7 @@ from liftray.data.batch import TRAIN, PackedBatch
 from liftray.train import step
 from liftray.train.checkpoint import Checkpoint, Progress
 from liftray.train.engine import Engine
-from liftray.train.job import Job
+from liftray.train.rank_job import RankJob
 from liftray.train.schedule import learning_rate
 
 Keep = Callable[[dict[str, Any], Checkpoint], None]
@@ -39,7 +39,9 @@ class Loop:
         keep: Called on every rank with metrics and a checkpoint after each epoch, and in mid-epoch as the settings say.
     """
 
-    def __init__(self, job: Job, model: Tagger, engine: Engine, saved: Checkpoint | None, keep: Keep) -> None:
+    def __init__(
+        self, job: RankJob, model: Tagger, engine: Engine, saved: Checkpoint | None, keep: Keep
+    ) -> None:
         self.job, self.model, self.engine, self.keep = job, model, engine, keep
         self.progress = saved.progress if saved else Progress(config_digest=job.config_digest)
         self.best = saved.best if saved else engine.weights()
@@ -145,7 +147,7 @@ class Loop:
         self.keep(metrics, state)
 
 
-def _loss(job: Job) -> Loss:
+def _loss(job: RankJob) -> Loss:
     """The run's loss, with the states of the training sets counted where it depends on that."""
     settings = job.settings
     needed = losses.needs_counts(settings.loss)

