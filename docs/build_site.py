@@ -4,10 +4,11 @@ Invariant: nothing in the reference is written by hand: config keys come from th
 API from the docstrings. Links are written as the repository has them and rewritten for the site. A hook of mkdocs.yml.
 """
 
+import ast
 import os
 import re
 import runpy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
@@ -44,7 +45,8 @@ _CONFIG = """\
 Set a key in the YAML by section, or as `KEY=VALUE` on the command line. An unknown key is refused with the nearest
 valid one. `--print-config` prints what a config resolves to.
 
-The last column says what a resumed run may change: a key that *changes the result* must keep its value.
+The last column says what a run that resumes may do: a value that changes the result must stay, or what it leads to,
+such as the content of a data set.
 """
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
 _BOUNDS = {
@@ -55,9 +57,9 @@ _BOUNDS = {
     MinLen: "at least {0.min_length} value",
 }
 _EFFECTS = {
-    "result": "changes the result",
-    "resolved": "its content changes the result",
-    "operation": "may change when a run resumes",
+    "result": "must keep it",
+    "resolved": "must keep what it leads to",
+    "operation": "may change it",
 }
 
 
@@ -137,24 +139,26 @@ def jobs_page() -> str:
 
 
 def config_page() -> str:
-    """Every config key with type, default, bounds, meaning and effect, by section."""
+    """Every config key with type, default, bounds, meaning and effect, by section; then the keys of a study's claim."""
     from liftray.config import Settings, keys
+    from liftray.sections import ClaimSettings
 
-    bounds = dict(_bounds(Settings, ""))
-    text = [_CONFIG]
-    current = None
+    bounds = dict(_bounds(Settings, "")) | dict(_bounds(ClaimSettings, "study.claims.NAME."))
+    sections: dict[str, list[str]] = {}
     for key, (kind, default, meaning) in keys().items():
-        section = key.partition(".")[0] if "." in key else "(top level)"
-        if section != current:
-            text += ["", f"## {section}", "", "| key | type | default | bounds | meaning | effect |"]
-            text += ["| --- | --- | --- | --- | --- | --- |"]
-            current = section
-        bound, effect = bounds[key]
-        shown = "required" if repr(default) == "PydanticUndefined" else f"`{_yaml(default)}`"
-        text.append(
-            f"| `{key}` | {_cell(kind)} | {_cell(shown)} | {_cell(bound)} | {_cell(meaning)} | {effect} |"
-        )
-    return "\n".join([*text, ""])
+        section = key.partition(".")[0] if "." in key else "Top level"
+        cells = (f"`{key}`", kind, f"`{_yaml(default)}`", bounds[key][0], meaning, bounds[key][1])
+        sections.setdefault(section, []).append(_row(cells))
+    for name, field in ClaimSettings.model_fields.items():
+        key = f"study.claims.NAME.{name}"
+        default = "required" if field.is_required() else f"`{_yaml(field.default)}`"
+        cells = (f"`{key}`", "", default, bounds[key][0], field.description or "", bounds[key][1])
+        sections.setdefault("One claim of a study", []).append(_row(cells))
+    text = [_CONFIG]
+    for section, rows in sections.items():
+        text += [f"## {section}", "", "| key | type | default | bounds | meaning | a resumed run |"]
+        text += ["| --- | --- | --- | --- | --- | --- |", *rows, ""]
+    return "\n".join(text)
 
 
 def _bounds(model: Any, prefix: str) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -192,8 +196,6 @@ def _help(command: click.Command) -> list[str]:
 
 
 def _summary(path: Path) -> str:
-    import ast
-
     documentation = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return " ".join(documentation.partition("\n\n")[0].split())
 
@@ -206,6 +208,10 @@ def _yaml(value: Any) -> str:
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value) or '""'
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(map(_cell, cells))} |"
 
 
 def _cell(text: str) -> str:
