@@ -1,9 +1,8 @@
 """Score a model on labelled data sets, with intervals; with --against, compare it with another chain by chain."""
 
-from pathlib import Path
-
 import click
 
+import liftray
 from liftray.cli import job, model_option, tracking_option
 
 
@@ -28,26 +27,16 @@ def main(
     train: tuple[str, ...],
     tracking_uri: str,
 ) -> None:
-    from liftray.evaluate.evaluate_job import called, evaluate
     from liftray.evaluate.evaluation_report import paired_lines, render_table, show
     from liftray.evaluate.scoring import named_sets
-    from liftray.predict.predictor import Predictor
-    from liftray.track.promotion.registry import resolve
 
     sets = named_sets(data)
-    ours = Predictor.load(resolve(model, tracking_uri))
-    other = Predictor.load(resolve(against, tracking_uri)) if against else None
-    name, other_name = called(model, against or "")
-    result = evaluate(ours, sets, Path(out), against=other, train=train, model=name, other=other_name)
-    beside = {other_name: result["against"]} if against else {}
-    show(
-        render_table(
-            result["metrics"], beside | result.get("baselines", {}), result.get("leakage"), model=name
-        )
-    )
-    for line in paired_lines(result.get("paired", {}), other_name):
+    result = liftray.evaluate(model, sets, against=against, train=train, out=out, tracking_uri=tracking_uri)
+    others = {result.other: result.against} if against else {}
+    show(render_table(result.metrics, {**others, **result.baselines}, result.leakage, model=result.model))
+    for line in paired_lines(result.paired, result.other):
         click.echo(line)
-    click.echo(f"results in {out}, for people in {Path(out) / 'report.html'}")
+    click.echo(f"results in {out}, for people in {out}/report.html")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Literal
 
 import click
 
+import liftray
 from liftray.cli import job
 
 FORMATS = ["auto", "three-line", "fasta", "netsurfp-csv", "table", "structures", "parquet"]
@@ -16,10 +17,8 @@ FORMATS = ["auto", "three-line", "fasta", "netsurfp-csv", "table", "structures",
 @job
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--out", required=True, metavar="DIR", help="The data set; an earlier one there is replaced.")
-@click.option(
-    "--format", "format_", type=click.Choice(FORMATS), default="auto", help="Default: told by the files."
-)
-@click.option("--alphabet", type=click.Choice(["ss3", "ss8", "ss9"]), help="Default: told by the files.")
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="auto", help="Default: detected.")
+@click.option("--alphabet", type=click.Choice(["ss3", "ss8", "ss9"]), help="Default: detected.")
 @click.option(
     "--on-error",
     type=click.Choice(["quarantine", "fail"]),
@@ -30,16 +29,13 @@ def main(
     inputs: tuple[str, ...],
     out: str,
     format_: str,
-    alphabet: str | None,
+    alphabet: Literal["ss3", "ss8", "ss9"] | None,
     on_error: Literal["quarantine", "fail"],
 ) -> None:
-    from liftray.data.ingest import ingest
     from liftray.data.ingest_summary import lines
-    from liftray.progress import progress
 
-    with progress("ingest", None, "records") as advance:
-        summary = ingest(inputs, out, format=format_, alphabet=alphabet, on_error=on_error, progress=advance)
-    for line in lines(summary):
+    result = liftray.ingest(inputs, out, format=format_, alphabet=alphabet, on_error=on_error)
+    for line in lines(result.summary):
         click.echo(line)
 
 

@@ -6,6 +6,7 @@ Ray nor a GPU is needed.
 
 import click
 
+import liftray
 from liftray.cli import job, model_option, tracking_option
 
 
@@ -19,31 +20,17 @@ from liftray.cli import job, model_option, tracking_option
     "--formats",
     default="three-line",
     metavar="NAME,...",
-    help="Of three-line, csv, json, parquet, ss2, horiz; default: three-line.",
+    help="Of three-line, csv, json, parquet, ss2, horiz, netsurfp; default: three-line.",
 )
 @tracking_option
 def main(model: str, inputs: tuple[str, ...], out: str, formats: str, tracking_uri: str) -> None:
-    from liftray.predict.run import predict_files
-    from liftray.track.promotion.registry import locate, resolve
-
-    # An alias may move at any time: what is fetched is the version that the predictions name.
-    found = locate(model, tracking_uri)
-    uri = f"models:/{found['name']}/{found['version']}" if found else model
-    summary = predict_files(
-        resolve(uri, tracking_uri),
-        inputs,
-        out,
-        [name.strip() for name in formats.split(",") if name.strip()],
-        name=found.get("name"),
-        version=str(found["version"]) if found else None,
-    )
-    files = ", ".join(
-        summary["files"][name] for name in summary["files"] if name not in ("errors", "summary")
-    )
-    click.echo(f"{out}: {summary['predicted']} chains, {summary['residues']} residues in {files}")
-    if summary["refused"]:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in summary["reasons"].items())
-        click.echo(f"{out}/{summary['files']['errors']}: {summary['refused']} records refused ({reasons})")
+    names = [name.strip() for name in formats.split(",") if name.strip()]
+    result = liftray.predict(model, inputs, out, formats=names, tracking_uri=tracking_uri)
+    files = ", ".join(path.name for name, path in result.files.items() if name not in ("errors", "summary"))
+    click.echo(f"{out}: {result.predicted} chains, {result.residues} residues in {files}")
+    if result.refused:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in result.reasons.items())
+        click.echo(f"{result.files['errors']}: {result.refused} records refused ({reasons})")
 
 
 if __name__ == "__main__":

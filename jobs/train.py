@@ -1,11 +1,12 @@
 """Train adapters on a frozen protein language model, evaluate, log to MLflow and register the model.
 
-Reading on: liftray/train/train_job.py (the whole job), launch.py (what Ray Train is given), rank.py (what each rank
-runs) and step.py (one micro-batch).
+The same command resumes a run that was interrupted. To read the code: liftray/train/train_job.py (the whole job),
+launch.py (the start of Ray Train), rank.py (one rank) and step.py (one micro-batch).
 """
 
 import click
 
+import liftray
 from liftray.cli import config_options, job
 from liftray.config import Settings
 
@@ -14,9 +15,8 @@ from liftray.config import Settings
 @config_options
 def main(settings: Settings) -> None:
     from liftray.evaluate.evaluation_report import paired_lines, render_table, show
-    from liftray.train.train_job import train
 
-    summary = train(settings)
+    summary = liftray.train(settings).summary
     show(render_table(summary["metrics"], summary["baselines"], summary["leakage"], model=settings.method))
     for line in paired_lines(summary["paired"].get("frozen", {}), "the frozen backbone"):
         click.echo(line)

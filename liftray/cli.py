@@ -20,20 +20,9 @@ from typing import Any, NoReturn
 import click
 
 import liftray
+from liftray import environment, shipped
 from liftray.errors import find_liftray_error
 from liftray.library_log import LibraryLog, separated
-
-# Read by libraries while they are imported, so they are set before a job imports any. The first is a safety
-# setting and wins over what the user's shell says; the others only fill gaps.
-_FORCED = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-_DEFAULTS = {
-    "DS_LOG_LEVEL": "warning",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TOKENIZERS_PARALLELISM": "false",
-}
-_PACKAGE = Path(liftray.__file__).resolve().parent
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,12 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def jobs() -> dict[str, Path]:
     """The jobs by name: those of the wheel, else those of the checkout that this package lies in."""
-    return {path.stem: path for path in sorted(_shipped("_jobs", "jobs").glob("[a-z]*.py"))}
-
-
-def _shipped(in_wheel: str, in_checkout: str) -> Path:
-    packaged = _PACKAGE / in_wheel
-    return packaged if packaged.is_dir() else _PACKAGE.parent / in_checkout
+    return {path.stem: path for path in sorted(shipped.directory("_jobs", "jobs").glob("[a-z]*.py"))}
 
 
 def _overview() -> str:
@@ -106,9 +90,7 @@ def job(function: Callable[..., Any]) -> "JobCommand":
         The command, to be called under `if __name__ == "__main__"`.
     """
     written = inspect.unwrap(function)
-    for name, value in _DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    os.environ.update(_FORCED)
+    environment.prepare()
     # `python jobs/train.py` puts jobs/ first on the path: its evaluate.py would hide a library of that name.
     here = str(Path(written.__code__.co_filename).resolve().parent)
     sys.path[:] = [entry for entry in sys.path if not entry or str(Path(entry).resolve()) != here]
@@ -138,7 +120,7 @@ def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
         if config is None and not print_config:
             raise click.UsageError("--config FILE is missing, for example --config configs/quickstart.yaml")
-        settings = load(config and _config_file(config), overrides)
+        settings = load(config and shipped.config_file(config), overrides)
         if print_config:
             click.echo(to_yaml(settings), nl=False)
             return None
@@ -166,15 +148,6 @@ tracking_option = click.option(
     metavar="URI",
     help="MLflow store of models:/ and runs:/; default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.",
 )
-
-
-def _config_file(name: str) -> str:
-    """The file itself, or the one of the same name that the package ships."""
-    parts = Path(name).parts
-    if not Path(name).exists() and parts and parts[0] == "configs" and ".." not in parts:
-        packaged = _shipped("_configs", "configs").joinpath(*parts[1:])
-        return str(packaged) if packaged.is_file() else name
-    return name
 
 
 class JobCommand(click.Command):

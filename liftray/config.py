@@ -134,15 +134,18 @@ class Settings(Section):
             raise _invalid(error, None) from error
 
 
-def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Settings:
-    """Read a YAML config and apply `KEY=VALUE` overrides (values are read as YAML).
+def load(
+    config: str | Path | Mapping[str, Any] | None, overrides: Sequence[str] | Mapping[str, Any] = ()
+) -> Settings:
+    """Read a YAML config and apply overrides.
 
     A file may begin with `base: FILE`, a file in the same folder. A key that the file lacks has the base's value.
     A base has no base of its own.
 
     Args:
-        path: The YAML file; None starts from the defaults.
-        overrides: Such as `adapter.skip_layers=4`.
+        config: The YAML file, or a mapping of its content; None starts from the defaults.
+        overrides: `KEY=VALUE` texts such as `adapter.skip_layers=4`, whose values are read as YAML; or a mapping from
+            dotted key to value.
 
     Returns:
         The validated settings.
@@ -153,17 +156,29 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Settings:
     """
     tree: dict[str, Any] = {}
     where = None
-    if path is not None:
-        tree, where = settings_file.read(Path(path), _check_keys, keys())
-    given = dict(_parse_override(override) for override in overrides)
+    if isinstance(config, Mapping):
+        tree, where = copy.deepcopy(dict(config)), "the config"
+        _check_keys(tree, where)
+    elif config is not None:
+        tree, where = settings_file.read(Path(config), _check_keys, keys())
+    source = "the overrides" if isinstance(overrides, Mapping) else _COMMAND_LINE
+    given = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
     overridden = copy.deepcopy(tree)
     for key, value in given.items():
-        _set(overridden, key, value, _COMMAND_LINE)
+        _set(overridden, key, value, source)
     try:
         return Settings.model_validate(overridden)
     except ValidationError as error:
-        at_fault = _COMMAND_LINE if _overrides_at_fault(error, tree, given) else where
-        raise _invalid(error, at_fault) from error
+        raise _invalid(error, source if _overrides_at_fault(error, tree, given) else where) from error
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Dotted key -> value of `KEY=VALUE` texts.
+
+    Raises:
+        ConfigError: A text has another form.
+    """
+    return dict(map(_parse_override, overrides))
 
 
 def keys() -> dict[str, tuple[str, Any, str]]:

@@ -1,1 +1,5 @@
-"""Scores with intervals, and the baselines beside them."""
+"""Scores with intervals, and baselines next to them; `liftray.evaluate(...)` calls `liftray.api.evaluate`."""
+
+from liftray.callable_package import make_callable
+
+make_callable(__name__)

@@ -28,7 +28,7 @@ _MOST_CHANGED = 5
 def evaluate(
     predictor: "Predictor",
     data: Mapping[str, str],
-    out: Path,
+    out: Path | None,
     *,
     against: "Predictor | None" = None,
     train: Sequence[str] = (),
@@ -41,7 +41,7 @@ def evaluate(
     Args:
         predictor: The model.
         data: Name -> Parquet data set.
-        out: Directory for the results.
+        out: Directory for the results; None writes nothing.
         against: A second model for a paired comparison on the same chains.
         train: Training sets, for the leakage share and the baselines; without them none are given.
         resamples: Bootstrap and permutation resamples.
@@ -67,6 +67,8 @@ def evaluate(
     if theirs:
         result["against"] = score_sets(theirs, resamples=resamples)
         result["paired"] = compare_sets(sets, theirs, resamples=resamples)
+    if out is None:
+        return result
     _write(out, predictor, sets, theirs, rivals, result, (model, other))
     files.write_json(
         out / "summary.json",

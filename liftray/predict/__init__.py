@@ -1,1 +1,5 @@
-"""Bundles, and predictions from them."""
+"""Bundles, and predictions from them; `liftray.predict(...)` calls `liftray.api.predict`."""
+
+from liftray.callable_package import make_callable
+
+make_callable(__name__)

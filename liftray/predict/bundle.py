@@ -31,7 +31,7 @@ from liftray.backbone.sources import ResolvedBackbone, resolve
 from liftray.config import BackboneSettings, Settings
 from liftray.errors import BundleError
 from liftray.predict.ensemble import Ensemble, share_weights
-from liftray.predict.predictor import temperature_of
+from liftray.predict.temperature import temperature_of
 
 FORMAT_VERSION = 1
 _INFO, _HEAD, _ADAPTER, _TRAINED = "bundle.json", "head.safetensors", "adapter", "backbone.safetensors"

@@ -1,22 +1,21 @@
-"""The chains of a FASTA file to predict: any headers, any letters, one record held at a time.
+"""Reads the chains of a FASTA file to predict: any headers, any letters, one record in memory at a time.
 
-Invariant: every header line gives exactly one `Chain` or one `BadChain`, in file order; a flaw never ends the
-reading of the records after it. Flow: [this] -> predictor -> writers.
+Invariant: every header line gives exactly one `Chain` or one `BadChain`, in file order; a flaw in a record does not
+stop the reading of later records. Flow: [this] -> predictor -> writers.
 
 Decisions:
 
 - Gzip, LF, CRLF and CR, byte order marks (also inside concatenated files), blank lines, wrapped lines, blanks
   and tabs inside lines, and `;` comment lines are all read.
-- The id is the first word after `>`; undecodable or unprintable characters in it become U+FFFD. A header
-  without one is named `unnamed_N`, N being the record's number in its file. Ids may repeat: outputs carry the
-  record's number too.
-- Residues are predicted and written in upper case: the models know no other. Order and number of residues
-  stay.
-- Any letter A-Z is taken; what the backbone does not know, its tokeniser reads as an unknown residue.
-- One `*` at the end (a translation's stop) is no residue and is dropped; inside, it is refused as
-  `stop-codon`.
-- Refused too, as in ingest: `gap`, `non-ascii`, `unknown-residue` (digits and signs), `empty`, `too-long`.
-- A gzip stream that breaks refuses the record it broke in; those before it stand.
+- The id is the first word after `>`, the description is the rest; undecodable or unprintable characters become U+FFFD.
+  A header without an id is named `unnamed_N`, where N is the record's number in its file. Ids may repeat: outputs
+  carry the record's number too.
+- Residues are predicted and written in upper case, which is all that the models know. Order and number of residues
+  do not change.
+- Any letter A-Z is accepted; the tokeniser reads a letter that the backbone does not know as an unknown residue.
+- One final `*` (the stop of a translation) is dropped; a `*` inside a sequence is refused as `stop-codon`.
+- Also refused, as in ingest: `gap`, `non-ascii`, `unknown-residue` (digits and signs), `empty`, `too-long`.
+- Where a gzip stream breaks, the record at the break is refused; the records before it are kept.
 """
 
 import re
@@ -42,17 +41,19 @@ class Chain:
         sequence: (L,) upper-case letters A-Z, L >= 1.
         file: The file it came from.
         line: Line of its header, from 1.
+        description: Text after the id in the header, in one line; "" where there is none.
     """
 
     id: str
     sequence: str
     file: str = ""
     line: int = 0
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class BadChain:
-    """One chain that was not predicted, as `errors.jsonl` tells it.
+    """One chain that was not predicted, as `errors.jsonl` records it.
 
     Attributes:
         id: As in `Chain`.
@@ -99,7 +100,7 @@ def read(path: str | Path) -> Iterator[Chain | BadChain]:
                 if block:
                     yield block.finish()
                 count += 1
-                block = _Block(_name(text, count), str(path), line.number)
+                block = _Block(*_header(text, count), str(path), line.number)
             elif text and not text.startswith(";"):
                 if block is None:
                     raise DataError(
@@ -119,13 +120,13 @@ def read(path: str | Path) -> Iterator[Chain | BadChain]:
 
 
 def tidy(letters: str) -> str | Flaw:
-    """Turn the letters that a user gave for one chain into the sequence that is predicted.
+    """Clean the letters of one chain.
 
     Args:
         letters: Residues in either case, blanks and one final `*` allowed.
 
     Returns:
-        (L,) upper-case letters A-Z, or why there can be no prediction. Positions in it count residues from 1.
+        (L,) upper-case letters A-Z, or the reason why it cannot be predicted, with positions from 1.
     """
     sequence = "".join(letters.split()).removesuffix("*")
     if not sequence:
@@ -148,13 +149,14 @@ def tidy(letters: str) -> str | Flaw:
 @dataclass(slots=True)
 class _Block:
     id: str
+    description: str
     file: str
     line: int
     _letters: list[str] = field(default_factory=list)
     _size: int = 0
 
     def add(self, text: str, line: Line) -> None:
-        # A cut line is far over the limit already; past that, letters are left out: memory stays bounded.
+        # A cut line is far over the limit; later letters are dropped, so that memory stays bounded.
         if self._size <= MAX_RESIDUES:
             letters = "".join(text.split())
             self._letters.append(letters)
@@ -162,21 +164,24 @@ class _Block:
             self._size += len(letters)
 
     def finish(self) -> Chain | BadChain:
-        # One more than the limit is room for a final `*`.
+        # One more than the limit leaves room for a final `*`.
         if self._size > MAX_RESIDUES + 1:
             flaw = Flaw("too-long", f"over {MAX_RESIDUES} residues")
             return BadChain(self.id, *flaw, self.file, self.line)
         sequence = tidy("".join(self._letters))
         if isinstance(sequence, Flaw):
             return BadChain(self.id, *sequence, self.file, self.line)
-        return Chain(self.id, sequence, self.file, self.line)
+        return Chain(self.id, sequence, self.file, self.line, self.description)
 
 
-def _name(header: str, number: int) -> str:
-    words = header[1:].split(maxsplit=1)
-    if not words:
-        return f"unnamed_{number}"
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in words[0])
+def _header(line: str, number: int) -> tuple[str, str]:
+    """Id and description of a header line; both are printable and hold no line break."""
+    name, _, description = " ".join(line[1:].split()).partition(" ")
+    return _printable(name) or f"unnamed_{number}", _printable(description)
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def _check_regular(path: Path) -> None:

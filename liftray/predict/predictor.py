@@ -1,8 +1,8 @@
-"""Predicts chains in this process: PyTorch alone, no Ray, no DeepSpeed, no MLflow.
+"""Predicts chains in this process with PyTorch alone: no Ray, no DeepSpeed, no MLflow.
 
-Invariant: each chain that goes in gives exactly one item, in the order of the input, and what it is does not
-depend on the chains around it (on a GPU: to rounding). Flow: fasta, pyfunc -> [this] -> writers. Memory is that of
-`_AHEAD_CHAINS` chains, not of the input.
+Invariant: each chain gives exactly one item, in the order of the input. An item does not depend on the other chains
+(on a GPU: to rounding). Memory is that of `_AHEAD_CHAINS` chains, not of the input.
+Flow: fasta, pyfunc -> [this] -> writers.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,22 +16,22 @@ import torch
 from liftray.backbone.packed import WindowLayout
 from liftray.data.labels import STATES, check_alphabet, decode
 from liftray.data.windows import Windows, divide
-from liftray.errors import BundleError
 from liftray.predict.fasta import BadChain, Flaw, tidy
 from liftray.predict.prediction import Prediction
+from liftray.predict.temperature import temperature_of
 
 TOKENS_PER_BATCH = 4096
-# Enough chains to fill batches with ones of like length; few enough that a CPU shows results often.
+# Enough chains to fill batches of similar lengths; few enough that a CPU shows results often.
 _AHEAD_CHAINS = 128
 _AHEAD_RESIDUES = 1 << 17
-# What one chain can make PyTorch or a tokeniser raise: no memory left (a RuntimeError), an unknown letter.
+# Errors that one chain can cause in PyTorch or a tokeniser: no memory (a RuntimeError), an unknown letter.
 _CHAIN_FAILURES = (RuntimeError, MemoryError, IndexError, KeyError, ValueError)
 
 Probabilities = npt.NDArray[np.float32]
 
 
-class Tokens(Protocol):
-    """How a backbone reads residues; a sequence becomes `num_prefix + L + num_suffix` tokens."""
+class Tokenizer(Protocol):
+    """The token table of a backbone; a sequence becomes `num_prefix + L + num_suffix` tokens."""
 
     @property
     def num_prefix(self) -> int:
@@ -43,13 +43,13 @@ class Tokens(Protocol):
 
     @property
     def pad_id(self) -> int:
-        """Token of empty places."""
+        """Padding token."""
 
     def encode(self, sequence: str) -> Any:
         """(num_prefix + L + num_suffix,) int64 token ids."""
 
 
-class Tagger(Protocol):
+class WindowModel(Protocol):
     """The part of a model that prediction needs; a `torch.nn.Module`."""
 
     @property
@@ -58,30 +58,30 @@ class Tagger(Protocol):
 
     @property
     def max_length(self) -> int:
-        """Most residues that it may see at once."""
+        """Residues in the longest window."""
 
     @property
-    def tokens(self) -> Tokens:
-        """How its backbone reads residues."""
+    def tokens(self) -> Tokenizer:
+        """The token table of its backbone."""
 
     def logits(self, tokens_T: torch.Tensor, layout: WindowLayout) -> torch.Tensor:
-        """(T, C) float32 logits over all tokens of windows laid end to end."""
+        """(T, C) float32 logits over all tokens of packed windows."""
 
 
 class Predictor:
     """A model ready to predict.
 
     Args:
-        tagger: The model, a `torch.nn.Module`; it is put into evaluation mode.
+        tagger: The model, a `torch.nn.Module`; it is set to evaluation mode.
         info: `bundle.json` of the model; `calibration.temperature` divides the logits (1 where absent).
-        tokens_per_batch: Budget of a batch: padded tokens, special ones included; a wider window goes alone.
+        tokens_per_batch: Padded tokens of a batch, special tokens included; a longer window is a batch of its own.
 
     Raises:
         BundleError: The temperature is not a positive number.
     """
 
     def __init__(
-        self, tagger: Tagger, info: Mapping[str, Any], *, tokens_per_batch: int = TOKENS_PER_BATCH
+        self, tagger: WindowModel, info: Mapping[str, Any], *, tokens_per_batch: int = TOKENS_PER_BATCH
     ) -> None:
         check_alphabet(tagger.alphabet, where="the bundle")
         self.tagger = tagger
@@ -104,7 +104,7 @@ class Predictor:
 
         Args:
             bundle_dir: The bundle's directory.
-            sources: Where to look for the backbone instead of the sources that the bundle names.
+            sources: Backbone sources that replace those in the bundle.
             tokens_per_batch: See the class.
 
         Raises:
@@ -125,26 +125,26 @@ class Predictor:
         use_gpu: bool = True,
         tokens_per_batch: int = TOKENS_PER_BATCH,
     ) -> "Predictor":
-        """Predict with a model in memory; arguments as of the class.
+        """Make a predictor of a model in memory.
 
         Args:
-            tagger: The model, which is moved.
+            tagger: The model; it is moved to the device.
             info: See the class.
             use_gpu: Whether the GPU may be used where there is one.
             tokens_per_batch: See the class.
         """
         tagger.to("cuda" if use_gpu and torch.cuda.is_available() else "cpu")
-        return cls(cast(Tagger, tagger), info, tokens_per_batch=tokens_per_batch)
+        return cls(cast(WindowModel, tagger), info, tokens_per_batch=tokens_per_batch)
 
     def predict(self, chains: Iterable[tuple[str, str]]) -> Iterator[Prediction | BadChain]:
         """Predict chains as they come.
 
         Args:
-            chains: (id, sequence) pairs. A sequence is first made tidy as `fasta.tidy` tells.
+            chains: (id, sequence) pairs. `fasta.tidy` first cleans each sequence.
 
         Yields:
-            One Prediction for each chain, as long as the tidy sequence, or a BadChain with a reason: those of
-            `fasta.tidy`, `out-of-memory`, `model-failed` or `not-finite`.
+            A Prediction for each chain, as long as the clean sequence; or a BadChain with a reason of `fasta.tidy`,
+            `out-of-memory`, `model-failed` or `not-finite`.
         """
         for group in _groups(chains):
             yield from self._predict_group(group)
@@ -162,7 +162,7 @@ class Predictor:
                 yield Prediction(name, sequences[row], states, probabilities[row], self.alphabet)
 
     def _score(self, sequences: dict[int, str], flaws: dict[int, Flaw]) -> dict[int, Probabilities]:
-        """Probabilities of each chain, stitched from its windows; what fails is told in `flaws`."""
+        """Probabilities of each chain, joined from its windows; failures are added to `flaws`."""
         rows = list(sequences)
         windows = divide(
             np.array([len(sequences[row]) for row in rows], dtype=np.int64), self.tagger.max_length
@@ -180,7 +180,7 @@ class Predictor:
         return whole
 
     def _try(self, pieces: "list[_Piece]") -> list[Probabilities | Flaw]:
-        """Run a batch; where it fails, its halves, so that only the window at fault is lost."""
+        """Run a batch; if it fails, run its halves, so that only the window at fault is lost."""
         try:
             scored = self._run([piece.letters for piece in pieces])
         except _CHAIN_FAILURES as error:
@@ -206,7 +206,7 @@ class Predictor:
 
 
 class _Piece(NamedTuple):
-    """One window: its chain, the letters seen, and the scored part in the chain and in the window."""
+    """One window: row of its chain, its residues, and the scored part in the chain and in the window."""
 
     row: int
     letters: str
@@ -250,23 +250,11 @@ def _groups(chains: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]
 
 
 def _batches(lengths: npt.NDArray[np.int64], extra: int, budget: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Window numbers in batches of like lengths whose padded tokens stay within the budget."""
+    """Window numbers in batches of similar lengths whose padded tokens stay within the budget."""
     order = np.argsort(lengths, kind="stable")
     start = 0
     for stop in range(1, len(order) + 1):
-        # The longest comes last, so the next window sets the padded width of the batch that it would join.
+        # Windows are sorted by length, so the next window would set the padded length of the batch.
         if stop == len(order) or (stop + 1 - start) * (int(lengths[order[stop]]) + extra) > budget:
             yield order[start:stop]
             start = stop
-
-
-def temperature_of(info: Mapping[str, Any]) -> float:
-    """What a model's logits are to be divided by.
-
-    Raises:
-        BundleError: The temperature is not a positive number.
-    """
-    value = (info.get("calibration") or {}).get("temperature", 1.0)
-    if not isinstance(value, int | float) or not np.isfinite(value) or value <= 0:
-        raise BundleError(f"calibration.temperature is {value!r}, not a positive number", where="bundle.json")
-    return float(value)

@@ -1,17 +1,23 @@
-"""Writers of predictions, one module a format, and the table of them.
+"""Writers of predictions, one module for each format, and the table of formats.
 
-Invariant: a writer streams: it holds a bounded part of its output, keeps the order of what it is given, and
-names the model in every file. Flow: predictor -> [this] -> files. The caller gives a directory of its own and
-publishes it when all is well.
+Invariant: a writer streams: it holds a bounded part of its output, keeps the order of its input, and names the model in
+every file. Flow: predictor -> [this] -> files. The caller passes a directory of its own and publishes it at the end.
 
-| format       | output                      | made of                                                       |
-|--------------|-----------------------------|---------------------------------------------------------------|
-| `three-line` | predictions.3line.txt       | header, residues, states                                      |
-| `csv`        | predictions.csv             | a row a residue, columns as in NetSurfP                       |
-| `json`       | predictions.json            | an object a chain, fields as in NetSurfP                      |
-| `parquet`    | predictions.parquet         | a row a chain                                                 |
-| `ss2`        | predictions_ss2/N_ID.ss2    | a PSIPRED vertical file a chain                               |
-| `horiz`      | predictions_horiz/N_ID.horiz| a PSIPRED horizontal file a chain                             |
+| format       | output                       | content                                             |
+|--------------|------------------------------|-----------------------------------------------------|
+| `three-line` | predictions.3line.txt        | header, residues, states                            |
+| `csv`        | predictions.csv              | a row for each residue                              |
+| `json`       | predictions.json             | an object for each chain                            |
+| `parquet`    | predictions.parquet          | a row for each chain                                |
+| `ss2`        | predictions_ss2/N_ID.ss2     | a PSIPRED vertical file for each chain              |
+| `horiz`      | predictions_horiz/N_ID.horiz | a PSIPRED horizontal file for each chain            |
+| `netsurfp`   | predictions.netsurfp.csv     | a row for each residue, with NetSurfP's columns     |
+
+One vocabulary, in csv, json, parquet, the MLflow model and `to_pandas`: `record`, `id`, `description`, `sequence`,
+`length`, `ss` (states in the model's own alphabet), `ss8` and `ss3` (reduced, where the model has more states),
+`confidence` (probability of the predicted state of each residue), `mean_confidence` (of a chain), `probabilities`. One
+order of states: that of a data set, `L B E G I H S T P`, without `P` for ss8, and `C E H`. Formats that other programs
+define keep their own: ss2 has coil, helix, strand; netsurfp has helix, strand, coil.
 """
 
 import difflib
@@ -25,6 +31,7 @@ from liftray.predict.writers.base import Writer
 from liftray.predict.writers.csv_table import CsvWriter
 from liftray.predict.writers.horiz import HorizWriter
 from liftray.predict.writers.json_document import JsonWriter
+from liftray.predict.writers.netsurfp import NetSurfPWriter
 from liftray.predict.writers.parquet import ParquetWriter
 from liftray.predict.writers.ss2 import Ss2Writer
 from liftray.predict.writers.three_line import ThreeLineWriter
@@ -36,14 +43,15 @@ FORMATS: dict[str, type[Writer]] = {
     "parquet": ParquetWriter,
     "ss2": Ss2Writer,
     "horiz": HorizWriter,
+    "netsurfp": NetSurfPWriter,
 }
 
 
 def check_formats(formats: Sequence[str]) -> list[str]:
-    """The wanted formats, each once, in the order given.
+    """The requested formats, each once, in the order of the request.
 
     Raises:
-        ConfigError: None is given, or one is not a format.
+        ConfigError: No format is given, or one is unknown.
     """
     valid = f"valid: {', '.join(FORMATS)}"
     if not formats:
@@ -60,7 +68,7 @@ def check_formats(formats: Sequence[str]) -> list[str]:
 
 @contextmanager
 def open_writers(formats: Sequence[str], directory: Path, stamp: ModelStamp) -> Iterator[dict[str, Writer]]:
-    """Open one writer for each format; each is closed when the block ends, well or not.
+    """Open one writer for each format; each is closed when the block ends, also after an error.
 
     Args:
         formats: Names from `FORMATS`.

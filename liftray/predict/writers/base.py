@@ -1,6 +1,6 @@
-"""What every writer is, and what the text formats share: probabilities as text and file names for chains.
+"""The base classes of the writers, and file names for chains.
 
-Invariant: nothing of a chain's id ever chooses a directory. Flow: predictor -> writers -> files.
+Invariant: a chain's id never chooses a directory. Flow: predictor -> writers -> files.
 """
 
 import re
@@ -38,7 +38,7 @@ class Writer(ABC):
 
     @abstractmethod
     def write(self, prediction: Prediction, record: int) -> None:
-        """Add one chain; `record` is its number in the input, from 1, which tells equal ids apart."""
+        """Add one chain; `record` is its number in the input, from 1, which distinguishes equal ids."""
 
     @abstractmethod
     def close(self) -> None:
@@ -54,7 +54,7 @@ class Writer(ABC):
 
 
 class ChainFiles(Writer):
-    """A writer that makes a directory with a file a chain, named `NUMBER_ID.suffix`."""
+    """A writer that makes a directory with a file for each chain, named `NUMBER_ID.suffix`."""
 
     suffix: ClassVar[str]
 
@@ -69,7 +69,12 @@ class ChainFiles(Writer):
 
     @abstractmethod
     def text(self, prediction: Prediction) -> str:
-        """What stands in the chain's file."""
+        """The content of the chain's file."""
+
+    @staticmethod
+    def named(prediction: Prediction) -> str:
+        """Id and description, for the file's first line."""
+        return f"id={prediction.id} {prediction.description}".rstrip()
 
     def close(self) -> None:
         """Nothing is open between chains."""

@@ -2,7 +2,7 @@
 
 Invariant: each `Conf:`, `Pred:` and `AA:` line of a block is as long as the others, and joined they are the
 chain. Confidence is ten times the lead of the most probable of the three states over the second, rounded
-down, 9 at most. A model of 8 or 9 states is told in 3, as in ss2. One file a chain.
+down, 9 at most. A model of 8 or 9 states is reduced to 3, as in ss2. One file for each chain.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ class HorizWriter(ChainFiles):
         ranked_LC = np.sort(three.probabilities_LC, axis=1)
         lead = ranked_LC[:, -1] - ranked_LC[:, -2]
         digits = "".join(str(digit) for digit in np.minimum(np.floor(lead * 10), 9).astype(int))
-        blocks = [f"# PSIPRED HFORMAT (LiftRay {self.stamp.text} id={prediction.id})\n"]
+        blocks = [f"# PSIPRED HFORMAT (LiftRay {self.stamp.text} {self.named(prediction)})\n"]
         for start in range(0, len(digits), _BLOCK):
             stop = min(start + _BLOCK, len(digits))
             ruler = "".join(f"{ten:10d}" for ten in range(start + 10, stop + 1, 10))

@@ -1,7 +1,9 @@
-"""JSON with NetSurfP's field names: one document, one object a chain, one line an object.
+"""JSON: one document, one object for each chain, one line for each object.
 
-Invariant: the file is one valid JSON document however many chains there are, written without holding more
-than one. `states` tells the order of the columns of each `..._prob`; five decimals.
+Invariant: the file is one valid JSON document however many chains there are, written without more than one chain in
+memory. The document's `states` gives the order of the columns of the probabilities; five decimals. Fields of a chain:
+`record`, `id`, `description`, `sequence`, `length`, `ss`, `confidence`, `probabilities`, and where the model has more
+states also `ss8` and `ss3` with `ss8_probabilities` and `ss3_probabilities`.
 """
 
 import json
@@ -9,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from liftray.data.labels import STATES
 from liftray.predict.prediction import ModelStamp, Prediction
 from liftray.predict.writers.base import Writer
-from liftray.predict.writers.netsurfp import classes, tell
+from liftray.predict.writers.views import views
 
 
 class JsonWriter(Writer):
@@ -23,16 +27,27 @@ class JsonWriter(Writer):
     def __init__(self, directory: Path, stamp: ModelStamp) -> None:
         super().__init__(directory, stamp)
         self._file = self.path.open("w", encoding="utf-8", newline="\n")
-        head = json.dumps({"model": stamp.as_dict(), "states": classes(stamp)}, ensure_ascii=False)
+        states = {"ss": STATES[stamp.alphabet], **{name: STATES[name] for name in stamp.reduced}}
+        head = json.dumps({"model": stamp.as_dict(), "states": states}, ensure_ascii=False)
         self._file.write(f'{head[:-1]}, "predictions": [')
         self._separator = "\n"
 
     def write(self, prediction: Prediction, record: int) -> None:
         """See `Writer.write`."""
-        content: dict[str, Any] = {"record": record, "id": prediction.id, "seq": prediction.sequence}
-        for stem, told in tell(prediction, self.stamp).items():
-            content[stem] = told.states
-            content[f"{stem}_prob"] = np.round(told.probabilities_LC.astype(np.float64), 5).tolist()
+        content: dict[str, Any] = {
+            "record": record,
+            "id": prediction.id,
+            "description": prediction.description,
+            "sequence": prediction.sequence,
+            "length": len(prediction.sequence),
+        }
+        for name, view in views(prediction, self.stamp).items():
+            content[name] = view.states
+            if name == "ss":
+                content["confidence"] = _rounded(view.confidence)
+            content["probabilities" if name == "ss" else f"{name}_probabilities"] = _rounded(
+                view.probabilities_LC
+            )
         text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         self._file.write(self._separator + text)
         self._separator = ",\n"
@@ -41,3 +56,7 @@ class JsonWriter(Writer):
         """See `Writer.close`."""
         self._file.write("\n]}\n")
         self._file.close()
+
+
+def _rounded(values: npt.NDArray[np.float32]) -> Any:
+    return np.round(values.astype(np.float64), 5).tolist()

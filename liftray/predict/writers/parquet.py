@@ -1,8 +1,9 @@
-"""Parquet: a row a chain, full precision, the model in the schema's metadata.
+"""Parquet: a row for each chain, full precision, the model in the schema's metadata.
 
-Invariant: `id`, `sequence`, `ss` and `length` are the columns of a LiftRay data set, under the same metadata
-key for the alphabet; `probabilities` is a list of L rows of C floats in the order of `STATES[alphabet]`, and
-`confidence` is the largest of each row. `record` is the number of the chain in the input.
+Invariant: `id`, `sequence`, `ss` and `length` are the columns of a LiftRay data set, with the same metadata key for the
+alphabet; `probabilities` is a list of L rows of C floats in the order of `STATES[alphabet]`, and `confidence` is the
+largest of each row. `record` is the number of the chain in the input. Where the model has more states, `ss8` and `ss3`
+are the states of the reduced alphabets.
 """
 
 from pathlib import Path
@@ -16,6 +17,7 @@ from liftray.data.labels import STATES
 from liftray.data.records import ALPHABET_KEY
 from liftray.predict.prediction import ModelStamp, Prediction
 from liftray.predict.writers.base import Writer
+from liftray.predict.writers.views import views
 
 _GROUP_CHAINS = 1024
 _GROUP_RESIDUES = 1 << 18
@@ -56,14 +58,14 @@ def _schema(stamp: ModelStamp) -> pa.Schema:
     fields = [
         pa.field("record", pa.int64(), nullable=False),
         pa.field("id", pa.string(), nullable=False),
+        pa.field("description", pa.large_string(), nullable=False),
         pa.field("sequence", pa.large_string(), nullable=False),
         pa.field("ss", pa.large_string(), nullable=False),
+        *(pa.field(alphabet, pa.large_string(), nullable=False) for alphabet in stamp.reduced),
         pa.field("length", pa.int32(), nullable=False),
         pa.field("confidence", pa.list_(pa.float32()), nullable=False),
         pa.field("probabilities", pa.list_(row), nullable=False),
     ]
-    if stamp.alphabet != "ss3":
-        fields.insert(4, pa.field("ss3", pa.large_string(), nullable=False))
     metadata: dict[str | bytes, str] = {
         f"liftray.model.{key}": value for key, value in stamp.as_dict().items()
     }
@@ -78,10 +80,11 @@ def _batch(waiting: list[tuple[int, Prediction]], schema: pa.Schema, stamp: Mode
         "record": [record for record, _ in waiting],
         "id": [prediction.id for prediction in predictions],
         "sequence": [prediction.sequence for prediction in predictions],
-        "ss": [prediction.states for prediction in predictions],
-        "ss3": [prediction.mapped("ss3", stamp.ss3_map).states for prediction in predictions],
+        "description": [prediction.description for prediction in predictions],
         "length": [len(prediction.sequence) for prediction in predictions],
     }
+    shown = [views(prediction, stamp) for prediction in predictions]
+    columns |= {name: [view[name].states for view in shown] for name in ("ss", *stamp.reduced)}
     all_TC = np.concatenate([prediction.probabilities_LC for prediction in predictions])
     offsets = pa.array(np.cumsum([0, *columns["length"]]), type=pa.int32())
     row_type = schema.field("probabilities").type.value_type

@@ -1,9 +1,9 @@
-"""PSIPRED's vertical format: a line a residue, probabilities of coil, helix and strand with three decimals.
+"""PSIPRED's vertical format: a line for each residue, probabilities of coil, helix and strand with three decimals.
 
-Invariant: the first line starts with `# PSIPRED VFORMAT`, the second is blank, and each other line is a
-residue, so readers that skip two lines and those that skip `#` both work; the model stands in the first line.
-A model of 8 or 9 states is told in 3, its probabilities summed by its own map. One file a chain, as PSIPRED
-leaves them.
+Invariant: the first line starts with `# PSIPRED VFORMAT` and names the model, the second is blank, and each other line
+is a residue, so readers that skip two lines and those that skip `#` both work.
+A model of 8 or 9 states is reduced to 3: its probabilities are summed by its own map. One file for each chain, as
+PSIPRED writes them.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ class Ss2Writer(ChainFiles):
         """See `ChainFiles.text`."""
         three = prediction.mapped("ss3", self.stamp.ss3_map)
         columns = np.char.mod("%6.3f", in_order(three.probabilities_LC, "ss3", "CHE").T).tolist()
-        lines = [f"# PSIPRED VFORMAT (LiftRay {self.stamp.text} id={prediction.id})", ""]
+        lines = [f"# PSIPRED VFORMAT (LiftRay {self.stamp.text} {self.named(prediction)})", ""]
         rows = zip(prediction.sequence, three.states, *columns, strict=True)
         for number, (residue, state, coil, helix, strand) in enumerate(rows, start=1):
             lines.append(f"{number:4d} {residue} {state}  {coil} {helix} {strand}")

@@ -1,4 +1,4 @@
-"""Three-line files: `>id` and the model, residues, states in the model's own alphabet.
+"""Three-line files: `>id description` and the model, residues, states in the model's own alphabet.
 
 Invariant: one chain is three lines, nothing is wrapped, and the first word of the header is the id, so
 `ingest` and every FASTA reader find it.
@@ -21,7 +21,9 @@ class ThreeLineWriter(Writer):
 
     def write(self, prediction: Prediction, record: int) -> None:
         """See `Writer.write`."""
-        self._file.write(f">{prediction.id} {self.stamp.text}\n{prediction.sequence}\n{prediction.states}\n")
+        words = [prediction.id, prediction.description, self.stamp.text]
+        header = " ".join(word for word in words if word)
+        self._file.write(f">{header}\n{prediction.sequence}\n{prediction.states}\n")
 
     def close(self) -> None:
         """See `Writer.close`."""

@@ -53,23 +53,25 @@ _CREDENTIALS = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or ML
 _FORMS = "give sqlite:///FILE.db or the http(s):// address of an MLflow server"
 
 
-def check(uri: str) -> str:
-    """Make sure that a store can be used, creating an SQLite one where there is none.
+def check(uri: str, *, create: bool = True, write: bool = True) -> str:
+    """Check that a store can be used.
 
     Args:
         uri: `sqlite:///FILE` (relative to the working directory, or absolute) or `http(s)://HOST:PORT`.
+        create: Create an SQLite store where there is none; else a missing store is an error and no file is made.
+        write: Check that an SQLite store can be written now; a read needs no lock.
 
     Returns:
         The address to use from any process: SQLite paths absolute, no trailing slash.
 
     Raises:
-        TrackingError: The form is not taken, or the store is unreachable, locked, damaged or of another
+        TrackingError: The form is not supported, or the store is missing, unreachable, locked, damaged or of another
             schema.
     """
     harden()
     if uri.startswith("sqlite:"):
         path = _sqlite_path(uri)
-        _check_sqlite(path)
+        _check_sqlite(path, create=create, write=write)
         uri = f"sqlite:///{path}"
     elif urlsplit(uri).scheme in ("http", "https"):
         if not urlsplit(uri).hostname:
@@ -182,9 +184,15 @@ def _sqlite_path(uri: str) -> Path:
     return Path(os.path.abspath(Path(name).expanduser()))
 
 
-def _check_sqlite(path: Path) -> None:
+def _check_sqlite(path: Path, *, create: bool, write: bool) -> None:
+    if not create and not path.exists():
+        raise TrackingError(
+            "no MLflow store",
+            where=str(path),
+            remedy="train a model first, or name the store in tracking.uri",
+        )
     folder = next(parent for parent in path.parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+    if write and (not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK)):
         raise TrackingError(
             "cannot write the MLflow store", where=str(folder), remedy="choose another tracking.uri"
         )
@@ -192,28 +200,26 @@ def _check_sqlite(path: Path) -> None:
         raise TrackingError(
             "a directory is no SQLite file", where=str(path), remedy=f"write sqlite:///{path}/mlflow.db"
         )
-    if path.exists() and path.stat().st_size:
-        _check_schema(path, _revision(path))
+    if path.exists() and (path.stat().st_size or not create):
+        _check_schema(path, _revision(path, write=write))
     else:
         _create(path)
 
 
-def _revision(path: Path) -> str | None:
-    """Schema version of a store that can be written now; None where it is another program's database."""
+def _revision(path: Path, *, write: bool) -> str | None:
+    """Schema version of a store; None where it is another program's database."""
     with path.open("rb") as file:
         if file.read(16) != b"SQLite format 3\0":
             raise TrackingError(
                 "not an SQLite database", where=str(path), remedy="name another file in tracking.uri"
             )
+    address = f"file:{quote(str(path))}?mode={'rw' if write else 'ro'}"
     try:
         with contextlib.closing(
-            sqlite3.connect(
-                f"file:{quote(str(path))}?mode=rw", uri=True, timeout=_LOCK_WAIT_S, isolation_level=None
-            )
+            sqlite3.connect(address, uri=True, timeout=_LOCK_WAIT_S, isolation_level=None)
         ) as database:
-            # Takes the write lock for a moment: a writer that hangs or a read-only disk shows here, not in an
-            # hour.
-            database.execute("BEGIN IMMEDIATE")
+            # The write lock for a moment: a writer that hangs or a read-only disk shows here, not in an hour.
+            database.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             tables = {
                 name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             }

@@ -18,7 +18,7 @@ from liftray.errors import BundleError, TrackingError
 from liftray.track.mlflow import model
 from liftray.track.mlflow.card import card
 from liftray.track.mlflow.store import check, client, redacted, told
-from liftray.track.promotion.evidence import PRIMARY
+from liftray.track.primary_score import PRIMARY
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -100,14 +100,14 @@ def resolve(uri: str, tracking_uri: str) -> Path:
         model.read_info(directory)
         return directory
     if match := _RUN_URI.fullmatch(uri):
-        tracking_uri = check(tracking_uri)
+        tracking_uri = check(tracking_uri, create=False, write=False)
         directory = _fetch(f"runs:/{match['run']}/{model.ARTIFACT}", tracking_uri)
         model.read_info(directory)
         return directory
     match = _MODEL_URI.fullmatch(uri)
     if match is None:
         raise BundleError(f"{uri!r} names no model", remedy=_FORMS)
-    tracking_uri = check(tracking_uri)
+    tracking_uri = check(tracking_uri, create=False, write=False)
     found = find(match["name"], match["version"] or match["alias"], tracking_uri)
     return bundle_of(found, tracking_uri)
 
@@ -121,7 +121,7 @@ def locate(uri: str, tracking_uri: str) -> dict[str, Any]:
     match = _MODEL_URI.fullmatch(uri)
     if match is None:
         return {}
-    tracking_uri = check(tracking_uri)
+    tracking_uri = check(tracking_uri, create=False, write=False)
     found = find(match["name"], match["version"] or match["alias"], tracking_uri)
     return {"name": found.name, "version": int(found.version)}
 

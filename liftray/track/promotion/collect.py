@@ -14,7 +14,8 @@ from typing import Any
 from liftray.errors import BundleError
 from liftray.track.mlflow import model, versions
 from liftray.track.mlflow.store import client, told
-from liftray.track.promotion.evidence import PRIMARY, ChainScores, Contender, Files, Replayed, SetEvidence
+from liftray.track.primary_score import PRIMARY
+from liftray.track.promotion.evidence import ChainScores, Contender, Files, Replayed, SetEvidence
 from liftray.track.promotion.policy import Policy
 from liftray.track.promotion.replay import Evaluated, replay
 

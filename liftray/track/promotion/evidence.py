@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-PRIMARY = {"ss3": "q3", "ss8": "q8", "ss9": "q9"}
-
 
 @dataclass(frozen=True, slots=True)
 class ChainScores:

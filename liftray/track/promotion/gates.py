@@ -25,7 +25,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from liftray.errors import GateRefused
-from liftray.track.promotion.evidence import PRIMARY, Contender, SetEvidence
+from liftray.track.primary_score import PRIMARY
+from liftray.track.promotion.evidence import Contender, SetEvidence
 from liftray.track.promotion.pairing import paired
 from liftray.track.promotion.policy import Policy
 

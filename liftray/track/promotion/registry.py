@@ -38,7 +38,7 @@ def propose(
         TrackingError: There is no such model or version.
         Refusal: The ledger is broken or in use.
     """
-    uri, reason = check(uri), ledger.check_reason(reason)
+    uri, reason = check(uri, create=False), ledger.check_reason(reason)
     store = client(uri)
     verdict, champion = _judge(name, version, uri, policy or Policy(), fresh=False)
     with ledger.claim(store, uri, name) as entries:
@@ -86,7 +86,7 @@ def promote(
             changed.
         InputError: No reason was given, or a code cannot be passed over.
     """
-    uri, policy = check(uri), policy or Policy()
+    uri, policy = check(uri, create=False), policy or Policy()
     reason = reason if dry_run and not override else ledger.check_reason(reason)
     _check_override(override)
     hook.check(policy.hook)
@@ -134,7 +134,7 @@ def rollback(
     Raises:
         Refusal: NOTHING_BEFORE: there was no former champion; or see `promote`.
     """
-    uri, policy = check(uri), policy or Policy()
+    uri, policy = check(uri, create=False), policy or Policy()
     reason = ledger.check_reason(reason)
     hook.check(policy.hook)
     store = client(uri)
@@ -166,7 +166,7 @@ def rollback(
 
 def history(name: str, *, uri: str) -> list[dict[str, Any]]:
     """All ledger entries, oldest first, verified."""
-    uri = check(uri)
+    uri = check(uri, create=False, write=False)
     store = client(uri)
     versions.aliases(store, uri, name)
     return ledger.read(store, uri, name)
@@ -174,7 +174,7 @@ def history(name: str, *, uri: str) -> list[dict[str, Any]]:
 
 def show(name: str, *, uri: str) -> dict[str, Any]:
     """Aliases, versions with their tags, and the ledger's last entry."""
-    uri = check(uri)
+    uri = check(uri, create=False, write=False)
     store = client(uri)
     known = versions.aliases(store, uri, name)
     entries = ledger.read(store, uri, name)

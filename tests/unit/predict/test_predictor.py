@@ -174,14 +174,15 @@ def test_prediction_imports_no_orchestration(tmp_path: Path) -> None:
     (tmp_path / "in.fasta").write_text(">a\nMKTAYI\n>b\nACD\n")
     program = f"""
 import sys
+from liftray.predict.model import Model
+from liftray.predict.predict_job import predict_files
 from liftray.predict.prediction import ModelStamp
 from liftray.predict.predictor import Predictor
-from liftray.predict.run import predict_with
 from liftray.predict.writers import FORMATS
 from tests.parts.tiny_tagger import TinyTagger
 stamp = ModelStamp("tiny", "1", "0" * 64, "ss9", "dssp")
-out = predict_with(Predictor(TinyTagger(), {{}}), stamp, [{str(tmp_path / "in.fasta")!r}],
-                   {str(tmp_path / "out")!r}, list(FORMATS))
+model = Model(Predictor(TinyTagger(), {{}}), stamp)
+out = predict_files(model, [{str(tmp_path / "in.fasta")!r}], {str(tmp_path / "out")!r}, list(FORMATS))
 print(out["predicted"], sorted({{"ray", "deepspeed", "mlflow"}} & set(sys.modules)))
 """
     root = Path(__file__).resolve().parents[3]

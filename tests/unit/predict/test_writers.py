@@ -34,9 +34,9 @@ def made(chain_id: str, length: int, alphabet: str, seed: int) -> Prediction:
     generator = np.random.default_rng(seed)
     probabilities_LC = generator.dirichlet(np.full(len(STATES[alphabet]), 0.4), length).astype(np.float32)
     sequence = "".join(generator.choice(list("ACDEFGHIKLMNPQRSTVWYX"), length))
-    return Prediction(
-        chain_id, sequence, decode(probabilities_LC.argmax(1), alphabet), probabilities_LC, alphabet
-    )
+    states = decode(probabilities_LC.argmax(1), alphabet)
+    description = f"description of {seed}" if seed % 2 else ""
+    return Prediction(chain_id, sequence, states, probabilities_LC, alphabet, description)
 
 
 def written(directory: Path, name: str, predictions: list[Prediction], model: ModelStamp) -> Path:
@@ -68,7 +68,8 @@ def test_three_line_reads_back(tmp_path: Path, predictions: list[Prediction], al
     assert len(lines) == 3 * len(predictions)
     for number, prediction in enumerate(predictions):
         header, sequence, states = lines[3 * number : 3 * number + 3]
-        assert header == f">{prediction.id} model=liftray-tiny version=3 digest={DIGEST}"
+        between = f" {prediction.description} " if prediction.description else " "
+        assert header == f">{prediction.id}{between}model=liftray-tiny version=3 digest={DIGEST}"
         assert (sequence, states) == (prediction.sequence, prediction.states)
 
 
@@ -79,17 +80,22 @@ def netsurfp(view: Prediction) -> tuple[str, str, str]:
     return spelled[0], ours, spelled[1]
 
 
-def views(prediction: Prediction) -> dict[str, Prediction]:
+def reduced(prediction: Prediction) -> dict[str, Prediction]:
+    """The prediction in each alphabet with fewer states."""
     return {
-        f"q{name[2]}": prediction.mapped(name, "dssp")
-        for name in ("ss3", "ss8", "ss9")
-        if len(STATES[name]) <= len(STATES[prediction.alphabet])
+        name: prediction.mapped(name, "dssp")
+        for name in ("ss3", "ss8")
+        if len(STATES[name]) < len(STATES[prediction.alphabet])
     }
 
 
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def test_csv_reads_back(tmp_path: Path, predictions: list[Prediction], alphabet: str) -> None:
-    with written(tmp_path, "csv", predictions, stamp(alphabet)).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(written(tmp_path, "csv", predictions, stamp(alphabet)))
 
     assert len(rows) == sum(len(prediction.sequence) for prediction in predictions)
     assert {row["model"] for row in rows} == {f"liftray-tiny version=3 digest={DIGEST[:16]}"}
@@ -97,19 +103,56 @@ def test_csv_reads_back(tmp_path: Path, predictions: list[Prediction], alphabet:
         chain = [row for row in rows if row["record"] == str(2 * number)]
         prefix = "'" if prediction.id[0] in "=@" else ""
         assert {row["id"] for row in chain} == {prefix + prediction.id}
-        assert "".join(row["seq"] for row in chain) == prediction.sequence
-        assert [int(row["n"]) for row in chain] == list(range(1, len(prediction.sequence) + 1))
-        for stem, view in views(prediction).items():
-            states, ours, theirs = netsurfp(view)
-            assert "".join(row[stem] for row in chain) == states
-            columns = [[float(row[f"p[{stem}_{letter}]"]) for letter in theirs] for row in chain]
-            expected = view.probabilities_LC[:, [STATES[view.alphabet].index(letter) for letter in ours]]
-            np.testing.assert_allclose(columns, expected, atol=6e-6)
+        assert "".join(row["residue"] for row in chain) == prediction.sequence
+        assert [int(row["position"]) for row in chain] == list(range(1, len(prediction.sequence) + 1))
+        confidence = [float(row["confidence"]) for row in chain]
+        np.testing.assert_allclose(confidence, prediction.confidence, atol=6e-6)
+        for name, view in {"ss": prediction, **reduced(prediction)}.items():
+            assert "".join(row[name] for row in chain) == view.states
+            stem = "p" if name == "ss" else f"p_{name}"
+            columns = [[float(row[f"{stem}_{state}"]) for state in STATES[view.alphabet]] for row in chain]
+            np.testing.assert_allclose(columns, view.probabilities_LC, atol=6e-6)
             np.testing.assert_allclose(np.sum(columns, axis=1), 1, atol=5e-5)
 
 
 def test_csv_has_the_columns_of_the_model_alone(tmp_path: Path) -> None:
     path = written(tmp_path, "csv", [made("a", 3, "ss3", 0)], stamp("ss3"))
+
+    header = path.read_text().split("\n")[0]
+    assert header == "record,id,position,residue,ss,confidence,p_C,p_E,p_H,model"
+
+
+def test_csv_and_pandas_have_the_same_columns_and_values(tmp_path: Path) -> None:
+    prediction = made("a", 5, "ss8", 0)
+    rows = rows_of(written(tmp_path, "csv", [prediction], stamp("ss8")))
+    table = prediction.to_pandas()
+
+    for name in table.columns:
+        shown = [row[name] for row in rows]
+        if table[name].dtype.kind == "f":
+            np.testing.assert_allclose([float(value) for value in shown], table[name], atol=6e-6)
+        else:
+            assert shown == [str(value) for value in table[name]]
+
+
+def test_netsurfp_reads_back(tmp_path: Path, predictions: list[Prediction], alphabet: str) -> None:
+    rows = rows_of(written(tmp_path, "netsurfp", predictions, stamp(alphabet)))
+
+    for number, prediction in enumerate(predictions, start=1):
+        chain = [row for row in rows if row["record"] == str(2 * number)]
+        assert "".join(row["seq"] for row in chain) == prediction.sequence
+        assert [int(row["n"]) for row in chain] == list(range(1, len(prediction.sequence) + 1))
+        for name, view in {alphabet: prediction, **reduced(prediction)}.items():
+            stem = name.replace("ss", "q")
+            states, ours, theirs = netsurfp(view)
+            assert "".join(row[stem] for row in chain) == states
+            columns = [[float(row[f"p[{stem}_{letter}]"]) for letter in theirs] for row in chain]
+            expected = view.probabilities_LC[:, [STATES[view.alphabet].index(letter) for letter in ours]]
+            np.testing.assert_allclose(columns, expected, atol=6e-6)
+
+
+def test_netsurfp_has_the_columns_of_the_model_alone(tmp_path: Path) -> None:
+    path = written(tmp_path, "netsurfp", [made("a", 3, "ss3", 0)], stamp("ss3"))
 
     header = path.read_text().split("\n")[0]
     assert header == "id,seq,n,q3,p[q3_H],p[q3_E],p[q3_C],record,model"
@@ -121,14 +164,15 @@ def test_json_reads_back(tmp_path: Path, predictions: list[Prediction], alphabet
     assert document["model"] == stamp(alphabet).as_dict()
     assert [entry["record"] for entry in document["predictions"]] == list(range(2, 20, 2))
     for entry, prediction in zip(document["predictions"], predictions, strict=True):
-        assert (entry["id"], entry["seq"]) == (prediction.id, prediction.sequence)
-        for stem, view in views(prediction).items():
-            states, ours, theirs = netsurfp(view)
-            assert document["states"][stem] == theirs
-            assert entry[stem] == states
-            expected = view.probabilities_LC[:, [STATES[view.alphabet].index(letter) for letter in ours]]
-            np.testing.assert_allclose(entry[f"{stem}_prob"], expected, atol=6e-6)
-        assert len(entry) == 3 + 2 * len(document["states"])
+        assert (entry["id"], entry["sequence"]) == (prediction.id, prediction.sequence)
+        assert (entry["description"], entry["length"]) == (prediction.description, len(prediction))
+        np.testing.assert_allclose(entry["confidence"], prediction.confidence, atol=6e-6)
+        for name, view in {"ss": prediction, **reduced(prediction)}.items():
+            assert document["states"][name] == STATES[view.alphabet]
+            assert entry[name] == view.states
+            field = "probabilities" if name == "ss" else f"{name}_probabilities"
+            np.testing.assert_allclose(entry[field], view.probabilities_LC, atol=6e-6)
+        assert len(entry) == 6 + 2 * len(document["states"])
 
 
 def test_json_of_no_chain_is_valid(tmp_path: Path) -> None:
@@ -146,7 +190,10 @@ def test_parquet_reads_back(tmp_path: Path, predictions: list[Prediction], alpha
     assert metadata[b"liftray.model.name"] == b"liftray-tiny"
     assert metadata[b"liftray.model.version"] == b"3"
     assert metadata[b"liftray.model.digest"] == DIGEST.encode()
-    assert ("ss3" in table.column_names) == (alphabet != "ss3")
+    assert [name for name in table.column_names if name[:2] == "ss"] == [
+        "ss",
+        *reversed(reduced(predictions[0])),
+    ]
     for number, (row, prediction) in enumerate(zip(table.to_pylist(), predictions, strict=True), start=1):
         assert (row["record"], row["id"], row["length"]) == (
             2 * number,
@@ -154,6 +201,8 @@ def test_parquet_reads_back(tmp_path: Path, predictions: list[Prediction], alpha
             len(prediction.sequence),
         )
         assert (row["sequence"], row["ss"]) == (prediction.sequence, prediction.states)
+        assert row["description"] == prediction.description
+        assert all(row[name] == view.states for name, view in reduced(prediction).items())
         np.testing.assert_array_equal(np.float32(row["probabilities"]), prediction.probabilities_LC)
         np.testing.assert_array_equal(np.float32(row["confidence"]), prediction.probabilities_LC.max(axis=1))
 
@@ -224,7 +273,7 @@ def test_horiz_reads_back(tmp_path: Path, predictions: list[Prediction], alphabe
         assert [int(digit) for digit in joined["Conf: "]] == lead
 
 
-def test_horiz_ruler_stands_under_its_residues(tmp_path: Path) -> None:
+def test_horiz_ruler_is_under_its_residues(tmp_path: Path) -> None:
     directory = written(tmp_path, "horiz", [made("a", 75, "ss3", 0)], stamp("ss3"))
     lines = (directory / "000002_a.horiz").read_text().split("\n")
 
@@ -235,7 +284,7 @@ def test_horiz_ruler_stands_under_its_residues(tmp_path: Path) -> None:
     assert lines[4][15] == made("a", 75, "ss3", 0).sequence[9]
 
 
-def test_all_formats_tell_the_same_three_states(tmp_path: Path) -> None:
+def test_all_formats_have_the_same_three_states(tmp_path: Path) -> None:
     """The most probable sum, not the map of the most probable state, and by the model's own map."""
     # P .4 is the most probable state; H by the lift map, coil by dssp's.
     states = dict(zip(STATES["ss9"], [0.1, 0.0, 0.3, 0.0, 0.0, 0.2, 0.0, 0.0, 0.4], strict=True))

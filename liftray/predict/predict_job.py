@@ -1,7 +1,7 @@
-"""From FASTA files to prediction files, in this process: what `jobs/predict.py` runs.
+"""The `predict` job: FASTA files to prediction files, in this process.
 
-Invariant: every record of every input is either in each prediction file or in `errors.jsonl`, both in input
-order; the output directory gets all of a run's files or none. Flow: fasta -> predictor -> writers.
+Invariant: every record of every input is either in each prediction file or in `errors.jsonl`, both in the order of the
+input; the output directory gets all files of a run or none. Flow: fasta -> model -> writers.
 """
 
 import json
@@ -18,91 +18,102 @@ from typing import TYPE_CHECKING, Any
 
 from liftray.data.validate import printable
 from liftray.errors import DataError, InputError, LiftrayError
-from liftray.files import sha256_file, write_json
+from liftray.files import write_json
 from liftray.predict import fasta
 from liftray.predict.fasta import BadChain, Chain
-from liftray.predict.prediction import UNREGISTERED, ModelStamp, Prediction, one_line
+from liftray.predict.prediction import ModelStamp, Prediction
 from liftray.predict.writers import check_formats, open_writers
 from liftray.progress import Advance, progress
 
 if TYPE_CHECKING:
+    from liftray.predict.model import Model, OnError, Predictions
     from liftray.predict.predictor import Predictor
 
 ERRORS = "errors.jsonl"
 SUMMARY = "summary.json"
-# Inputs of this size are read through once before the run, which takes a second, so that progress has an end.
+# Inputs up to this size are read once before the run, which takes a second, so that progress has a total.
 _COUNT_UP_TO_BYTES = 1 << 27
 
 
+def check(inputs: Sequence[str | Path], formats: Sequence[str] | None) -> list[str]:
+    """Check inputs and formats; call it before the model is loaded, which takes longest.
+
+    Args:
+        inputs: FASTA files, gzip-compressed or not; their first records are read.
+        formats: Names from `writers.FORMATS`; None where no file is written.
+
+    Returns:
+        The formats, each once.
+
+    Raises:
+        ConfigError: A format is unknown, or none is given.
+        DataError: No input is given, or one is missing, empty or not FASTA.
+    """
+    wanted = [] if formats is None else check_formats(formats)
+    if not inputs:
+        raise DataError("no input file", where="--input", remedy="name one or more FASTA files")
+    for path in inputs:
+        next(fasta.read(path))
+    return wanted
+
+
+def predict_in_memory(model: "Model", inputs: Sequence[str | Path], on_error: "OnError") -> "Predictions":
+    """Predict every chain of FASTA files without writing anything.
+
+    Args:
+        model: The loaded model.
+        inputs: FASTA files.
+        on_error: `raise` at the first record that cannot be predicted, or `collect` such records.
+
+    Raises:
+        DataError: An input is missing, empty or not FASTA; or a record is refused, and `on_error` is `raise`.
+    """
+    from liftray.predict.model import gather
+
+    check(inputs, None)
+    items = (item for path in inputs for item in fasta.read(path))
+    return gather((result for _, result in _results(model.predictor, items)), on_error)
+
+
 def predict_files(
-    model_dir: str | Path,
+    model: "Model",
     inputs: Sequence[str | Path],
     out: str | Path,
     formats: Sequence[str],
     *,
     on_progress: Advance | None = None,
-    sources: Sequence[str] | None = None,
-    tokens_per_batch: int = 4096,
-    name: str | None = None,
-    version: str | None = None,
 ) -> dict[str, Any]:
-    """Predict every chain of some FASTA files.
+    """Predict every chain of FASTA files.
 
     Args:
-        model_dir: A bundle's directory.
-        inputs: FASTA files, taken in this order; gzip-compressed or not.
-        out: Directory for the results. What stands there under other names stays.
+        model: The loaded model.
+        inputs: FASTA files, read in this order; gzip-compressed or not.
+        out: Directory for the results. Files there under other names stay.
         formats: Names from `writers.FORMATS`.
         on_progress: Called with the number of residues just predicted; default: shown on stderr.
-        sources: Where to look for the backbone instead of the sources that the bundle names.
-        tokens_per_batch: Budget of padded tokens of a batch.
-        name: The model's registered name; default: the bundle's own, else that of its directory.
-        version: Its registered version; default: the bundle's own, else `unregistered`.
 
     Returns:
-        What `summary.json` holds: `model`, `inputs`, `records`, `predicted`, `refused`, `reasons`,
-        `residues`, `seconds`, `residues_per_s`, `files` (of each format, `errors` and `summary`).
+        The content of `summary.json`: `model`, `inputs`, `records`, `predicted`, `refused`, `reasons`, `residues`,
+        `seconds`, `residues_per_s`, `files` (of each format, `errors` and `summary`).
 
     Raises:
         ConfigError: A format is unknown.
         DataError: An input is missing, empty or not FASTA.
-        BundleError: The bundle is missing or damaged.
-        BackboneError: Its backbone is not reachable.
+        InputError: The output directory cannot be written.
         LiftrayError: The model failed on every chain.
     """
-    # Before the model is loaded, which takes longest: what is at fault is told at once.
-    check_formats(formats)
-    check_inputs(inputs)
-    from liftray.predict.predictor import Predictor
-
-    predictor = Predictor.load(model_dir, sources=sources, tokens_per_batch=tokens_per_batch)
-    stamp = stamp_of(predictor, model_dir, name=name, version=version)
-    return predict_with(predictor, stamp, inputs, out, formats, on_progress=on_progress)
-
-
-def predict_with(
-    predictor: "Predictor",
-    stamp: ModelStamp,
-    inputs: Sequence[str | Path],
-    out: str | Path,
-    formats: Sequence[str],
-    *,
-    on_progress: Advance | None = None,
-) -> dict[str, Any]:
-    """Like `predict_files`, with a model that is loaded already and the stamp that its files get."""
-    wanted = check_formats(formats)
-    check_inputs(inputs)
+    wanted = check(inputs, formats)
     total = _count_residues([Path(path) for path in inputs])
     show = nullcontext(on_progress) if on_progress else progress("predict", total, "residues")
     with _staged(Path(out)) as stage, show as advance:
-        tally = _write_all(predictor, inputs, wanted, stage, stamp, advance)
+        tally = _write_all(model, inputs, wanted, stage, advance)
         if not tally.predicted and tally.model_failure:
             raise LiftrayError(
                 f"the model failed on every chain ({tally.model_failure})",
-                where=stamp.name,
+                where=model.stamp.name,
                 remedy="check the bundle with `evaluate`, or free memory",
             )
-        summary = _summary(tally, stamp, inputs, wanted)
+        summary = _summary(tally, model.stamp, inputs, wanted)
         write_json(stage / SUMMARY, summary)
     return summary
 
@@ -118,20 +129,18 @@ class _Tally:
 
 
 def _write_all(
-    predictor: "Predictor",
-    inputs: Sequence[str | Path],
-    formats: Sequence[str],
-    stage: Path,
-    stamp: ModelStamp,
-    advance: Advance,
+    model: "Model", inputs: Sequence[str | Path], formats: Sequence[str], stage: Path, advance: Advance
 ) -> _Tally:
     tally = _Tally()
     start = time.perf_counter()
     items = (item for path in inputs for item in fasta.read(path))
     errors_path = stage / ERRORS
-    with open_writers(formats, stage, stamp) as writers, errors_path.open("w", encoding="utf-8") as errors:
+    with (
+        open_writers(formats, stage, model.stamp) as writers,
+        errors_path.open("w", encoding="utf-8") as errors,
+    ):
         tally.outputs = {format_: writer.output for format_, writer in writers.items()}
-        for record, result in _results(predictor, items):
+        for record, result in _results(model.predictor, items):
             if isinstance(result, BadChain):
                 tally.reasons[result.reason] += 1
                 if result.reason in ("model-failed", "out-of-memory", "not-finite"):
@@ -150,7 +159,7 @@ def _write_all(
 def _results(
     predictor: "Predictor", items: Iterable[Chain | BadChain]
 ) -> Iterator[tuple[int, Prediction | BadChain]]:
-    """Number each item from 1 and pair it with its outcome; what waits is what the predictor reads ahead."""
+    """Number each record from 1 and pair it with its result; the queue holds what the predictor reads ahead."""
     waiting: deque[Chain | BadChain] = deque()
 
     def feed() -> Iterator[tuple[str, str]]:
@@ -166,7 +175,7 @@ def _results(
         elif isinstance(result, BadChain):
             yield record, replace(result, file=item.file, line=item.line)
         else:
-            yield record, result
+            yield record, replace(result, description=item.description)
 
 
 def _error_line(record: int, bad: BadChain) -> str:
@@ -194,38 +203,8 @@ def _summary(
     }
 
 
-def stamp_of(
-    predictor: "Predictor", model_dir: str | Path, *, name: str | None = None, version: str | None = None
-) -> ModelStamp:
-    """The stamp of a loaded model; name and version as in `predict_files`.
-
-    The digest is the sha256 of `bundle.json`, which holds those of all other files of the bundle.
-    """
-    model_dir = Path(model_dir)
-    info = predictor.info
-    return ModelStamp(
-        name=one_line(name or info.get("name") or model_dir.resolve().name),
-        version=one_line(version or info.get("version") or UNREGISTERED),
-        digest=sha256_file(model_dir / "bundle.json"),
-        alphabet=predictor.alphabet,
-        ss3_map=str(info.get("ss3_map", "dssp")),
-    )
-
-
-def check_inputs(inputs: Sequence[str | Path]) -> None:
-    """Refuse files that cannot be read as FASTA, by their first records.
-
-    Raises:
-        DataError: None is given, or one is missing, empty or not FASTA.
-    """
-    if not inputs:
-        raise DataError("no input file", where="--input", remedy="name one or more FASTA files")
-    for path in inputs:
-        next(fasta.read(path))
-
-
 def _count_residues(paths: Sequence[Path]) -> int | None:
-    """Residues that can be predicted; None where the files are too large to count."""
+    """Residues that can be predicted; None where the files are too large to count them first."""
     if sum(path.stat().st_size for path in paths) > _COUNT_UP_TO_BYTES:
         return None
     return sum(len(item.sequence) for path in paths for item in fasta.read(path) if isinstance(item, Chain))
@@ -233,7 +212,7 @@ def _count_residues(paths: Sequence[Path]) -> int | None:
 
 @contextmanager
 def _staged(out: Path) -> Iterator[Path]:
-    """A directory inside `out` whose entries move to `out` when the block ends well, `summary.json` last."""
+    """A directory inside `out` whose entries move to `out` when the block succeeds, `summary.json` last."""
     fresh = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -7,9 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from liftray.errors import ConfigError, DataError, InputError, LiftrayError
+from liftray.predict.model import Model, stamp_of
+from liftray.predict.predict_job import check, predict_files
 from liftray.predict.prediction import ModelStamp
 from liftray.predict.predictor import Predictor
-from liftray.predict.run import predict_files, predict_with, stamp_of
 from liftray.predict.writers import FORMATS
 from tests.parts.tiny_tagger import FailingTagger, TinyTagger
 
@@ -17,8 +18,8 @@ STAMP = ModelStamp("tiny", "1", "0" * 64, "ss9", "dssp")
 
 
 @pytest.fixture
-def predictor() -> Predictor:
-    return Predictor(TinyTagger(), {"ss3_map": "dssp"})
+def model() -> Model:
+    return Model(Predictor(TinyTagger(), {"ss3_map": "dssp"}), STAMP)
 
 
 @pytest.fixture
@@ -34,11 +35,11 @@ def names(directory: Path) -> list[str]:
 
 
 def test_every_record_is_in_the_files_or_among_the_errors(
-    tmp_path: Path, predictor: Predictor, inputs: list[Path]
+    tmp_path: Path, model: Model, inputs: list[Path]
 ) -> None:
     advanced: list[float] = []
     out = tmp_path / "deep" / "out"
-    summary = predict_with(predictor, STAMP, inputs, out, list(FORMATS), on_progress=advanced.append)
+    summary = predict_files(model, inputs, out, list(FORMATS), on_progress=advanced.append)
 
     assert names(out) == sorted(
         [*(writer.output for writer in FORMATS.values()), "errors.jsonl", "summary.json"]
@@ -70,21 +71,21 @@ def test_every_record_is_in_the_files_or_among_the_errors(
 
 
 def test_second_run_replaces_its_files_and_leaves_others(
-    tmp_path: Path, predictor: Predictor, inputs: list[Path]
+    tmp_path: Path, model: Model, inputs: list[Path]
 ) -> None:
     out = tmp_path / "out"
-    predict_with(predictor, STAMP, inputs, out, ["ss2", "csv"])
+    predict_files(model, inputs, out, ["ss2", "csv"])
     (out / "mine.txt").write_text("keep")
-    predict_with(predictor, STAMP, inputs[:1], out, ["ss2"])
+    predict_files(model, inputs[:1], out, ["ss2"])
 
     assert names(out) == ["errors.jsonl", "mine.txt", "predictions.csv", "predictions_ss2", "summary.json"]
     assert names(out / "predictions_ss2") == ["000001_a.ss2", "000003_a.ss2"]
 
 
-def test_progress_is_shown_with_its_end(
-    tmp_path: Path, predictor: Predictor, inputs: list[Path], capsys: pytest.CaptureFixture[str]
+def test_progress_ends_with_a_total(
+    tmp_path: Path, model: Model, inputs: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    predict_with(predictor, STAMP, inputs, tmp_path / "out", ["csv"])
+    predict_files(model, inputs, tmp_path / "out", ["csv"])
 
     captured = capsys.readouterr()
     assert "predict: 316 residues in" in captured.err
@@ -95,53 +96,51 @@ def test_progress_is_shown_with_its_end(
     ("content", "message"),
     [(None, "no such file"), ("", "the file is empty"), ("MKTAYI\n", "text before the first '>'")],
 )
-def test_bad_input_is_told_before_the_model_is_loaded_or_anything_written(
+def test_bad_input_is_reported_without_a_model(
     tmp_path: Path, inputs: list[Path], content: str | None, message: str
 ) -> None:
     bad = tmp_path / "bad.fasta"
     if content is not None:
         bad.write_text(content)
     with pytest.raises(DataError, match=message):
-        predict_files(tmp_path / "no-model", [*inputs, bad], tmp_path / "out", ["csv"])
-
-    assert not (tmp_path / "out").exists()
+        check([*inputs, bad], ["csv"])
 
 
 def test_bad_format_and_no_input_are_refused(tmp_path: Path, inputs: list[Path]) -> None:
     with pytest.raises(ConfigError, match="html"):
-        predict_files(tmp_path / "no-model", inputs, tmp_path / "out", ["html"])
+        check(inputs, ["html"])
     with pytest.raises(DataError, match="no input file"):
-        predict_files(tmp_path / "no-model", [], tmp_path / "out", ["csv"])
+        check([], ["csv"])
 
     assert not (tmp_path / "out").exists()
 
 
-def test_output_that_cannot_be_written_is_the_users_to_mend(
-    tmp_path: Path, predictor: Predictor, inputs: list[Path]
+def test_output_that_cannot_be_written_is_an_input_error(
+    tmp_path: Path, model: Model, inputs: list[Path]
 ) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(InputError, match="cannot write there"):
-        predict_with(predictor, STAMP, inputs, tmp_path / "out", ["csv"])
+        predict_files(model, inputs, tmp_path / "out", ["csv"])
 
 
-def test_interrupted_run_leaves_nothing_new(tmp_path: Path, predictor: Predictor, inputs: list[Path]) -> None:
+def test_interrupted_run_leaves_nothing_new(tmp_path: Path, model: Model, inputs: list[Path]) -> None:
     def interrupt(amount: float = 1) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        predict_with(predictor, STAMP, inputs, tmp_path / "new", list(FORMATS), on_progress=interrupt)
+        predict_files(model, inputs, tmp_path / "new", list(FORMATS), on_progress=interrupt)
     assert not (tmp_path / "new").exists()
 
-    predict_with(predictor, STAMP, inputs, tmp_path / "old", list(FORMATS))
+    predict_files(model, inputs, tmp_path / "old", list(FORMATS))
     before = {path: path.read_bytes() for path in (tmp_path / "old").rglob("*") if path.is_file()}
     with pytest.raises(KeyboardInterrupt):
-        predict_with(predictor, STAMP, inputs[:1], tmp_path / "old", list(FORMATS), on_progress=interrupt)
+        predict_files(model, inputs[:1], tmp_path / "old", list(FORMATS), on_progress=interrupt)
     assert {path: path.read_bytes() for path in (tmp_path / "old").rglob("*") if path.is_file()} == before
     assert len(names(tmp_path / "old")) == len(FORMATS) + 2
 
 
 def test_chain_that_the_model_fails_on_is_an_error_record(tmp_path: Path, inputs: list[Path]) -> None:
-    summary = predict_with(Predictor(FailingTagger(), {}), STAMP, inputs, tmp_path / "out", ["csv"])
+    summary = predict_files(Model(Predictor(FailingTagger(), {}), STAMP), inputs, tmp_path / "out", ["csv"])
 
     assert summary["reasons"] == {"empty": 1, "gap": 1, "model-failed": 1}
     lines = (tmp_path / "out" / "errors.jsonl").read_text().splitlines()
@@ -152,21 +151,21 @@ def test_chain_that_the_model_fails_on_is_an_error_record(tmp_path: Path, inputs
 def test_model_that_fails_on_every_chain_ends_the_run(tmp_path: Path) -> None:
     (tmp_path / "in.fasta").write_text(">a\nWWW\n>b\nMWT\n")
     with pytest.raises(LiftrayError, match=r"failed on every chain .*shape mismatch"):
-        predict_with(
-            Predictor(FailingTagger(), {}), STAMP, [tmp_path / "in.fasta"], tmp_path / "out", ["csv"]
+        predict_files(
+            Model(Predictor(FailingTagger(), {}), STAMP), [tmp_path / "in.fasta"], tmp_path / "out", ["csv"]
         )
 
     assert not (tmp_path / "out").exists()
 
 
-def test_nothing_to_predict_still_tells_so(tmp_path: Path, predictor: Predictor) -> None:
+def test_summary_counts_refused_records_where_nothing_can_be_predicted(tmp_path: Path, model: Model) -> None:
     (tmp_path / "in.fasta").write_text(">a\nM-T\n")
-    summary = predict_with(predictor, STAMP, [tmp_path / "in.fasta"], tmp_path / "out", ["csv", "json"])
+    summary = predict_files(model, [tmp_path / "in.fasta"], tmp_path / "out", ["csv", "json"])
 
     assert (summary["predicted"], summary["refused"], summary["residues_per_s"]) == (0, 1, 0)
 
 
-def test_stamp_tells_the_bundle_whatever_its_place(tmp_path: Path) -> None:
+def test_stamp_names_the_bundle_wherever_it_is(tmp_path: Path) -> None:
     for place in ("one", "two"):
         (tmp_path / place).mkdir()
         (tmp_path / place / "bundle.json").write_text('{"ss3_map": "lift"}')
