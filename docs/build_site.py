@@ -10,7 +10,7 @@ import re
 import runpy
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, get_args
+from typing import Any
 
 import click
 import jupytext
@@ -147,17 +147,19 @@ def config_page() -> str:
     sections: dict[str, list[str]] = {}
     for key, (kind, default, meaning) in keys().items():
         section = key.partition(".")[0] if "." in key else "Top level"
-        cells = (f"`{key}`", kind, f"`{_yaml(default)}`", bounds[key][0], meaning, bounds[key][1])
+        bound, effect = bounds[key]
+        shape = f"{kind.replace('|', ' | ')} {bound}".strip()
+        cells = (f"`{key}`", shape, f"`{_yaml(default)}`", meaning, effect)
         sections.setdefault(section, []).append(_row(cells))
     for name, field in ClaimSettings.model_fields.items():
         key = f"study.claims.NAME.{name}"
         default = "required" if field.is_required() else f"`{_yaml(field.default)}`"
-        cells = (f"`{key}`", "", default, bounds[key][0], field.description or "", bounds[key][1])
+        cells = (f"`{key}`", bounds[key][0], default, field.description or "", bounds[key][1])
         sections.setdefault("One claim of a study", []).append(_row(cells))
     text = [_CONFIG]
     for section, rows in sections.items():
-        text += [f"## {section}", "", "| key | type | default | bounds | meaning | a resumed run |"]
-        text += ["| --- | --- | --- | --- | --- | --- |", *rows, ""]
+        text += [f"## {section}", "", "| key | type and bounds | default | meaning | a resumed run |"]
+        text += ["| --- | --- | --- | --- | --- |", *rows, ""]
     return "\n".join(text)
 
 
@@ -174,8 +176,6 @@ def _bounds(model: Any, prefix: str) -> Iterator[tuple[str, tuple[str, str]]]:
             for kind, text in _BOUNDS.items()
             if isinstance(one, kind)
         ]
-        if not found and bool in get_args(field.annotation):
-            found = ["true, false or a listed value"]
         effects = [_EFFECTS[one.value] for one in field.metadata if isinstance(one, Effect)]
         yield f"{prefix}{name}", (", ".join(found), ", ".join(effects))
 
