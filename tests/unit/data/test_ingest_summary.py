@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from peptides import HELIX, backbone, make, save
-
 from liftray.data.formats import dssp
 from liftray.data.ingest import ingest
 from liftray.data.ingest_summary import lines
+from tests.parts.peptides import HELIX, backbone, make, save
 
 
 def _lines(tmp_path: Path, text: str) -> list[str]:
