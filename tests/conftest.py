@@ -1,20 +1,19 @@
-"""Real MLflow stores for the tests: an SQLite one that is migrated once, and servers over SQLite and PostgreSQL."""
+"""Real MLflow stores for the tests, an SQLite one that is migrated once and servers, and the real data sets."""
 
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.parts import servers
+from tests.parts.real_data import find as find_real_data
 
 os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -51,9 +50,8 @@ def mlflow_uri(migrated_db: Path, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a real MLflow server with an empty store; it is ended with all its processes."""
-    folder = tmp_path_factory.mktemp("server")
-    with _mlflow_server(folder, f"sqlite:///{folder}/server.db") as address:
-        yield address
+    with servers.mlflow_server(tmp_path_factory.mktemp("server")) as server:
+        yield server.address
 
 
 @pytest.fixture(scope="session")
@@ -85,46 +83,25 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
             ready = [programs[-1] / "pg_isready", "--host", folder, "--timeout=60"]
             until = time.monotonic() + 60
             while subprocess.run(ready, capture_output=True).returncode and time.monotonic() < until:
-                time.sleep(0.1)  # a poll, not a guess: the loop ends when the database answers
+                time.sleep(0.1)  # a poll: the loop ends when the database answers
             store = f"postgresql://mlflow@/postgres?host={folder}"
-            with _mlflow_server(tmp_path_factory.mktemp("postgresql"), store) as address:
-                yield address
+            with servers.mlflow_server(tmp_path_factory.mktemp("postgresql"), store) as server:
+                yield server.address
         finally:
             database.send_signal(signal.SIGINT)  # its fast shutdown: connections are closed
             database.wait(timeout=60)
     shutil.rmtree(folder)
 
 
-@contextmanager
-def _mlflow_server(folder: Path, store: str) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "1", "--backend-store-uri", store]
-    command += ["--artifacts-destination", str(folder / "files")]
-    with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
-        try:
-            _wait(server, f"http://127.0.0.1:{port}/health", folder / "server.log")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            with suppress(ProcessLookupError):  # it ended itself, as `_wait` tells
-                os.killpg(server.pid, signal.SIGTERM)
-            try:
-                server.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                os.killpg(server.pid, signal.SIGKILL)
-                server.wait()
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that read the real data sets, so that `-m real_data` selects them."""
+    for item in items:
+        if "real_data" in getattr(item, "fixturenames", ()):
+            item.add_marker("real_data")
 
 
-def _wait(server: subprocess.Popen[bytes], health: str, log: Path) -> None:
-    until = time.monotonic() + 180
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            with urllib.request.urlopen(health, timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.2)  # a poll, not a guess: the loop ends when the server answers
-    pytest.fail(f"the MLflow server did not start: {log.read_text()[-2000:]}")
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """Find a file of the real data sets, or skip; the only way to them, so that they can be selected."""
+    return find_real_data

@@ -1,12 +1,5 @@
 """A tracking server that goes away in mid-run and comes back: every metric of every epoch arrives."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,50 +9,15 @@ from liftray.track.mlflow.outbox import Outbox
 from liftray.track.mlflow.runs import start_run
 from liftray.track.mlflow.store import client
 from tests.parts import tiny
+from tests.parts.servers import Server, mlflow_server
 
 pytestmark = pytest.mark.slow
 
 
-class Server:
-    """An MLflow server on one address that can be killed and started again over the same store."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.address, self._folder = f"http://127.0.0.1:{self.port}", folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self._folder}/server.db"]
-        command += ["--artifacts-destination", str(self._folder / "files")]
-        with (self._folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
-            )
-        until = time.monotonic() + 180
-        while time.monotonic() < until and self._process.poll() is None:
-            try:
-                with urllib.request.urlopen(f"{self.address}/health", timeout=2):
-                    return
-            except OSError:
-                time.sleep(0.2)  # a poll, not a guess: the loop ends when the server answers
-        pytest.fail(f"the MLflow server did not start: {(self._folder / 'server.log').read_text()[-2000:]}")
-
-    def kill(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path)
-    made.start()
-    yield made
-    made.kill()
+    with mlflow_server(tmp_path) as started:
+        yield started
 
 
 def test_a_server_killed_in_mid_run_costs_no_metric(

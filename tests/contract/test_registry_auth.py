@@ -1,13 +1,6 @@
 """A server with MLflow's own users: the right one may do all, a wrong one is told, and no secret is kept."""
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +14,7 @@ from liftray.track.mlflow.store import check
 from liftray.track.promotion import registry
 from liftray.track.promotion.policy import Policy
 from tests.parts import tiny
+from tests.parts.servers import mlflow_server
 
 pytestmark = pytest.mark.slow
 
@@ -41,44 +35,17 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
     """Address and folder of a server that knows one user."""
     pytest.importorskip("flask_wtf", reason="the basic-auth server needs mlflow[auth]")
     folder = tmp_path_factory.mktemp("guarded")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     (folder / "auth.ini").write_text(
         f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/users.db\n"
         f"admin_username = {USER}\nadmin_password = {PASSWORD}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
     )
-    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
-    command += ["--artifacts-destination", str(folder / "files")]
     environment = {
-        **os.environ,
         "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "for-tests-only",
     }
-    with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log, env=environment, start_new_session=True
-        )
-        try:
-            _wait(server, f"http://127.0.0.1:{port}/health", folder / "server.log")
-            yield f"http://127.0.0.1:{port}", folder
-        finally:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
-
-
-def _wait(server: subprocess.Popen[bytes], health: str, log: Path) -> None:
-    until = time.monotonic() + 180
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            with urllib.request.urlopen(health, timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.2)  # a poll, not a guess: the loop ends when the server answers
-    pytest.fail(f"the MLflow server did not start: {log.read_text()[-2000:]}")
+    with mlflow_server(folder, options=["--app-name", "basic-auth"], environment=environment) as server:
+        yield server.address, folder
 
 
 def _bundle(directory: Path, run_id: str) -> Path:

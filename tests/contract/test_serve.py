@@ -2,11 +2,7 @@
 
 import json
 import os
-import signal
-import socket
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,10 +18,10 @@ from liftray.track.mlflow.store import scoped
 from liftray.track.promotion import registry
 from liftray.track.promotion.policy import Policy
 from tests.parts import tiny
+from tests.parts.servers import Server
 
 NAME = "served"
 SEQUENCES = ["MKVLAAGIT", "ACDEFGHIKLMNPQRSTVWY" * 3, "GG"]
-START_S = 180  # seconds that a server may take to start, on a busy machine of two cores
 POLICY = Policy.model_validate(
     {
         "floors": {"sov99": None, "f1": {}},
@@ -73,36 +69,13 @@ def states(directory: Path) -> list[str]:
 
 @pytest.fixture
 def served(bundles: list[Path], mlflow_uri: str, tmp_path: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{NAME}@champion"]
-    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--env-manager", "local"]
     root = str(Path(registry.__file__).resolve().parents[2])
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": mlflow_uri, "PYTHONPATH": root}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    with (tmp_path / "serve.log").open("wb") as log:
-        server = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=tmp_path, env=environment, start_new_session=True
-        )
-        try:
-            _wait(server, f"http://127.0.0.1:{port}/ping", tmp_path / "serve.log")
-            yield f"http://127.0.0.1:{port}/invocations"
-        finally:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
-
-
-def _wait(server: subprocess.Popen[bytes], ping: str, log: Path) -> None:
-    until = time.monotonic() + START_S
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            with urllib.request.urlopen(ping, timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.2)  # a poll, not a guess: the loop ends when the server answers
-    pytest.fail(f"the model is not served: {log.read_text()[-3000:]}")
+    environment = {"MLFLOW_TRACKING_URI": mlflow_uri, "PYTHONPATH": root}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with Server(command, tmp_path, "/ping", environment) as server:
+        yield f"{server.address}/invocations"
 
 
 def ask(address: str, content: Any, kind: str = "application/json") -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -18,7 +18,6 @@ from liftray.data.records import ALPHABET_KEY, SCHEMA, BadRecord, ProteinRecord
 from liftray.data.validate import RESIDUES
 from liftray.errors import DataError
 
-SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 GOOD = ">a one\nACD\nLHX\n>b\nACDE\nEEEE\n"
 
 
@@ -112,7 +111,7 @@ def test_duplicates_and_contradictions(tmp_path: Path) -> None:
 
 def test_on_error_fail_stops_at_the_first_and_writes_nothing(tmp_path: Path) -> None:
     path = _write(tmp_path, GOOD + ">c\nAC\nL\n")
-    with pytest.raises(DataError, match=r"length-mismatch.*\(c\).*x\.ss9\.txt line 7"):
+    with pytest.raises(DataError, match=r"x\.ss9\.txt line 7: length-mismatch.*\(c\)"):
         ingest([path], tmp_path / "out", on_error="fail")
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.ss9.txt"]
 
@@ -311,11 +310,10 @@ def test_round_trip_and_digest_of_content_alone(
         ("test/CASP14.ss9.txt", 33),
     ],
 )
-def test_real_sets_are_taken_whole(tmp_path: Path, name: str, chains: int) -> None:
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"{name} is not next to this checkout")
-    summary = ingest([path], tmp_path / "out")
+def test_real_sets_are_taken_whole(
+    real_data: Callable[[str], Path], tmp_path: Path, name: str, chains: int
+) -> None:
+    summary = ingest([real_data(name)], tmp_path / "out")
     assert summary["alphabet"] == name.split(".")[1]
     assert summary["num_chains"] == chains
     assert summary["quarantined"]["total"] == 0

@@ -9,8 +9,6 @@ import pytest
 from liftray.data.labels import IGNORE_INDEX, STATES, encode
 from liftray.evaluate.chains import PredictedSet, ScoredChain
 
-SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
-
 
 @pytest.fixture(scope="session")
 def random_set() -> Callable[..., PredictedSet]:
@@ -44,14 +42,11 @@ def random_set() -> Callable[..., PredictedSet]:
 
 
 @pytest.fixture(scope="session")
-def shared_chains() -> Callable[[str, str], list[tuple[str, str, np.ndarray]]]:
-    """Read (id, sequence, codes) of a three-line file of the shared data, or skip."""
+def real_chains(real_data: Callable[[str], Path]) -> Callable[[str, str], list[tuple[str, str, np.ndarray]]]:
+    """Read (id, sequence, codes) of a three-line file of the real data sets, or skip."""
 
     def read(name: str, alphabet: str) -> list[tuple[str, str, np.ndarray]]:
-        path = SHARED / name
-        if not path.exists():
-            pytest.skip(f"shared/data/{name} is not beside this checkout")
-        lines = path.read_text().split()
+        lines = real_data(name).read_text().split()
         return [
             (header[1:], sequence, encode(ss, alphabet))
             for header, sequence, ss in zip(lines[::3], lines[1::3], lines[2::3], strict=True)

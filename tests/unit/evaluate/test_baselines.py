@@ -113,9 +113,9 @@ def test_an_even_window_is_refused():
         windowed_linear([], "ss3", window=16)
 
 
-def test_real_chains_beat_the_majority(shared_chains):
-    train = [chain[1:] for chain in shared_chains("train/lift_train.ss9.txt", "ss9")[:200]]
-    valid = shared_chains("train/lift_valid.ss9.txt", "ss9")
+def test_real_chains_beat_the_majority(real_chains):
+    train = [chain[1:] for chain in real_chains("train/lift_train.ss9.txt", "ss9")[:200]]
+    valid = real_chains("train/lift_valid.ss9.txt", "ss9")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # the solver must converge
         linear = windowed_linear(train, "ss9")

@@ -83,10 +83,10 @@ def test_agrees_with_the_definition(train, test):
     assert set(found["ids"]) == identical | near
 
 
-def test_flip_train_leaks_into_casp12(shared_chains):
-    train = [sequence for _, sequence, _ in shared_chains("train/flip_train.ss3.txt", "ss3")]
-    test = [(name, sequence) for name, sequence, _ in shared_chains("test/CASP12.ss9.txt", "ss9")]
+def test_flip_train_leaks_into_casp12(real_chains):
+    train = [sequence for _, sequence, _ in real_chains("train/flip_train.ss3.txt", "ss3")]
+    test = [(name, sequence) for name, sequence, _ in real_chains("test/CASP12.ss9.txt", "ss9")]
     found = leakage(train, test)
     assert (found["identical"], found["near"], found["leaky"]) == (5, 2, True)
-    cleaned = [sequence for _, sequence, _ in shared_chains("train/lift_train.ss9.txt", "ss9")]
+    cleaned = [sequence for _, sequence, _ in real_chains("train/lift_train.ss9.txt", "ss9")]
     assert leakage(cleaned, test)["leaky"] is False

@@ -1,6 +1,7 @@
 """BinaryCIF: every encoding comes back exactly, and no damaged or boastful file gets through."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 
 from liftray.data.formats.binarycif import decode_block
 
-SHARED = Path(__file__).resolve().parents[4] / ".." / "shared" / "data" / "structures"
 INTEGERS = st.lists(st.integers(-(2**31) + 1, 2**31 - 1), min_size=1, max_size=40)
 
 
@@ -156,11 +156,8 @@ def test_a_flipped_byte_is_read_or_refused_never_a_crash(data: st.DataObject) ->
         decode_block(bytes(content), ["_atom_site"])
 
 
-def test_coordinates_are_those_of_the_decoded_atoms() -> None:
-    path = SHARED / "3lzm.bcif"
-    if not path.exists():
-        pytest.skip("needs shared/data/structures/3lzm.bcif next to the checkout")
-    block = decode_block(path.read_bytes(), ["_atom_site"])
+def test_coordinates_are_those_of_the_decoded_atoms(real_data: Callable[[str], Path]) -> None:
+    block = decode_block(real_data("structures/3lzm.bcif").read_bytes(), ["_atom_site"])
     structure = gemmi.make_structure_from_block(block)
     assert structure[0].count_atom_sites() == len(block.find_values("_atom_site.id")) == 1461
     first = structure[0]["A"][0]
