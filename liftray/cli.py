@@ -1,7 +1,8 @@
 """The command line: `liftray NAME ARGS` runs the file jobs/NAME.py, and `job` makes such a file a command.
 
-Invariant: a job ends with 0, 2 (the user's input), 3 (a gate refused), 130 (interrupted, resumable) or 1, and
-a failure is one line on stderr unless `--debug` is given. First module of every job; imports nothing heavy.
+Invariant: the exit status of a job is 0, 2 (the user's input is at fault), 3 (a gate refused), 130 (interrupted,
+resumable) or 1. A failure is one line on stderr unless `--debug` is given. The first module of every job; imports
+nothing heavy.
 """
 
 import ast
@@ -26,10 +27,10 @@ from liftray.library_log import LibraryLog, separated
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `liftray NAME ARGS`: list the jobs, or hand ARGS to the job's file.
+    """Run `liftray NAME ARGS`: list the jobs, or pass ARGS to the job's file.
 
     Args:
-        arguments: What follows the program's name; default: of this process.
+        arguments: The arguments after the program's name; default: those of this process.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     name = arguments[0] if arguments else "--help"
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def jobs() -> dict[str, Path]:
-    """The jobs by name: those of the wheel, else those of the checkout that this package lies in."""
+    """The jobs by name: those of the wheel, else those of the checkout that contains this package."""
     return {path.stem: path for path in sorted(shipped.directory("_jobs", "jobs").glob("[a-z]*.py"))}
 
 
@@ -62,7 +63,7 @@ def _overview() -> str:
             "Jobs:",
             *listed,
             "",
-            "liftray JOB --help tells a job's arguments, liftray --version the version.",
+            "liftray JOB --help lists the arguments of a job, liftray --version prints the version.",
         ]
     )
 
@@ -79,12 +80,12 @@ def _unknown_job(name: str) -> NoReturn:
 
 
 def job(function: Callable[..., Any]) -> "JobCommand":
-    """Make the `main` of a job file a command; put it above the click options.
+    """Make the `main` of a job file a command; the decorator is above the click options.
 
     The file's docstring is the help. `--debug` and the exit codes are added.
 
     Args:
-        function: What the job does, with click's options applied.
+        function: The job, with click's options applied.
 
     Returns:
         The command, to be called under `if __name__ == "__main__"`.
@@ -94,7 +95,12 @@ def job(function: Callable[..., Any]) -> "JobCommand":
     # `python jobs/train.py` puts jobs/ first on the path: its evaluate.py would hide a library of that name.
     here = str(Path(written.__code__.co_filename).resolve().parent)
     sys.path[:] = [entry for entry in sys.path if not entry or str(Path(entry).resolve()) != here]
-    debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a failure.")
+    debug = click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        help="Show tracebacks and the messages of libraries on the terminal.",
+    )
     return click.command(
         cls=JobCommand,
         help=written.__globals__["__doc__"],
@@ -151,15 +157,15 @@ tracking_option = click.option(
 
 
 class JobCommand(click.Command):
-    """A click command that ends with LiftRay's exit codes and lists the config keys in its help."""
+    """A click command with LiftRay's exit codes, whose help lists the config keys."""
 
     started_as: str | None = None
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
-        """Parse, run, and end the process with the code that the outcome has.
+        """Parse the arguments, run the job, and end the process with the exit code of the outcome.
 
         Args:
-            args: What follows the program's name; default: of this process.
+            args: The arguments after the program's name; default: those of this process.
         """
         arguments = list(sys.argv[1:] if args is None else args)
         prog = self.started_as or f"python {sys.argv[0]}"
@@ -194,7 +200,7 @@ class JobCommand(click.Command):
             raise
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Let an option that may be repeated take several values in a row: `--input a.fasta b.fasta`."""
+        """Allow several values in a row for an option that may be repeated: `--input a.fasta b.fasta`."""
         many = {
             name
             for option in self.params
@@ -204,7 +210,7 @@ class JobCommand(click.Command):
         return super().parse_args(ctx, list(_spread(args, many)))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Every config key with its meaning, type and default, for jobs that take a config."""
+        """Add every config key with its meaning, type and default, for jobs that take a config."""
         if not any(parameter.name == "overrides" for parameter in self.params):
             return
         from liftray.config import keys
@@ -218,7 +224,7 @@ class JobCommand(click.Command):
 
 
 def _spread(arguments: Sequence[str], many: set[str]) -> Iterator[str]:
-    """`--input a b` as `--input a --input b`, which is how click wants it."""
+    """Turn `--input a b` into `--input a --input b`, the form that click reads."""
     current = None
     for token, following in zip(arguments, [*arguments[1:], "--"], strict=False):
         if _is_option(token):
@@ -251,7 +257,7 @@ def _end(error: Exception, prog: str, log: Path | None) -> NoReturn:
     if isinstance(error, click.ClickException):
         _fail(f"{error.format_message().rstrip('.')}; see {prog} --help", 2)
     if isinstance(error, BrokenPipeError):
-        # Whoever read our output has gone: keep Python from complaining once more when it closes stdout.
+        # The reader of our output is gone: without this, Python would report it again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1)
     known = find_liftray_error(error)

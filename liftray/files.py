@@ -1,9 +1,9 @@
-"""Small file operations that leave either the old state or the new one, and digests.
+"""File operations that leave either the old state or the new one, and digests of files.
 
 Invariant: a reader never sees a half-written file or directory under its final name, also after a loss of power: bytes
 reach the disk before their name does. Used by every stage that writes.
 
-All that is to last is written through `DISK`, whose few operations a test can record and replay up to any point.
+All durable data is written through `DISK`, whose few operations a test can record and replay up to any point.
 """
 
 import ctypes
@@ -24,39 +24,39 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 class Disk:
-    """The operations that durable writes are made of, each one call of the system (or a loop over one)."""
+    """The operations of durable writes, each one system call (or a loop over one)."""
 
     def create(self, path: Path) -> int:
-        """Make a new file with the rights that the umask leaves; gives a descriptor to read and write it."""
+        """Create a file with the permissions that the umask leaves; returns a descriptor to read and write it."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
     def append(self, file: int, path: Path, content: bytes | memoryview) -> None:
-        """Write at the end of a file that `create` made; `path` is its name."""
+        """Write at the end of a file that `create` opened; `path` is its name."""
         left = memoryview(content).cast("B")
         while left:
             left = left[os.write(file, left) :]
 
     def fsync(self, path: Path) -> None:
-        """Bring a file's bytes to the disk, whoever wrote them."""
+        """Flush a file's bytes to the disk, whichever process wrote them."""
         _sync(path, os.O_RDONLY)
 
     def sync_directory(self, path: Path) -> None:
-        """Bring a directory's names to the disk."""
+        """Flush a directory's names to the disk."""
         try:
             _sync(path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # what network file systems say
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network file systems refuse it
                 raise
 
     def replace(self, source: Path, target: Path) -> None:
-        """Rename; a file, or an empty directory, that has the target's name gives way."""
+        """Rename; a file or an empty directory under the target's name is replaced."""
         os.replace(source, target)
 
     def exchange(self, one: Path, other: Path) -> None:
         """Swap two names.
 
         Raises:
-            OSError: A name is missing, or the system or the file system cannot do it.
+            OSError: A name is missing, or the system or the file system does not support it.
         """
         libc = ctypes.CDLL(None, use_errno=True)
         if not hasattr(libc, "renameat2"):
@@ -74,7 +74,7 @@ class Disk:
             path.unlink()
 
     def mkdir(self, path: Path) -> None:
-        """Make a directory with the rights that the umask leaves."""
+        """Create a directory with the permissions that the umask leaves."""
         path.mkdir()
 
 
@@ -82,7 +82,7 @@ DISK = Disk()
 
 
 def make_directories(path: str | Path) -> None:
-    """Make a directory and those above it, where they are missing, so that they last."""
+    """Create a directory and its missing parents, durably."""
     path = Path(path)
     if path.is_dir():
         return
@@ -96,10 +96,10 @@ def make_directories(path: str | Path) -> None:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a file so that it appears whole under its name, or not at all, and lasts."""
+    """Write a file durably: it appears whole under its name, or not at all."""
     path = Path(path)
     make_directories(path.parent)
-    fresh = _beside(path, "")
+    fresh = _temporary_name(path, "")
     try:
         file = DISK.create(fresh)
         try:
@@ -121,28 +121,28 @@ def write_text(path: str | Path, content: str) -> None:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON, indented, keys in the order given; NaN is refused since JSON has none."""
+    """Write indented JSON, keys in the given order; NaN is refused, since JSON has none."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 @contextmanager
 def new_directory(path: str | Path) -> Iterator[Path]:
-    """Fill a directory under a temporary name; it takes the place of `path` when the block ends well.
+    """Fill a directory under a temporary name; it replaces `path` when the block ends without an exception.
 
     Args:
-        path: The final name; a directory that stands there is replaced.
+        path: The final name; a directory under that name is replaced.
 
     Yields:
-        The directory to write into, by any means.
+        The directory to write into.
     """
     path = Path(path)
     make_directories(path.parent)
-    fresh = _beside(path, "new.")
+    fresh = _temporary_name(path, "new.")
     DISK.mkdir(fresh)
     try:
         yield fresh
         for inside in (*sorted(fresh.rglob("*"), reverse=True), fresh):  # a directory after what is in it
-            _make_last(inside)
+            _make_durable(inside)
         _put_in_place(fresh, path)
     except BaseException:
         _clear(fresh)
@@ -150,10 +150,10 @@ def new_directory(path: str | Path) -> Iterator[Path]:
 
 
 def remove_directory(path: str | Path) -> None:
-    """Remove a directory with all in it; its name goes first, so that nobody finds it half empty."""
+    """Remove a directory and its content; its name is removed first, so that nobody sees it half empty."""
     path = Path(path)
-    old = _beside(path, "old.")
-    DISK.mkdir(old)  # empty: its place may be taken
+    old = _temporary_name(path, "old.")
+    DISK.mkdir(old)  # empty, so a rename may replace it
     try:
         DISK.replace(path, old)
     except BaseException:
@@ -164,9 +164,9 @@ def remove_directory(path: str | Path) -> None:
 
 
 def sweep(directory: str | Path) -> None:
-    """Clear what killed writers left in a directory under temporary names; no other writer may be at work there.
+    """Remove what killed writers left in a directory under temporary names; no other writer may be active there.
 
-    A directory that was to be replaced by another one, which did not arrive, gets its name back.
+    A directory that was moved away for a replacement that never came gets its name back.
     """
     for old in Path(directory).glob(".*.old.*"):
         name, _, rest = old.name[1:].rpartition(".old.")
@@ -180,14 +180,14 @@ def sweep(directory: str | Path) -> None:
 
 @contextmanager
 def sole_user(directory: str | Path, what: str) -> Iterator[None]:
-    """Keep every other process that asks for the same out of a directory, which is made if it is not there.
+    """Lock a directory against other processes that call this; the directory is created if it is missing.
 
     Args:
-        directory: Which.
-        what: Who works in it, for the error: `run`, `search`.
+        directory: The directory.
+        what: What uses it, for the error: `run`, `search`.
 
     Raises:
-        ConfigError: Another process is at work there.
+        ConfigError: Another process uses it.
     """
     import filelock
 
@@ -197,7 +197,9 @@ def sole_user(directory: str | Path, what: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise ConfigError(
-            f"another {what} is at work", where=str(directory), remedy="wait for it, or use another run.dir"
+            f"another {what} is running in it",
+            where=str(directory),
+            remedy="wait for it, or use another run.dir",
         ) from error
     try:
         yield
@@ -228,10 +230,11 @@ def _put_in_place(fresh: Path, path: Path) -> None:
 
 
 def _swap_by_hand(fresh: Path, path: Path) -> Path:
-    """Where the file system cannot swap two names (NFS), nothing stands under the name for a moment; a process that
-    dies in it leaves the old directory to `sweep`, which puts it back. Gives the old one's new name.
+    """Replace a directory where the file system cannot swap two names (NFS); returns the old one's new name.
+
+    For a moment nothing has the final name. If the process dies then, `sweep` puts the old directory back.
     """
-    old = _beside(path, "old.kept.")
+    old = _temporary_name(path, "old.kept.")
     DISK.replace(path, old)
     try:
         DISK.replace(fresh, path)
@@ -241,15 +244,15 @@ def _swap_by_hand(fresh: Path, path: Path) -> Path:
     return old
 
 
-def _beside(path: Path, kind: str) -> Path:
-    """A free name in the same directory that says what it is for."""
+def _temporary_name(path: Path, kind: str) -> Path:
+    """A free name in the same directory that contains its purpose."""
     return path.with_name(f".{path.name}.{kind}{secrets.token_hex(6)}")
 
 
-def _make_last(inside: Path) -> None:
+def _make_durable(inside: Path) -> None:
     if inside.is_symlink():
         return
-    # What the umask gives: safetensors' files are for their owner alone.
+    # The umask's permissions: safetensors creates files for their owner alone.
     umask = os.umask(0)
     os.umask(umask)
     inside.chmod((0o777 if inside.is_dir() else 0o666) & ~umask)
@@ -260,7 +263,7 @@ def _make_last(inside: Path) -> None:
 
 
 def _clear(path: Path) -> None:
-    """Remove what nobody reads any more; what cannot be removed now is left to a later sweep."""
+    """Remove what nobody reads any more; what cannot be removed now is left for a later sweep."""
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             for inside in path.iterdir():

@@ -155,7 +155,7 @@ def test_debug_adds_the_traceback_and_keeps_the_line(job_file) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--unknown"], ["stray"]])
-def test_wrong_usage_is_told_in_one_line(job_file, arguments: list[str]) -> None:
+def test_wrong_usage_is_reported_in_one_line(job_file, arguments: list[str]) -> None:
     done = job_file("pass", *arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")

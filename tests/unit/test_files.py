@@ -23,7 +23,7 @@ def test_a_file_appears_whole_in_folders_made_for_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [float("nan"), float("inf"), {"x": object()}])
-def test_what_is_no_json_leaves_the_old_file(tmp_path: Path, content: object) -> None:
+def test_content_that_is_not_json_leaves_the_old_file(tmp_path: Path, content: object) -> None:
     path = tmp_path / "x.json"
     files.write_json(path, {"old": True})
     with pytest.raises((ValueError, TypeError)):
@@ -80,10 +80,10 @@ def test_a_block_that_fails_leaves_the_old_directory(tmp_path: Path, stops: type
 
 def test_a_place_that_cannot_be_taken_keeps_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "set"
-    target.write_text("a file stands here")
+    target.write_text("a file is here")
     with pytest.raises(OSError, match="set"), files.new_directory(target) as fresh:
         (fresh / "two").write_text("2")
-    assert target.read_text() == "a file stands here"
+    assert target.read_text() == "a file is here"
     assert [entry.name for entry in tmp_path.iterdir()] == ["set"]
 
 
@@ -219,7 +219,7 @@ def test_directories_are_swapped_or_replaced_by_hand(tmp_path: Path, monkeypatch
     assert [entry.name for entry in tmp_path.iterdir()] == ["set"]
 
 
-def test_names_that_cannot_be_swapped_are_told(tmp_path: Path) -> None:
+def test_names_that_cannot_be_swapped_raise(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     with pytest.raises(FileNotFoundError):
         files.DISK.exchange(tmp_path / "here", tmp_path / "absent")
@@ -229,7 +229,7 @@ def test_a_directory_has_one_user_at_a_time(tmp_path: Path) -> None:
     place = tmp_path / "new" / "run"
     with (
         files.sole_user(place, "run"),
-        pytest.raises(ConfigError, match="another run is at work"),
+        pytest.raises(ConfigError, match="another run is running in it"),
         files.sole_user(place, "run"),
     ):
         pass
