@@ -35,6 +35,26 @@ def check(run: RunSettings, scaling: ScalingSettings) -> None:
                 f"{scaling.num_workers} workers want a GPU each and this machine has {have}",
                 remedy="set scaling.use_gpu=false, lower scaling.num_workers, or name a cluster in run.ray_address",
             )
+    if not address and (warning := crowding(scaling, len(os.sched_getaffinity(0)))):
+        show_line(f"warning: {warning}")
+
+
+def crowding(scaling: ScalingSettings, cores: int) -> str | None:
+    """The warning for workers that need more CPUs than a machine has; None where they fit.
+
+    Args:
+        scaling: The workers and their CPUs.
+        cores: CPU cores that this process may use.
+    """
+    needed = scaling.num_workers * scaling.cpus_per_worker
+    if needed <= cores:
+        return None
+    fit = int(cores / scaling.cpus_per_worker)
+    remedy = f"scaling.num_workers={fit} fits" if fit else f"scaling.cpus_per_worker={cores} fits"
+    return (
+        f"scaling.num_workers={scaling.num_workers} needs {needed:g} CPUs and this machine has {cores}, which slows the "
+        f"workers down; {remedy}"
+    )
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A Ray address that cannot be used is told at once, in one line, before anything starts."""
 
+import re
 import socket
 
 import pytest
@@ -63,6 +64,27 @@ def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "scaling.use_gpu=false" in told
 
 
-def test_a_cpu_run_of_its_own_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("workers", "cpus", "cores", "warning"),
+    [
+        (2, 1.0, 2, None),
+        (6, 1.0, 2, "num_workers=6 needs 6 CPUs and this machine has 2, .*; scaling.num_workers=2 fits"),
+        (2, 1.5, 2, "num_workers=2 needs 3 CPUs and this machine has 2, .*; scaling.num_workers=1 fits"),
+        (1, 4.0, 2, "num_workers=1 needs 4 CPUs .*; scaling.cpus_per_worker=2 fits"),
+    ],
+)
+def test_workers_that_crowd_a_machine(workers: int, cpus: float, cores: int, warning: str | None) -> None:
+    scaling = tiny.settings(scaling__num_workers=workers, scaling__cpus_per_worker=cpus).scaling
+    found = cluster.crowding(scaling, cores)
+    assert (found is None) == (warning is None)
+    assert warning is None or re.search(warning, str(found))
+
+
+def test_a_cpu_run_of_its_own_is_warned_of_too_few_cores(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    _check(tiny.settings(scaling__num_workers=64))
+    _check(tiny.settings(scaling__num_workers=1, scaling__cpus_per_worker=1))
+    assert capsys.readouterr().err == ""
+    _check(tiny.settings(scaling__num_workers=10_000))
+    assert capsys.readouterr().err.startswith("warning: scaling.num_workers=10000 needs 10000 CPUs")
