@@ -1,7 +1,7 @@
 """Train adapters on a frozen protein language model, evaluate, log to MLflow and register the model.
 
 The same command resumes a run that was interrupted. To read the code: liftray/train/train_job.py (the whole job),
-launch.py (the start of Ray Train), rank.py (one rank) and step.py (one micro-batch).
+prepare.py (the checks), launch.py (the start of Ray Train), rank.py (one rank) and step.py (one micro-batch).
 """
 
 import click

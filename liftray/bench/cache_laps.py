@@ -33,8 +33,7 @@ from liftray.cache.shard import ROWS
 from liftray.cache.store import Store
 from liftray.data.batch import TRAIN
 from liftray.progress import progress
-from liftray.train import launch
-from liftray.train.launch import Prepared
+from liftray.train.prepare import PreparedRun
 
 _BLOCK = 1 << 20
 _GPU_TOKENS = 16_384
@@ -102,7 +101,7 @@ def measure(
 class _OneKind:
     """One store: filled, written again from memory, read; and the same bytes as plain files and in memory."""
 
-    def __init__(self, laps: Laps, prepared: Prepared, batches: Batches, stored: str, root: Path) -> None:
+    def __init__(self, laps: Laps, prepared: PreparedRun, batches: Batches, stored: str, root: Path) -> None:
         settings = prepared.settings.replace({"cache.dir": str(root), "cache.dtype": stored})
         self._prepared = replace(prepared, settings=settings)
         self._laps, self._batches, self._stored, self._root = laps, batches, stored, root
@@ -133,7 +132,7 @@ class _OneKind:
         return len(content)
 
     def _prefix(self) -> StoredPrefix:
-        prefix = launch.prefix_of(self._prepared)
+        prefix = self._prepared.stored_prefix()
         assert prefix is not None, "no block is constant"
         return prefix
 
@@ -174,9 +173,9 @@ class _OneKind:
                 source[start : start + step].copy()
 
 
-def _batches(prepared: Prepared) -> Batches:
+def _batches(prepared: PreparedRun) -> Batches:
     """The items of an epoch in the order of training; of chains with equal residues the first alone."""
-    prefix = launch.prefix_of(prepared)
+    prefix = prepared.stored_prefix()
     assert prefix is not None, "no block is constant"
     plan = prepared.feed.plan(0)
     seen: set[bytes] = set()
@@ -193,9 +192,9 @@ def _batches(prepared: Prepared) -> Batches:
     return batches
 
 
-def _prefix_alone(laps: Laps, prepared: Prepared, backbone: Backbone, workload: Workload) -> None:
+def _prefix_alone(laps: Laps, prepared: PreparedRun, backbone: Backbone, workload: Workload) -> None:
     """The frozen blocks over tokens that are ready, batched as a fill does: the longest first, one by one on a CPU."""
-    prefix = launch.prefix_of(prepared)
+    prefix = prepared.stored_prefix()
     assert prefix is not None, "no block is constant"
     sequences = sorted({sequence for _, sequence, _ in workload.drawn()}, key=len, reverse=True)
     tokens = [torch.from_numpy(backbone.tokens.encode(sequence)) for sequence in sequences]

@@ -24,7 +24,8 @@ from liftray.data.batch import TRAIN, VALID
 from liftray.data.feed import Feed
 from liftray.data.ingest import ingest
 from liftray.train import launch
-from liftray.train.launch import Prepared
+from liftray.train.prepare import PreparedRun, prepare_run
+from liftray.train.rank_job import RankJob
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +67,7 @@ def run(
         if cache == "warm":
             prepared = _filled(prepared)
         settings = prepared.settings.replace({"train.recompute_activations": recompute})
-        job = launch.job_of(replace(prepared, settings=settings), place)
+        job = RankJob.of(replace(prepared, settings=settings), place)
         run_rank(job, 0, 1, device, Feed.local_batches, lambda metrics, _: records.append(metrics))
     return timing(workload, records, prepared)
 
@@ -119,7 +120,7 @@ def set_up(workload: dict[str, Any], cache: Cache, tokens_per_batch: int, folder
 
 def prepare(
     workload: Workload, folder: Path, *, cache: Cache, tokens_per_batch: int, workers: int = 1
-) -> Prepared:
+) -> PreparedRun:
     """Write the chains, and a backbone of random weights where there are no others, and check the run."""
     data = {}
     for name, chains in (("train", workload.drawn()), ("valid", workload.drawn()[:_VALID])):
@@ -130,10 +131,10 @@ def prepare(
                 "".join(f">{identifier}\n{sequence}\n{ss}\n" for identifier, sequence, ss in chains)
             )
             ingest([file], folder / name, format="three-line", alphabet="ss9")
-    return launch.prepare(_settings(workload, folder, data, cache, tokens_per_batch, workers))
+    return prepare_run(_settings(workload, folder, data, cache, tokens_per_batch, workers))
 
 
-def timing(workload: Workload, records: list[dict[str, Any]], prepared: Prepared) -> Timing:
+def timing(workload: Workload, records: list[dict[str, Any]], prepared: PreparedRun) -> Timing:
     """What an epoch's records say, without the epochs that warm up."""
     epochs = [record for record in records if "train/seconds" in record][workload.warmup :]
     return Timing(
@@ -192,9 +193,9 @@ def random_backbone(workload: Workload, directory: Path) -> Path:
     return directory
 
 
-def _filled(prepared: Prepared) -> Prepared:
+def _filled(prepared: PreparedRun) -> PreparedRun:
     """Fill the cache in this process with what is missing, as the fill's Ray Data job does in its actors."""
-    prefix = launch.prefix_of(prepared)
+    prefix = prepared.stored_prefix()
     if prefix is None:
         raise ValueError("no block is constant: there is nothing to cache")
     job = fill_job(prepared, prefix)
@@ -205,7 +206,7 @@ def _filled(prepared: Prepared) -> Prepared:
     return replace(prepared, feed=replace(prepared.feed, prefix=prefix))
 
 
-def fill_job(prepared: Prepared, prefix: StoredPrefix) -> FillJob:
+def fill_job(prepared: PreparedRun, prefix: StoredPrefix) -> FillJob:
     """What a fill's actors are told."""
     feed, backbone = prepared.feed, prepared.backbone
     splits = {TRAIN: feed.train, VALID: feed.valid}

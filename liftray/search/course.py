@@ -28,7 +28,7 @@ from liftray.track.mlflow.outbox import Outbox
 from liftray.track.mlflow.store import client, impatient, told
 from liftray.train import checkpoint
 from liftray.train.checkpoint import Progress
-from liftray.train.train_job import RUN_FILE
+from liftray.train.resume import RUN_FILE
 
 _DRAIN_S = 600.0
 _STATUS = {"finished": "FINISHED", "stopped": "KILLED", "unfinished": "KILLED", "error": "FAILED"}

@@ -12,19 +12,20 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from liftray.train import checkpoint, launch
+from liftray.train import checkpoint, resume
 from liftray.train.checkpoint import Checkpoint
-from liftray.train.launch import Prepared
+from liftray.train.prepare import PreparedRun
+from liftray.train.rank_job import RankJob
 
 Report = Callable[[dict[str, Any], Checkpoint], None]
 PEAK = "train/peak_memory_gb"
 
 
-def fit(prepared: Prepared, run_dir: Path, report: Report) -> Checkpoint:
+def fit(prepared: PreparedRun, run_dir: Path, report: Report) -> Checkpoint:
     """Train on one CPU worker, from the newest checkpoint or from the start, to the end.
 
     Args:
-        prepared: What `launch.prepare` found; its feed reads a stored prefix where it names one.
+        prepared: What `prepare_run` found; its feed reads a stored prefix where it names one.
         run_dir: Where checkpoints go.
         report: Called after each epoch, when its checkpoint is on disk.
 
@@ -41,8 +42,8 @@ def fit(prepared: Prepared, run_dir: Path, report: Report) -> Checkpoint:
     from liftray.train.rank import join_group_of_one, run_rank
 
     settings = prepared.settings
-    job = launch.job_of(prepared, run_dir)
-    saved = launch.to_go_on_from(job)
+    job = RankJob.of(prepared, run_dir)
+    saved = resume.checkpoint_of(job)
     if saved is not None and saved.progress.finished:
         return saved
     torch.set_num_threads(max(1, ceil(settings.scaling.cpus_per_worker)))
@@ -64,9 +65,9 @@ def fit(prepared: Prepared, run_dir: Path, report: Report) -> Checkpoint:
     return last
 
 
-def with_stored_prefix(prepared: Prepared) -> Prepared:
+def with_stored_prefix(prepared: PreparedRun) -> PreparedRun:
     """The same run, reading the frozen prefix that was stored before."""
-    prefix = launch.prefix_of(prepared)
+    prefix = prepared.stored_prefix()
     return prepared if prefix is None else replace(prepared, feed=replace(prepared.feed, prefix=prefix))
 
 

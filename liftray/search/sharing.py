@@ -15,8 +15,7 @@ from liftray.cache.prefix import StoredPrefix
 from liftray.config import Settings
 from liftray.progress import show_line
 from liftray.sections import ScalingSettings
-from liftray.train import launch
-from liftray.train.launch import Prepared
+from liftray.train.prepare import PreparedRun, prepare_run
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Stored:
     held: list[StoredPrefix]
 
 
-def signature(prepared: Prepared) -> str:
+def signature(prepared: PreparedRun) -> str:
     """What two runs have in common that can read the same stored states."""
     settings, feed = prepared.settings, prepared.feed
     parts = {
@@ -49,14 +48,14 @@ class Preparer:
     """Prepares many runs that differ little: data sets and backbones are looked at once."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Prepared] = {}
+        self._found: dict[str, PreparedRun] = {}
 
-    def __call__(self, settings: Settings) -> Prepared:
-        """What `launch.prepare` gives, as far as signatures and stored states depend on it."""
+    def __call__(self, settings: Settings) -> PreparedRun:
+        """What `prepare_run` gives, as far as signatures and stored states depend on it."""
         shared = settings.digest("data", "backbone", "task", "ss3_map", "scaling")
         key = f"{shared} {settings.head.kind} {settings.train.tokens_per_batch}"
         if key not in self._found:
-            self._found[key] = launch.prepare(settings)
+            self._found[key] = prepare_run(settings)
         return self._found[key].with_settings(settings)
 
 
@@ -75,7 +74,7 @@ def store(trials: Sequence[Settings], at_a_time: int, weight: float = 1.0) -> St
     groups = [(signature(prepared), prepared) for prepared in map(prepare, trials)]
     sizes = Counter(name for name, _ in groups)
     stored = Stored({}, [])
-    passes: dict[tuple[str, ...], list[tuple[Prepared, StoredPrefix]]] = {}
+    passes: dict[tuple[str, ...], list[tuple[PreparedRun, StoredPrefix]]] = {}
     promised = 0
     for name, prepared in dict(groups).items():
         prefix, writes = _chosen(prepared, max(1, round(weight * sizes[name])), at_a_time, promised)
@@ -91,18 +90,18 @@ def store(trials: Sequence[Settings], at_a_time: int, weight: float = 1.0) -> St
     return stored
 
 
-def _of_all(prepared: Prepared, at_a_time: int) -> ScalingSettings:
+def _of_all(prepared: PreparedRun, at_a_time: int) -> ScalingSettings:
     """The workers of so many runs side by side."""
     scaling = prepared.settings.scaling
     return scaling.model_copy(update={"num_workers": scaling.num_workers * at_a_time})
 
 
 def _chosen(
-    prepared: Prepared, trials: int, at_a_time: int, promised: int
+    prepared: PreparedRun, trials: int, at_a_time: int, promised: int
 ) -> tuple[StoredPrefix | None, int]:
     """The prefix of a group of trials, where reading it pays or was asked for, and the bytes that it will take."""
     settings, feed, backbone = prepared.settings, prepared.feed, prepared.backbone
-    prefix = launch.prefix_of(prepared)
+    prefix = prepared.stored_prefix()
     if prefix is None:
         return None, 0
     # All trials of the group read what is stored once: for the decision they are one long run.
@@ -113,7 +112,7 @@ def _chosen(
     return (prefix, choice.writes) if choice.use else (None, 0)
 
 
-def _pass(prepared: Prepared, prefix: StoredPrefix) -> tuple[str, ...]:
+def _pass(prepared: PreparedRun, prefix: StoredPrefix) -> tuple[str, ...]:
     """What prefixes have in common that one job can fill."""
     return (
         prefix.root,

@@ -36,9 +36,10 @@ from liftray.track.mlflow import runs
 from liftray.track.mlflow.outbox import Outbox
 from liftray.train import checkpoint, launch
 from liftray.train.checkpoint import Checkpoint, Progress
-from liftray.train.launch import Prepared
+from liftray.train.prepare import PreparedRun, prepare_run
+from liftray.train.rank_job import STORE
 from liftray.train.reporter import PROGRESS_FILE, Reporter
-from liftray.train.train_job import RUN_FILE, earlier_run
+from liftray.train.resume import RUN_FILE, earlier_run
 
 EPOCHS_DONE = "epochs_done"
 FAILURE, CHAINS = "failure.json", "validation.parquet"
@@ -102,7 +103,7 @@ def run(shared: Shared, overrides: Mapping[str, Any], cached: bool) -> None:
 
 
 def _run(shared: Shared, ours: Settings, run_dir: Path) -> None:
-    prepared = launch.prepare(ours)
+    prepared = prepare_run(ours)
     run_id = earlier_run(run_dir, ours, ours.tracking.uri)
     tags = {"liftray.search": "trial"}
     tracked = runs.start_run(
@@ -110,7 +111,7 @@ def _run(shared: Shared, ours: Settings, run_dir: Path) -> None:
     )
     files.write_json(run_dir / RUN_FILE, {"run_id": tracked.run_id, "tracking_uri": tracked.uri})
     reporter = Reporter(tracked.uri, tracked.run_id, run_dir)
-    earlier = checkpoint.newest(launch.job_of(prepared, run_dir).store)
+    earlier = checkpoint.newest(run_dir.resolve() / STORE)
     if earlier is not None:
         _tell_again(shared, earlier.progress, reporter, run_dir)
     ended = _fit(shared, prepared, run_dir, reporter)
@@ -135,7 +136,7 @@ def _tell_again(shared: Shared, progress: Progress, reporter: Reporter, run_dir:
             tune.report(told(record))
 
 
-def _fit(shared: Shared, prepared: Prepared, run_dir: Path, reporter: Reporter) -> Checkpoint:
+def _fit(shared: Shared, prepared: PreparedRun, run_dir: Path, reporter: Reporter) -> Checkpoint:
     if not shared.in_process:
         return launch.fit(prepared, run_dir, [reporter, _ToTune()])
 
@@ -163,7 +164,7 @@ def told(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**numbers, EPOCHS_DONE: int(record["epoch"]) + 1}
 
 
-def _score(prepared: Prepared, ended: Checkpoint, run_dir: Path) -> None:
+def _score(prepared: PreparedRun, ended: Checkpoint, run_dir: Path) -> None:
     """Predict the validation chains with the best weights: what the search's report draws chains from."""
     if (run_dir / CHAINS).exists():
         return
@@ -178,7 +179,7 @@ def _score(prepared: Prepared, ended: Checkpoint, run_dir: Path) -> None:
     files.write_bytes(run_dir / CHAINS, buffer.getvalue().to_pybytes())
 
 
-def _score_as_worker(prepared: Prepared, ended: Checkpoint, run_dir: Path) -> None:
+def _score_as_worker(prepared: PreparedRun, ended: Checkpoint, run_dir: Path) -> None:
     """Score in the place of one of the run's workers, which have ended: this process has no CPU or GPU of its own."""
     scaling = prepared.settings.scaling
     task = ray.remote(
@@ -190,7 +191,7 @@ def _score_as_worker(prepared: Prepared, ended: Checkpoint, run_dir: Path) -> No
     ray.get(task.remote(prepared, ended, run_dir))
 
 
-def predictor_of(prepared: Prepared, ended: Checkpoint) -> Predictor:
+def predictor_of(prepared: PreparedRun, ended: Checkpoint) -> Predictor:
     """The best weights of a run, ready to predict."""
     ours = prepared.settings
     model = bundle.assemble(prepared.backbone, TaggerSettings.of(ours), ours.backbone.dtype, ended.best)

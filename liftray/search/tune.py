@@ -23,8 +23,10 @@ from liftray.search.objectives import OBJECTIVES
 from liftray.sections import domain
 from liftray.track.mlflow import runs
 from liftray.track.mlflow.store import client, told
-from liftray.train import cluster, launch
-from liftray.train.train_job import RUN_FILE, SUMMARY, earlier_run, train
+from liftray.train import cluster
+from liftray.train.prepare import prepare_run
+from liftray.train.resume import RUN_FILE, SUMMARY, earlier_run
+from liftray.train.train_job import train
 
 _PARENT_TAG = "liftray.search_run"
 _CUT_KEYS = ("adapter.", "method", "backbone.", "data.")
@@ -45,7 +47,7 @@ def search(settings: Settings) -> dict[str, Any]:
     """
     proposals.require(settings.search.method)
     inside = rounds.in_process(settings.search, settings.scaling)
-    prepared = launch.prepare(settings)
+    prepared = prepare_run(settings)
     backbone = prepared.backbone
     show_line(
         describe_sets(

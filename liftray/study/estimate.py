@@ -17,7 +17,7 @@ from liftray.config import HeadSettings, Settings
 from liftray.data import subset
 from liftray.data.dataset import ProteinDataset
 from liftray.search.ledger import ENDED, Trial
-from liftray.train.launch import Prepared
+from liftray.train.prepare import PreparedRun
 
 # Embedding, a linear head, optimizer and the loop itself, on each residue of training and of validation.
 _BESIDE = 0.3
@@ -41,7 +41,7 @@ class Size:
     test: int = 0
 
 
-def size_of(settings: Settings, prepared: Prepared) -> Size:
+def size_of(settings: Settings, prepared: PreparedRun) -> Size:
     """Count residues, those of the chains that the study asks for.
 
     Args:
@@ -63,7 +63,7 @@ def _residues(paths: Mapping[str, str], count: int, lengths: npt.NDArray[np.int6
     return sum(len(record.sequence) for records in chosen.values() for record in records)
 
 
-def cost(prepared: Prepared, size: Size, cached: bool) -> float:
+def cost(prepared: PreparedRun, size: Size, cached: bool) -> float:
     """What a run takes at most, in forward passes of one block over one residue.
 
     Training runs the blocks below the cut forward (not at all where they are cached) and those above forward and
@@ -83,7 +83,7 @@ def cost(prepared: Prepared, size: Size, cached: bool) -> float:
     return settings.train.epochs * (trained + size.valid * (below + above + head + _BESIDE))
 
 
-def _head(prepared: Prepared) -> float:
+def _head(prepared: PreparedRun) -> float:
     """Weights of a head beyond those of a linear one, over those of a block; `_BESIDE` covers a linear one."""
     settings = prepared.settings
     size = Dimensions.of(prepared.backbone.family, prepared.backbone.config)
@@ -99,7 +99,7 @@ def prediction(residues: int, num_blocks: int) -> float:
     return residues * (num_blocks + _BESIDE)
 
 
-def measure(settings: Settings, prepared: Prepared) -> float:
+def measure(settings: Settings, prepared: PreparedRun) -> float:
     """Forward passes of one block over one residue, a second, by one run on this machine.
 
     Args:

@@ -99,11 +99,13 @@ def digest_of(file: Path) -> str:
 def _predict(settings: Settings, tests: Mapping[str, str]) -> None:
     """In a worker's place: load a run's best weights once, and predict what is missing."""
     from liftray.search.trial import predictor_of
-    from liftray.train import checkpoint, launch
+    from liftray.train import checkpoint
+    from liftray.train.prepare import prepare_run
+    from liftray.train.rank_job import STORE
 
     run_dir = Path(settings.run.dir)
-    prepared = launch.prepare(settings)
-    saved = checkpoint.newest(launch.job_of(prepared, run_dir).store)
+    prepared = prepare_run(settings)
+    saved = checkpoint.newest(run_dir.resolve() / STORE)
     if saved is None or not saved.progress.finished:
         raise DataError(
             "the checkpoint of a finished run is gone", where=str(run_dir), remedy="use another run.dir"

@@ -31,8 +31,9 @@ from liftray.study.estimate import Size
 from liftray.study.findings import Done
 from liftray.study.plan import Plan
 from liftray.track.mlflow import runs
-from liftray.train import cluster, launch
-from liftray.train.train_job import RUN_FILE, SUMMARY, earlier_run
+from liftray.train import cluster
+from liftray.train.prepare import prepare_run
+from liftray.train.resume import RUN_FILE, SUMMARY, earlier_run
 
 _DATA, _CONTENT = "data", "data.json"
 
@@ -52,7 +53,7 @@ def study(settings: Settings, command: str, report_to: Path | None = None) -> di
         InputError: Something the user gave is at fault; no run was started.
         LiftrayError: Runs failed, or the budget is spent; what is complete was reported.
     """
-    prepared = launch.prepare(settings)
+    prepared = prepare_run(settings)
     show_line(prepared.backbone.describe())
     planned = plan.make(settings, prepared.backbone)
     inside = rounds.in_process(planned.base.search, planned.base.scaling)
@@ -92,7 +93,7 @@ def preview(settings: Settings) -> tuple[list[list[str]], str]:
     Raises:
         InputError: Something the user gave is at fault.
     """
-    prepared = launch.prepare(settings)
+    prepared = prepare_run(settings)
     planned = plan.make(settings, prepared.backbone)
     at_a_time = settings.search.max_concurrent
     size = estimate.size_of(settings, prepared)
@@ -215,7 +216,7 @@ def _run_left(
     turn = rounds.listed(base, ledger, wanted, base.train.epochs)
     if turn.left and budget.spent() is None:
         show_line(f"study: {turn.left} of {len(wanted)} runs are to be run")
-        costs = _costs(planned, every, estimate.size_of(base, launch.prepare(base)))
+        costs = _costs(planned, every, estimate.size_of(base, prepare_run(base)))
         at_a_time, names = base.search.max_concurrent, _names(planned, every)
         board = StudyBoard(names, costs, at_a_time, rounds.first(base.search), lambda: ledger.seconds)
         rounds.run(shared, ledger, turn, board)

@@ -13,7 +13,8 @@ from liftray.cache.store import Store
 from liftray.config import Settings
 from liftray.errors import ConfigError
 from liftray.progress import show_line
-from liftray.train import cluster, launch
+from liftray.train import cluster
+from liftray.train.prepare import prepare_run
 
 SUMMARY = "summary.json"
 
@@ -31,9 +32,9 @@ def prefill(settings: Settings) -> dict[str, Any]:
         InputError: Something the user gave is at fault; nothing was written.
         CacheError: The disk is full or not writable; what was committed stays.
     """
-    prepared = launch.prepare(settings)
+    prepared = prepare_run(settings)
     show_line(prepared.backbone.describe())
-    prefix = launch.prefix_of(prepared)
+    prefix = prepared.stored_prefix()
     if prefix is None:
         raise ConfigError(
             "no block is constant, so there is nothing to store",

@@ -1,14 +1,20 @@
 """What the driver sends to every rank.
 
-Invariant: everything a rank does follows from this and its number. Flow: launch -> [this] -> worker -> rank.
+Invariant: everything a rank does follows from this and its number. Flow: prepare -> [this] -> worker -> rank.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from liftray import files
 from liftray.adapt.cut import Cut
 from liftray.config import Settings
 from liftray.data.feed import FeedSpec
+from liftray.train import run_digest
+from liftray.train.prepare import PreparedRun
+
+STORE, _START = "checkpoints", "start"
 
 
 @dataclass(frozen=True)
@@ -38,3 +44,36 @@ class RankJob:
     store: Path
     start: Path | None = None
     first_version_digest: str | None = None
+
+    @classmethod
+    def of(cls, prepared: PreparedRun, run_dir: Path) -> "RankJob":
+        """Make the job of a prepared run.
+
+        Args:
+            prepared: The run.
+            run_dir: The run directory; the bundle that the run starts from is copied into it.
+        """
+        settings, feed = prepared.settings, prepared.feed
+        return cls(
+            settings=settings,
+            source=prepared.backbone.source,
+            backbone_digest=prepared.backbone.digest,
+            cut=prepared.cut,
+            feed=feed,
+            total_steps=sum(feed.plan(epoch).num_steps for epoch in range(settings.train.epochs)),
+            config_digest=prepared.digest,
+            first_version_digest=run_digest.first_version_digest(settings, prepared.backbone, feed),
+            store=run_dir.resolve() / STORE,
+            start=_copied_start(prepared.start, run_dir),
+        )
+
+
+def _copied_start(start: Path | None, run_dir: Path) -> Path | None:
+    """The start bundle within the run directory, which all nodes see."""
+    if start is None:
+        return None
+    copy = run_dir.resolve() / _START
+    if not copy.exists():
+        with files.new_directory(copy) as fresh:
+            shutil.copytree(start, fresh, dirs_exist_ok=True)
+    return copy

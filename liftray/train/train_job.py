@@ -1,10 +1,9 @@
 """The main job: protein data sets in, a registered adapter model out.
 
 Invariant: everything that can be refused is refused before the run directory exists; from then on a killed run goes on
-with the same command, in the same MLflow run. Read on in `launch`, `worker` and `step`.
+with the same command, in the same MLflow run. Read on in `prepare`, `launch`, `rank` and `step`.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +32,11 @@ from liftray.track.mlflow import runs, versions
 from liftray.track.mlflow.outbox import Outbox
 from liftray.train import cluster, launch, memory
 from liftray.train.checkpoint import Checkpoint
+from liftray.train.prepare import PreparedRun, prepare_run
 from liftray.train.reporter import Reporter, follow
+from liftray.train.resume import RUN_FILE, SUMMARY, earlier_run
 
-SUMMARY, RUN_FILE, BUNDLE, FROZEN = "summary.json", "run.json", "bundle", "frozen"
+BUNDLE, FROZEN = "bundle", "frozen"
 # How long a finished run waits for a tracking store that does not answer.
 _DRAIN_S = 600.0
 
@@ -51,7 +52,7 @@ class Trained:
         info: What `Predictor` reads of a bundle, with the temperature that fits the validation sets.
     """
 
-    prepared: launch.Prepared
+    prepared: PreparedRun
     checkpoint: Checkpoint
     model: Tagger
     info: dict[str, Any]
@@ -74,7 +75,7 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
     Raises:
         InputError: Something the user gave is at fault; nothing was written.
     """
-    prepared = launch.prepare(settings)
+    prepared = prepare_run(settings)
     show_line(describe_sets(_splits(settings)))
     show_line(prepared.backbone.describe())
     memory.report(settings, prepared.backbone)
@@ -91,9 +92,7 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
             return _finish(settings, run, run_dir, trained, frozen)
 
 
-def _fit(
-    prepared: launch.Prepared, run_dir: Path, settings: Settings, reporter: Reporter, title: str
-) -> Trained:
+def _fit(prepared: PreparedRun, run_dir: Path, settings: Settings, reporter: Reporter, title: str) -> Trained:
     with follow(run_dir, settings.train.epochs, title):
         saved = launch.fit(prepared, run_dir, [reporter])
     model = bundle.assemble(
@@ -121,7 +120,7 @@ def _fit_frozen(settings: Settings, run_dir: Path, uri: str) -> Trained | None:
     plain = frozen_settings(settings)
     directory = run_dir / "baselines" / FROZEN
     directory.mkdir(parents=True, exist_ok=True)
-    return _fit(launch.prepare(plain), directory, plain, Reporter(uri, None, directory), "frozen baseline")
+    return _fit(prepare_run(plain), directory, plain, Reporter(uri, None, directory), "frozen baseline")
 
 
 def _finish(
@@ -253,13 +252,3 @@ def _log_data(run: runs.Run, settings: Settings) -> None:
     for split, digests in _digests(settings).items():
         for name, digest in digests.items():
             run.log_dataset(split, name, digest, _splits(settings)[split][name])
-
-
-def earlier_run(run_dir: Path, settings: Settings, uri: str) -> str | None:
-    """The MLflow run to go on with: that of this directory, if it is resumed and in the same store."""
-    file = run_dir / RUN_FILE
-    if not settings.train.resume or not file.exists():
-        return None
-    earlier = json.loads(file.read_text())
-    finished = (run_dir / SUMMARY).exists()
-    return earlier["run_id"] if earlier["tracking_uri"] == uri and not finished else None

@@ -13,9 +13,9 @@ from liftray.adapt.tagger import TaggerSettings
 from liftray.data.feed import Feed
 from liftray.predict import bundle
 from liftray.search import inprocess
-from liftray.train import checkpoint, launch, step
+from liftray.train import checkpoint, step
 from liftray.train.checkpoint import Checkpoint
-from liftray.train.launch import Prepared
+from liftray.train.prepare import PreparedRun, prepare_run
 from tests.parts import tiny
 
 _COUNTED = {"loss__class_weights": "inverse_frequency"}
@@ -44,11 +44,11 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
 
 
-def _prepared(parts: dict[str, Any], **overrides: Any) -> Prepared:
-    return launch.prepare(tiny.settings(**{**parts, **overrides}))
+def _prepared(parts: dict[str, Any], **overrides: Any) -> PreparedRun:
+    return prepare_run(tiny.settings(**{**parts, **overrides}))
 
 
-def _fit(prepared: Prepared, run_dir: Path, stop_after: int | None = None) -> list[Checkpoint]:
+def _fit(prepared: PreparedRun, run_dir: Path, stop_after: int | None = None) -> list[Checkpoint]:
     """Train, and give the checkpoints of the ends of epochs; break off after so many if asked."""
     ends: list[Checkpoint] = []
 
@@ -65,7 +65,7 @@ def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def _validation(prepared: Prepared, weights: dict[str, torch.Tensor]) -> dict[str, float]:
+def _validation(prepared: PreparedRun, weights: dict[str, torch.Tensor]) -> dict[str, float]:
     """The scores of a model with these weights, counted as the loop counts them, on a model of its own."""
     settings = prepared.settings
     model = bundle.assemble(prepared.backbone, TaggerSettings.of(settings), "float32", weights)

@@ -11,8 +11,10 @@ from liftray.data.feed import FeedSpec
 from liftray.errors import BundleError, ConfigError
 from liftray.predict import bundle
 from liftray.predict.merge import merge
-from liftray.train import launch, train_job
+from liftray.train import train_job
+from liftray.train.prepare import PreparedRun, prepare_run
 from liftray.train.rank import build_model
+from liftray.train.rank_job import RankJob
 from tests.parts import tiny
 
 _METHODS: dict[str, dict[str, Any]] = {
@@ -37,7 +39,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def _bundle(settings: Settings, folder: Path) -> dict[str, torch.Tensor]:
     """Write a bundle of weights that nobody would begin with; give them."""
-    model = build_model(launch.job_of(launch.prepare(settings), folder / "run"), None)
+    model = build_model(RankJob.of(prepare_run(settings), folder / "run"), None)
     moved = tiny.move(model, 5)
     bundle.save(moved, folder / "bundle", settings.backbone.source, {})
     return {name: weight.detach().clone() for name, weight in moved.trained().items()}
@@ -50,8 +52,8 @@ def test_the_weights_of_the_bundle_are_the_initial_ones(
     settings = tiny.settings(**places, **_METHODS[method])
     weights = _bundle(settings, tmp_path)
     started = settings.replace({"train.start_from": str(tmp_path / "bundle"), "train.seed": 9})
-    prepared = launch.prepare(started)
-    job = launch.job_of(prepared, tmp_path / "second")
+    prepared = prepare_run(started)
+    job = RankJob.of(prepared, tmp_path / "second")
     # All nodes see the run's own copy.
     assert job.start is not None
     assert job.start.is_relative_to(tmp_path / "second")
@@ -62,11 +64,11 @@ def test_the_weights_of_the_bundle_are_the_initial_ones(
     assert all(torch.equal(above[name], weights[name]) for name in weights)
 
 
-def _cached(job: Any, prepared: launch.Prepared) -> Any:
+def _cached(job: Any, prepared: PreparedRun) -> Any:
     """The job as it is where the frozen prefix is read: only the blocks above it are loaded."""
     from dataclasses import replace
 
-    feed: FeedSpec = replace(job.feed, prefix=launch.prefix_of(prepared))
+    feed: FeedSpec = replace(job.feed, prefix=prepared.stored_prefix())
     return replace(job, feed=feed)
 
 
@@ -89,9 +91,9 @@ def test_another_shape_is_refused(
     settings = tiny.settings(**places, **_METHODS[method])
     _bundle(settings, tmp_path)
     with pytest.raises(ConfigError, match=named):
-        launch.prepare(settings.replace({"train.start_from": str(tmp_path / "bundle"), **change}))
+        prepare_run(settings.replace({"train.start_from": str(tmp_path / "bundle"), **change}))
     with pytest.raises(BundleError, match="no model"):
-        launch.prepare(settings.replace({"train.start_from": str(tmp_path / "nothing")}))
+        prepare_run(settings.replace({"train.start_from": str(tmp_path / "nothing")}))
 
 
 def test_the_frozen_baseline_of_such_a_run_starts_from_random_weights(
@@ -100,23 +102,23 @@ def test_the_frozen_baseline_of_such_a_run_starts_from_random_weights(
     settings = tiny.settings(**places, **_METHODS["adapter"])
     _bundle(settings, tmp_path)
     started = settings.replace({"train.start_from": str(tmp_path / "bundle")})
-    assert launch.prepare(started).start is not None
-    assert launch.prepare(train_job.frozen_settings(started)).start is None
+    assert prepare_run(started).start is not None
+    assert prepare_run(train_job.frozen_settings(started)).start is None
 
 
 def test_an_ensemble_is_refused_and_each_of_its_members_is_a_start(
     places: dict[str, Any], tmp_path: Path
 ) -> None:
     settings = tiny.settings(**places, **_METHODS["features"])
-    model = build_model(launch.job_of(launch.prepare(settings), tmp_path / "run"), None)
+    model = build_model(RankJob.of(prepare_run(settings), tmp_path / "run"), None)
     for seed in (5, 6):
         bundle.save(tiny.move(model, seed), tmp_path / str(seed), settings.backbone.source, {})
     merge([tmp_path / "5", tmp_path / "6"], tmp_path / "merged")
     member = tmp_path / "merged" / "member-2"
     with pytest.raises(BundleError, match=r"an ensemble, not one model.*member-1"):
-        launch.prepare(settings.replace({"train.start_from": str(tmp_path / "merged")}))
-    started = launch.job_of(
-        launch.prepare(settings.replace({"train.start_from": str(member)})), tmp_path / "second"
+        prepare_run(settings.replace({"train.start_from": str(tmp_path / "merged")}))
+    started = RankJob.of(
+        prepare_run(settings.replace({"train.start_from": str(member)})), tmp_path / "second"
     )
     found = build_model(started, None).trained()
     assert all(torch.equal(found[name], weight) for name, weight in model.trained().items())

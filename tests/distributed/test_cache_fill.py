@@ -10,6 +10,7 @@ from liftray.cache.store import Store
 from liftray.config import Settings
 from liftray.train import launch
 from liftray.train.checkpoint import Checkpoint
+from liftray.train.prepare import prepare_run
 from tests.parts import tiny
 
 pytestmark = [
@@ -25,7 +26,7 @@ def _settings(parts: dict[str, Any], root: Path, **overrides: Any) -> Settings:
 
 
 def _fit(chosen: Settings, run_dir: Path) -> Checkpoint:
-    return launch.fit(launch.prepare(chosen), run_dir, [])
+    return launch.fit(prepare_run(chosen), run_dir, [])
 
 
 def _rows(root: Path) -> dict[str, bytes]:
@@ -90,6 +91,6 @@ def test_auto_says_why(parts: dict[str, Any], tmp_path: Path, capfd: pytest.Capt
     capfd.readouterr()
     _fit(chosen, tmp_path / "two")
     assert "residues are stored already" in capfd.readouterr().err
-    prefix = launch.prefix_of(launch.prepare(chosen))
+    prefix = prepare_run(chosen).stored_prefix()
     assert prefix is not None
     assert Store.open(prefix.root, prefix.key).report().entries > 0

@@ -14,7 +14,7 @@ import pytest
 from liftray.cache.store import Store
 from liftray.config import Settings, to_yaml
 from liftray.data.batch import TRAIN
-from liftray.train import launch
+from liftray.train.prepare import prepare_run
 from tests.parts import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(900)]
@@ -41,7 +41,7 @@ def test_what_was_committed_stays_and_the_rest_is_filled(parts: dict[str, Any], 
         )
         assert done.returncode == 0, done.stderr[-3000:]
     assert {path: path.read_bytes() for path in kept} == kept, "what was there was computed again"
-    one, other = (launch.prefix_of(launch.prepare(chosen)) for chosen in (cut_short, unbroken))
+    one, other = (prepare_run(chosen).stored_prefix() for chosen in (cut_short, unbroken))
     assert one is not None
     assert other is not None
     assert not Store.open(one.root, one.key).missing(one.all_ids())

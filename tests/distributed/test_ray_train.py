@@ -15,6 +15,7 @@ from ray import cloudpickle
 from liftray.errors import ConfigError
 from liftray.train import checkpoint, launch
 from liftray.train.checkpoint import Checkpoint
+from liftray.train.prepare import prepare_run
 from tests.parts import killer, tiny
 from tests.parts.killer import KillOnce
 
@@ -33,7 +34,7 @@ def _fit(
     parts: dict[str, Any], run_dir: Path, callbacks: list[Any] | None = None, **overrides: Any
 ) -> Checkpoint:
     chosen = tiny.settings(**{**parts, "run__dir": str(run_dir), **overrides})
-    return launch.fit(launch.prepare(chosen), run_dir, callbacks or [])
+    return launch.fit(prepare_run(chosen), run_dir, callbacks or [])
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from liftray.search.space import trial_name
 from liftray.search.tune import search
 from liftray.track.mlflow.store import client
 from liftray.train import checkpoint, launch
+from liftray.train.prepare import prepare_run
 from tests.parts import tiny
 
 pytestmark = [
@@ -112,7 +113,7 @@ def test_a_trial_in_its_own_process_takes_ray_trains_steps_though_it_is_killed(
     assert [(row["state"], row["epochs"]) for row in found["trials"]] == [("finished", 4)]
     [one] = Ledger(tmp_path / "search").trials
     ours = checkpoint.newest(Ledger(tmp_path / "search").directory(one) / "checkpoints")
-    theirs = launch.fit(launch.prepare(chosen), tmp_path / "plain", [])
+    theirs = launch.fit(prepare_run(chosen), tmp_path / "plain", [])
     assert ours is not None
     assert ours.progress.step_losses == theirs.progress.step_losses
     assert [record[_Q3] for record in ours.progress.history] == [r[_Q3] for r in theirs.progress.history]

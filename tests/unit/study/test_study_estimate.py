@@ -10,18 +10,17 @@ from liftray.backbone.dimensions import Dimensions
 from liftray.search.ledger import Trial
 from liftray.study import estimate
 from liftray.study.estimate import Size
-from liftray.train import launch
-from liftray.train.launch import Prepared
+from liftray.train.prepare import PreparedRun, prepare_run
 from tests.parts import tiny
 
 _SIZE = Size(train=1000, valid=100)
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedRun:
     root = tmp_path_factory.mktemp("p")
     chains = tiny.dataset(root / "t", tiny.chains([40, 60]))
-    return launch.prepare(
+    return prepare_run(
         tiny.settings(
             data__train={"t": chains},
             data__valid={"t": chains},
@@ -46,7 +45,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     ],
 )
 def test_a_run_costs_its_blocks(
-    prepared: Prepared, overrides: dict[str, object], cached: bool, train: int, valid: int
+    prepared: PreparedRun, overrides: dict[str, object], cached: bool, train: int, valid: int
 ) -> None:
     one = prepared.with_settings(prepared.settings.replace(overrides))
     beside = 0.3
@@ -54,7 +53,7 @@ def test_a_run_costs_its_blocks(
     assert estimate.cost(one, _SIZE, cached) == pytest.approx(expected)
 
 
-def test_a_larger_head_costs_its_share_of_a_block(prepared: Prepared) -> None:
+def test_a_larger_head_costs_its_share_of_a_block(prepared: PreparedRun) -> None:
     plain, larger = (
         estimate.cost(prepared.with_settings(prepared.settings.replace({"head.kind": kind})), _SIZE, True)
         for kind in ("linear", "conv")
@@ -82,7 +81,7 @@ def test_the_time_left_follows_the_runs_that_ended() -> None:
     assert estimate.left_s(costs, every, 1) == 0
 
 
-def test_the_rate_is_measured_on_the_backbone(prepared: Prepared) -> None:
+def test_the_rate_is_measured_on_the_backbone(prepared: PreparedRun) -> None:
     """Seconds are what it is for: finite, whatever the machine."""
     rate = estimate.measure(prepared.settings, prepared)
     assert 0 < estimate.seconds([1e6], rate, 1) < math.inf

@@ -11,6 +11,8 @@ from liftray.config import Settings
 from liftray.errors import BackboneError, ConfigError, DataError, LiftrayError
 from liftray.train import checkpoint, launch
 from liftray.train.checkpoint import Checkpoint, Progress
+from liftray.train.prepare import prepare_run
+from liftray.train.rank_job import RankJob
 from tests.parts import tiny
 
 
@@ -29,7 +31,7 @@ def _settings(parts: dict[str, Any], **overrides: Any) -> Settings:
 
 
 def test_a_good_run_is_ready(parts: dict[str, Any]) -> None:
-    prepared = launch.prepare(_settings(parts))
+    prepared = prepare_run(_settings(parts))
     assert prepared.backbone.num_blocks == tiny.BLOCKS
     assert prepared.feed.train.windows.lengths.sum() == 270
     assert prepared.feed.valid.windows.lengths.tolist() == [30, 50]
@@ -52,21 +54,21 @@ def test_what_is_wrong_is_told_in_one_line(
     parts: dict[str, Any], overrides: dict[str, Any], kind: type[LiftrayError], message: str
 ) -> None:
     with pytest.raises(kind, match=message) as caught:
-        launch.prepare(_settings(parts, **overrides))
+        prepare_run(_settings(parts, **overrides))
     assert "\n" not in str(caught.value)
     assert caught.value.remedy
     assert caught.value.exit_code == 2
 
 
 def test_features_need_no_block_to_adapt(parts: dict[str, Any]) -> None:
-    launch.prepare(_settings(parts, method="features", adapter__skip_layers=99))
+    prepare_run(_settings(parts, method="features", adapter__skip_layers=99))
 
 
 def test_a_frozen_mix_of_blocks_needs_blocks_above_the_cut(parts: dict[str, Any]) -> None:
     mixed = {"method": "features", "head__mix_blocks": True}
-    launch.prepare(_settings(parts, **mixed, adapter__skip_layers=2))
+    prepare_run(_settings(parts, **mixed, adapter__skip_layers=2))
     with pytest.raises(ConfigError, match="choose 0 to 2"):
-        launch.prepare(_settings(parts, **mixed, adapter__skip_layers=3))
+        prepare_run(_settings(parts, **mixed, adapter__skip_layers=3))
 
 
 def test_a_frozen_mix_reads_the_cache_of_a_bottleneck_of_the_same_cut(
@@ -74,7 +76,7 @@ def test_a_frozen_mix_reads_the_cache_of_a_bottleneck_of_the_same_cut(
 ) -> None:
     shared = {"adapter__skip_layers": 1, "cache__dir": str(tmp_path)}
     mixed, adapted, plain = (
-        launch.prefix_of(launch.prepare(_settings(parts, **shared, **chosen)))
+        prepare_run(_settings(parts, **shared, **chosen)).stored_prefix()
         for chosen in (
             {"method": "features", "head__mix_blocks": True},
             {"head__mix_blocks": True},
@@ -96,9 +98,9 @@ def test_states_that_cannot_be_counted_are_told_before_anything_starts(
     del info["label_histogram"]
     (path / "dataset.json").write_text(json.dumps(info))
     data = {"data__train": {"t": str(path)}}
-    launch.prepare(_settings(parts, **data))
+    prepare_run(_settings(parts, **data))
     with pytest.raises(DataError, match="label histogram"):
-        launch.prepare(_settings(parts, **data, loss__class_weights="inverse_sqrt"))
+        prepare_run(_settings(parts, **data, loss__class_weights="inverse_sqrt"))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +154,7 @@ def test_a_directory_of_another_run_is_refused_before_ray_is_asked(
 ) -> None:
     _store(tmp_path, Progress(config_digest="other"))
     with pytest.raises(ConfigError, match=r"other settings.*train\.resume=false") as caught:
-        launch.fit(launch.prepare(_settings(parts)), tmp_path, [])
+        launch.fit(prepare_run(_settings(parts)), tmp_path, [])
     assert "\n" not in str(caught.value)
 
 
@@ -160,7 +162,7 @@ def test_an_ended_run_gives_its_last_checkpoint(parts: dict[str, Any], tmp_path:
     digest = _digest(_settings(parts))
     _store(tmp_path, Progress(config_digest=digest, global_step=3))
     _store(tmp_path, Progress(config_digest=digest, global_step=4, finished=True))
-    ended = launch.fit(launch.prepare(_settings(parts)), tmp_path, [])
+    ended = launch.fit(prepare_run(_settings(parts)), tmp_path, [])
     assert ended.progress.global_step == 4
 
 
@@ -170,4 +172,4 @@ def _store(run_dir: Path, progress: Progress) -> None:
 
 
 def _digest(settings: Settings) -> str:
-    return launch.job_of(launch.prepare(settings), Path()).config_digest
+    return RankJob.of(prepare_run(settings), Path()).config_digest

@@ -13,9 +13,10 @@ from liftray.data.ingest import ingest
 from liftray.errors import ConfigError
 from liftray.sections.digest import result_digest
 from liftray.sections.section import Effect, Operation, Result, Section, is_section, marked
-from liftray.train import checkpoint
+from liftray.train import checkpoint, resume
 from liftray.train.checkpoint import Checkpoint, Progress
-from liftray.train.launch import Prepared, job_of, prepare, to_go_on_from
+from liftray.train.prepare import PreparedRun, prepare_run
+from liftray.train.rank_job import RankJob
 from tests.parts import tiny
 
 SAMPLE = Path(liftray.__file__).parent / "data" / "sample"
@@ -89,8 +90,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
 
 
-def _prepared(parts: dict[str, Any], **overrides: Any) -> Prepared:
-    return prepare(tiny.settings(**{**parts, **overrides}))
+def _prepared(parts: dict[str, Any], **overrides: Any) -> PreparedRun:
+    return prepare_run(tiny.settings(**{**parts, **overrides}))
 
 
 def test_the_place_of_data_and_weights_does_not_count(parts: dict[str, Any], tmp_path: Path) -> None:
@@ -151,14 +152,14 @@ def test_a_run_that_version_0_1_began_resumes(tmp_path: Path) -> None:
         "train__patience": 4,
     }
     prepared = _prepared(data, **quickstart)
-    job = job_of(prepared, tmp_path)
+    job = RankJob.of(prepared, tmp_path)
     assert job.first_version_digest == FIRST_VERSION
     weights = {"a": torch.zeros(1)}
     saved = Checkpoint(Progress(config_digest=FIRST_VERSION, global_step=3), weights, weights, weights)
     checkpoint.commit(saved, job.store, keep=1)
-    resumed = to_go_on_from(job)
+    resumed = resume.checkpoint_of(job)
     assert resumed is not None
     assert resumed.progress.global_step == 3
-    other = job_of(_prepared(data, **{**quickstart, "train__lr": 1e-3}), tmp_path)
+    other = RankJob.of(_prepared(data, **{**quickstart, "train__lr": 1e-3}), tmp_path)
     with pytest.raises(ConfigError, match="other settings"):
-        to_go_on_from(other)
+        resume.checkpoint_of(other)

@@ -1,0 +1,52 @@
+"""What a run directory holds of an earlier attempt, and where this one continues.
+
+Invariant: only the checkpoint store decides which step comes next; a run resumes only if its digest is the same, in the
+MLflow run that it began. Flow: prepare, rank job -> [this] -> launch, in-process trial.
+"""
+
+import json
+from pathlib import Path
+
+from liftray.config import Settings
+from liftray.errors import ConfigError
+from liftray.train import checkpoint
+from liftray.train.checkpoint import Checkpoint
+from liftray.train.rank_job import RankJob
+
+SUMMARY, RUN_FILE = "summary.json", "run.json"
+
+
+def checkpoint_of(job: RankJob) -> Checkpoint | None:
+    """The newest checkpoint of a run; None where it has none yet.
+
+    Raises:
+        ConfigError: The checkpoint is of a run with other settings.
+        DataError: All checkpoints are damaged.
+    """
+    saved = checkpoint.newest(job.store)
+    if saved is not None and saved.progress.config_digest not in (
+        job.config_digest,
+        job.first_version_digest,
+    ):
+        raise ConfigError(
+            "the run directory holds a run with other settings",
+            where=str(job.store.parent),
+            remedy="use another run.dir, or start anew with train.resume=false",
+        )
+    return saved
+
+
+def earlier_run(run_dir: Path, settings: Settings, uri: str) -> str | None:
+    """The id of the MLflow run to continue: an unfinished one of this directory in the same store.
+
+    Args:
+        run_dir: The run directory.
+        settings: `train.resume` allows it.
+        uri: The tracking store.
+    """
+    file = run_dir / RUN_FILE
+    if not settings.train.resume or not file.exists():
+        return None
+    earlier = json.loads(file.read_text())
+    finished = (run_dir / SUMMARY).exists()
+    return earlier["run_id"] if earlier["tracking_uri"] == uri and not finished else None
