@@ -52,8 +52,8 @@ def crowding(scaling: ScalingSettings, cores: int) -> str | None:
     fit = int(cores / scaling.cpus_per_worker)
     remedy = f"scaling.num_workers={fit} fits" if fit else f"scaling.cpus_per_worker={cores} fits"
     return (
-        f"scaling.num_workers={scaling.num_workers} needs {needed:g} CPUs and this machine has {cores}, which slows the "
-        f"workers down; {remedy}"
+        f"scaling.num_workers={scaling.num_workers} needs {needed:g} CPUs and this machine has {cores}, which slows "
+        f"the workers down; {remedy}"
     )
 
 
