@@ -1,1 +1,1 @@
-"""Adapters, heads and losses on top of the cut."""
+"""Adapters, heads and losses above the cut."""

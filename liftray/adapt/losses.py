@@ -111,21 +111,21 @@ class _CoarserLoss(nn.Module):
     """Negative log-likelihood in a coarser alphabet, times a weight."""
 
     codes_C: Tensor
-    outside_JC: Tensor
+    outside_YC: Tensor
 
     def __init__(self, task: str, alphabet: str, ss3_map: str, weight: float) -> None:
         super().__init__()
         self._weight = weight
         codes_C = torch.from_numpy(class_map(task, alphabet, ss3_map))
-        inside_JC = codes_C == torch.arange(len(STATES[alphabet]))[:, None]
+        inside_YC = codes_C == torch.arange(len(STATES[alphabet]))[:, None]
         self.register_buffer("codes_C", codes_C)
-        self.register_buffer("outside_JC", torch.zeros(inside_JC.shape).masked_fill(~inside_JC, -torch.inf))
+        self.register_buffer("outside_YC", torch.zeros(inside_YC.shape).masked_fill(~inside_YC, -torch.inf))
 
     def forward(self, scores_TC: Tensor, labels_T: Tensor) -> Tensor:
         # log sum exp over the finer states of a coarser one: the softmax is the sum of the finer probabilities.
-        scores_TJ = (scores_TC[:, None] + self.outside_JC).logsumexp(-1)
+        scores_TY = (scores_TC[:, None] + self.outside_YC).logsumexp(-1)
         coarse_T = torch.where(labels_T == IGNORE_INDEX, IGNORE_INDEX, self.codes_C[labels_T.clamp(min=0)])
-        nll = functional.cross_entropy(scores_TJ, coarse_T, ignore_index=IGNORE_INDEX, reduction="sum")
+        nll = functional.cross_entropy(scores_TY, coarse_T, ignore_index=IGNORE_INDEX, reduction="sum")
         return self._weight * nll
 
 

@@ -23,7 +23,7 @@ from liftray.data.labels import STATES
 
 @dataclass(frozen=True)
 class TaggerSettings:
-    """What a tagger's shape and meaning depend on.
+    """The settings that decide a tagger's shape and meaning.
 
     Attributes:
         task: Alphabet that is predicted.
@@ -43,7 +43,7 @@ class TaggerSettings:
 
     @classmethod
     def of(cls, settings: Settings) -> "TaggerSettings":
-        """Pick them from a run's settings."""
+        """Take them from a run's settings."""
         return cls(
             task=settings.task,
             ss3_map=settings.ss3_map,
@@ -107,10 +107,10 @@ class Tagger(nn.Module):
         Args:
             tokens_T: Token ids of packed windows, special tokens included; not read where `hidden_TD` is given.
             layout: Borders of the windows.
-            hidden_TD: Hidden states at the cut, as `prefix` gives them, where they are known already.
+            hidden_TD: Hidden states at the cut, as `prefix` gives them; None to compute them.
 
         Returns:
-            logits_TC in float32; only those on residues mean anything.
+            logits_TC in float32; those on special tokens have no meaning.
         """
         with self.backbone.autocast(tokens_T.device.type):
             if hidden_TD is None:
@@ -122,10 +122,10 @@ class Tagger(nn.Module):
         return logits_TC.float()
 
     def logits(self, tokens_T: Tensor, layout: WindowLayout) -> Tensor:
-        """What `forward` gives, for prediction.
+        """Class logits for prediction, as `forward` gives them.
 
-        On a CPU window by window: so the bits of a prediction do not depend on what is predicted beside it, and it
-        costs nothing, since nothing is padded.
+        On a CPU one window at a time: then the bits of a prediction do not depend on the other chains of the batch.
+        This costs nothing, since nothing is padded.
         """
         if tokens_T.is_cuda:
             return self(tokens_T, layout)
@@ -164,7 +164,7 @@ class Tagger(nn.Module):
         blocks = self.backbone.num_blocks
         if not self.settings.head.mix_blocks:
             return [self.backbone.run_blocks(hidden_TD, layout, self.cut.entry, blocks, around)]
-        # What is given is itself the output of block k, where training enters behind it.
+        # Where training enters behind block k, the input is itself the output of that block.
         outputs = [hidden_TD] if self.cut.enters_behind_block else []
         for number in range(self.cut.entry, blocks):
             hidden_TD = self.backbone.run_blocks(hidden_TD, layout, number, number + 1, around)
@@ -180,7 +180,7 @@ class Tagger(nn.Module):
         return {name: parameter for name, parameter in self.named_parameters() if not parameter.requires_grad}
 
     def count(self) -> dict[str, int]:
-        """Parameters trained (with those of adapter and head among them) and of the backbone, trained or not."""
+        """Parameters: trained, of these in adapters and in the head, and all of the backbone, trained or not."""
         head = sum(parameter.numel() for parameter in self.head.parameters())
         trained = sum(parameter.numel() for parameter in self.trained().values())
         whole = sum(parameter.numel() for parameter in self.backbone.parameters())

@@ -1,6 +1,6 @@
 """Reading a backbone's `config.json` without trusting it.
 
-Invariant: what leaves here holds only keys of the family's list, each checked for type and range; nothing in
+Invariant: the result holds only keys of the family's list, each checked for type and range; nothing in
 the file can name code to run (CVE-2026-4372: transformers' own reader could be made to). First step of
 `sources`.
 """

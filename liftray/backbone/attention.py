@@ -1,15 +1,15 @@
 """Attention over packed batches: several windows laid end to end, none of which sees another.
 
-Invariant: what a token attends to is its own window, whatever stands beside it, and the window's trained prefix where
-prefix tuning gives it one; positions count from the start of the window. One function, `attend`, chooses the kernel;
-the families differ only in how they make queries, keys and values. Called by `encoder`.
+Invariant: a token attends to its own window, whatever else is in the batch, and to the trained keys and values that
+prefix tuning puts in front of the window; positions count from the start of the window. One function, `attend`, chooses
+the kernel; the families differ only in how they make queries, keys and values. Called by `encoder`.
 
 2026-11-23: on a CPU the windows are attended one after the other. A block-diagonal mask costs the square of the batch;
 rows padded to a common length cost as much as the loop where lengths agree, and more where they do not.
 
-2026-11-23: a prefix has no position: its keys are not rotated, and T5's relative bias is zero on them while residues
-keep theirs. The adapters library does otherwise with T5: with a prefix in block 0 it moves every residue's position by
-the prefix's length, and with block 0 left out it drops the bias of all blocks, residues' included.
+2026-11-23: keys of prefix tuning have no position: they are not rotated, and T5's relative bias is zero on them while
+residues keep theirs. The adapters library differs for T5: with prefixes in block 0 it moves every residue's position by
+their length, and with block 0 left out it drops the bias of all blocks, also for residues.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def attend(
         layout: The windows.
         scale: What the products are multiplied by.
         bias_HLL: Added to the products by position, as wide as the longest window; T5's relative position bias.
-        prefix: Keys and values that stand before each window's own, for all its queries to attend to.
+        prefix: Keys and values in front of each window's own, for all its queries to attend to.
 
     Returns:
         out_TD with D = H * E.
@@ -97,12 +97,14 @@ def _window_by_window(
 ) -> Tensor:
     outs = []
     dtype = query_THE.dtype
-    # In float32 whatever the model's precision: torch's kernel for bfloat16 takes three times as long backward.
+    # In float32 whatever the model's precision: the backward pass of torch's bfloat16 kernel takes three times as long.
     query_THE, key_THE, value_THE = (tensor.float() for tensor in (query_THE, key_THE, value_THE))
     # `split`, whose backward joins the parts' gradients once; slices would each make a gradient of the whole.
     borders = (layout.lengths, keys.lengths, keys.lengths)
-    given = (query_THE, key_THE, value_THE)
-    parts = zip(*(tensor.split(lengths) for tensor, lengths in zip(given, borders, strict=True)), strict=True)
+    tensors = (query_THE, key_THE, value_THE)
+    parts = zip(
+        *(tensor.split(lengths) for tensor, lengths in zip(tensors, borders, strict=True)), strict=True
+    )
     for window in parts:
         query, key, value = (part.transpose(0, 1)[None] for part in window)
         mask = None if bias is None else bias[None, :, : query.shape[2], : key.shape[2]].float()
@@ -132,11 +134,11 @@ def _in_rows(
 
 
 def use_in(modules: list[nn.Module], forward: Callable[..., Any]) -> None:
-    """Give modules of a family another forward; adapters that wrap or replace their linear layers keep working.
+    """Replace the forward of a family's modules; adapters that wrap or replace their linear layers keep working.
 
     Args:
-        modules: The family's own self-attention modules, for a forward that runs packed: their blocks hand them the
-            layout in the place of a mask, which they pass on unread. Or the intermediate modules of ESM.
+        modules: The family's own self-attention modules, for a forward that runs packed: their blocks pass them
+            the layout in the place of a mask, without reading it. Or the intermediate modules of ESM.
         forward: One of the forwards below.
     """
     for module in modules:
@@ -192,8 +194,8 @@ def t5_forward(
 
 def _rotation(inv_freq: Tensor, layout: WindowLayout) -> tuple[Tensor, Tensor]:
     """Cosines and sines in float32 whatever the model's precision: bfloat16 cannot count beyond 256."""
-    angle_LF = torch.arange(layout.longest, device=inv_freq.device).float()[:, None] * inv_freq.float()
-    angle_LE = torch.cat((angle_LF, angle_LF), dim=-1)
+    angle_LQ = torch.arange(layout.longest, device=inv_freq.device).float()[:, None] * inv_freq.float()
+    angle_LE = torch.cat((angle_LQ, angle_LQ), dim=-1)
     position_T = layout.position_T
     return angle_LE.cos()[position_T, None], angle_LE.sin()[position_T, None]
 
@@ -201,5 +203,5 @@ def _rotation(inv_freq: Tensor, layout: WindowLayout) -> tuple[Tensor, Tensor]:
 def _rotate(x_THE: Tensor, cos_T1E: Tensor, sin_T1E: Tensor) -> Tensor:
     """Rotate pairs of dimensions half a head apart (Su et al. 2021)."""
     low, high = x_THE.chunk(2, dim=-1)
-    turned_THE = torch.cat((-high, low), dim=-1)
-    return (x_THE * cos_T1E + turned_THE * sin_T1E).to(x_THE.dtype)
+    rotated_THE = torch.cat((-high, low), dim=-1)
+    return (x_THE * cos_T1E + rotated_THE * sin_T1E).to(x_THE.dtype)

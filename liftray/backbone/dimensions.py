@@ -43,7 +43,7 @@ class Dimensions:
 
     @classmethod
     def of(cls, family_name: str, config: Mapping[str, Any]) -> "Dimensions":
-        """Read them off a checked architecture, every key of the family (see `architecture.check_config`).
+        """Read them from a checked architecture, every key of the family (see `architecture.check_config`).
 
         Args:
             family_name: `esm`, `t5` or `bert`.
@@ -92,10 +92,10 @@ class Dimensions:
         return products + 3 * self.inner + self.width + self.feed_forward + self.width + 4 * self.width
 
     def parameters(self, first_block: int = 0) -> int:
-        """Parameters of the whole encoder, or of what is left of it above a cut.
+        """Parameters of the whole encoder, or of the part of it above a cut.
 
         Args:
-            first_block: Blocks below it are gone, and the embedding with them; T5's position bias stays.
+            first_block: Without the blocks below it and the embedding; T5's position bias is kept.
         """
         kept = (self.blocks - first_block) * self.block + self.position_bias + self.final_norm
         return kept if first_block else kept + self.embedding

@@ -33,7 +33,7 @@ class Backbone(nn.Module, ABC):
         family: `esm`, `t5` or `bert`.
         num_blocks: Transformer blocks n.
         width: Width D of the hidden states.
-        tokens: How it writes a sequence.
+        tokens: How it encodes a chain.
         max_tokens: The longest window, in tokens, that it has positions for; None where positions are relative.
         first_block: Blocks below it, and the embedding, are not in memory.
         recompute: Whether a backward pass computes each block's activations again instead of keeping them.
@@ -95,11 +95,11 @@ class Backbone(nn.Module, ABC):
         """Run blocks start..stop-1.
 
         Args:
-            hidden_TD: What `embed` or the blocks below `start` gave.
+            hidden_TD: The result of `embed` or of the blocks below `start`.
             layout: Borders of the packed windows.
             start: The first block to run.
             stop: The block to stop before.
-            around: What the caller has entered for these blocks, to be entered again where they are recomputed.
+            around: The context that the caller entered for these blocks, entered again where they are recomputed.
 
         Returns:
             hidden_TD, the input of block `stop`.
@@ -145,7 +145,7 @@ class Backbone(nn.Module, ABC):
         raise NotImplementedError(f"{self.family} has a norm behind its adapters")
 
     def autocast(self, device_type: str) -> torch.autocast:
-        """The context that a forward belongs into: bfloat16 products where the weights are bfloat16."""
+        """The context of a forward pass: bfloat16 products where the weights are bfloat16."""
         return torch.autocast(device_type, torch.bfloat16, enabled=self.is_bfloat16)
 
     @property
@@ -165,9 +165,10 @@ class Backbone(nn.Module, ABC):
     ) -> Tensor:
         """Hidden states at block `stop` without a gradient; constant for a backbone and a window.
 
-        On a CPU each window is run by itself: a matrix product's last bits depend on its number of rows, and what is
-        stored once must have the bits that any later batch would give. It costs nothing, since nothing is padded. Not
-        so under ZeRO-3: there each call of a module is a collective, and ranks have different numbers of windows.
+        On a CPU each window is run alone: the last bits of a matrix product depend on its number of rows, and a state
+        stored once must have the bits that any later batch would give. This costs nothing, since nothing is padded.
+        Under ZeRO-3 windows run together: each call of a module is a collective, and ranks have different numbers of
+        windows.
 
         Args:
             tokens_T: Token ids of packed windows; not read where `hidden_TD` is given.
@@ -179,13 +180,13 @@ class Backbone(nn.Module, ABC):
         Returns:
             hidden_TD at block `stop`.
         """
-        given_TX = tokens_T if hidden_TD is None else hidden_TD
+        input_TX = tokens_T if hidden_TD is None else hidden_TD
         partitioned = any(hasattr(weight, "ds_id") for weight in self.parameters())
-        if given_TX.is_cuda or partitioned or len(layout.lengths) == 1:
-            entry_TD = self.embed(given_TX, layout) if hidden_TD is None else given_TX
+        if input_TX.is_cuda or partitioned or len(layout.lengths) == 1:
+            entry_TD = self.embed(input_TX, layout) if hidden_TD is None else input_TX
             return self.run_blocks(entry_TD, layout, start, stop)
         outs = []
-        for window_LX in given_TX.split(layout.lengths):
+        for window_LX in input_TX.split(layout.lengths):
             alone = WindowLayout.of((len(window_LX),))
             entry_LD = self.embed(window_LX, alone) if hidden_TD is None else window_LX
             outs.append(self.run_blocks(entry_LD, alone, start, stop))
@@ -218,9 +219,9 @@ class Backbone(nn.Module, ABC):
         return {name: parameter for name, parameter in self.named_parameters() if id(parameter) in parts}
 
     def drop_below(self, cut: int) -> None:
-        """Let go of the embedding and of the blocks below a cut, but not of adapters behind them.
+        """Drop the embedding and the blocks below a cut, but not the adapters behind them.
 
-        What trains above a cache needs only the rest.
+        Training from a cache needs only the rest.
         """
         self._was_bfloat16 = self.is_bfloat16
         self.first_block = cut
@@ -246,17 +247,17 @@ class Backbone(nn.Module, ABC):
 
     @property
     def _stream(self) -> torch.dtype:
-        """Of what goes from block to block, and is stored: under CUDA's autocast norms would make it float32."""
+        """Precision of the states between blocks, and in the cache: CUDA's autocast would make it float32 by norms."""
         return torch.bfloat16 if self.is_bfloat16 else torch.float32
 
     def _shared(self, hidden_TD: Tensor, layout: WindowLayout) -> Tensor | None:
-        """What all blocks of a run share."""
+        """What the blocks of one `run_blocks` share."""
         return None
 
     def _run_block(
         self, block: Any, hidden_1TD: Tensor, layout: WindowLayout, shared: Tensor | None
     ) -> Tensor:
-        # The layout travels where a mask would: the family's blocks hand it on unread to their self-attention.
+        # The layout takes the place of the mask: the family's blocks pass it unread to their self-attention.
         out: Any = block(hidden_1TD, attention_mask=layout)
         hidden: Tensor = out[0] if isinstance(out, tuple) else out
         return hidden

@@ -4,8 +4,8 @@ Invariant: a model prepared here takes every adapter method that the library's p
 tuning, so also the unions that contain it (MAM, UniPELT), saved and loaded by the library itself. Called by
 `adapt.kinds`.
 
-It is written as the library's own models are (a mixin that adds the layer, a module class that uses it, an entry in the
-table of methods) and knows nothing of packed batches, so that it could be offered there as it is.
+It follows the pattern of the library's own models: a mixin that adds the layer, a module class that uses it, an entry
+in the table of methods. It knows nothing of packed batches, so that it could be contributed there unchanged.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ class EsmSelfAttentionAdaptersMixin:
     """Adds prefix tuning to ESM's self-attention; LoRA comes with the interface."""
 
     def init_adapters(self, model_config: Any, adapters_config: Any) -> None:
-        """Add the layer, as the library asks every module that has this method."""
+        """Add the layer, as the library requires of every module with this method."""
         self.prefix_tuning = PrefixTuningLayer("self_prefix", model_config, adapters_config)
 
 
@@ -36,7 +36,7 @@ class EsmSelfAttentionWithAdapters(EsmSelfAttentionAdaptersMixin, EsmSelfAttenti
     def forward(
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, **_: Any
     ) -> tuple[Tensor, None]:
-        """Attend; prefixes stand before the keys after their rotation, since they have no position."""
+        """Attend; prefixes precede the keys after their rotation, since they have no position."""
         heads = (*hidden_states.shape[:-1], -1, self.attention_head_size)
         query, key, value = (
             project(hidden_states).view(heads).transpose(1, 2)
@@ -54,7 +54,7 @@ class EsmSelfAttentionWithAdapters(EsmSelfAttentionAdaptersMixin, EsmSelfAttenti
 
 
 def init_prefix_tuning(model: Any) -> None:
-    """Give a model of the plugin interface the pool of prefixes and attention that uses them."""
+    """Add the pool of prefixes, and attention that uses it, to a model of the plugin interface."""
     base = model.base_model
     base.prefix_tuning = PrefixTuningPool(model.config, model.adapters_config)
     for _, _, attention in base.iter_attentions():
@@ -65,7 +65,7 @@ METHOD_INIT_MAPPING.setdefault(_METHOD, init_prefix_tuning)
 
 
 def init(model: nn.Module) -> None:
-    """Give an `EsmModel` the adapter methods that `ADAPTER_INTERFACE` names, and prefix tuning.
+    """Add the adapter methods that `ADAPTER_INTERFACE` names, and prefix tuning, to an `EsmModel`.
 
     Args:
         model: The encoder, without adapters.

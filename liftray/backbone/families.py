@@ -1,6 +1,6 @@
 """The families of protein language models that LiftRay can run, as plain data.
 
-Invariant: all that differs between families and is not code stands here: which keys of a `config.json` are
+Invariant: all that differs between families and is not code is here: which keys of a `config.json` are
 read, how weight files name their tensors, which letters become which tokens, how adapters find the layers.
 Read by `architecture`, `vocabulary`, `weights`, `model` and by the adapters.
 """
@@ -23,8 +23,8 @@ class Key:
     Attributes:
         kind: `count` (an integer from 1), `index` (an integer from 0), `real` (a number in 0..1), `flag`,
             `choice`.
-        default: The value where the file is silent, which is transformers' own; REQUIRED where it must not
-            be.
+        default: The value of a key that the file does not have, which is transformers' own; REQUIRED where the file
+            must have it.
         choices: The allowed values of a `choice`.
     """
 
@@ -35,7 +35,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Specials:
-    """The tokens that a family's vocabulary must hold beside the residues."""
+    """The tokens that a family's vocabulary must hold in addition to the residues."""
 
     prefix: tuple[str, ...]
     suffix: tuple[str, ...]
@@ -44,7 +44,7 @@ class Specials:
 
 @dataclass(frozen=True)
 class Family:
-    """What is particular to one family.
+    """What distinguishes one family.
 
     Attributes:
         name: The `model_type` of its `config.json`.
@@ -53,11 +53,11 @@ class Family:
         blocks_key: The key that counts blocks.
         width_key: The key of the model's width D.
         heads_key: The key that counts attention heads.
-        prefix: What a checkpoint with a task head puts before the encoder's tensor names.
-        heads: Name beginnings of tensors that are no part of the encoder and may stand in a checkpoint.
+        prefix: What a checkpoint with a task head puts in front of the encoder's tensor names.
+        heads: Name beginnings of tensors that are no part of the encoder and may be in a checkpoint.
         specials: Special tokens, by name.
-        fallback_vocabulary: The published vocabulary, used where no vocabulary file lies beside the weights.
-        fallback_size: The `vocab_size` that the published vocabulary goes with.
+        fallback_vocabulary: The published vocabulary, used where no vocabulary file is next to the weights.
+        fallback_size: The `vocab_size` of the published vocabulary.
         keep_rare: Whether U, Z, O and B keep their own tokens (else they become X, as in training).
     """
 

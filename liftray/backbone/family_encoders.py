@@ -1,6 +1,6 @@
 """The encoders of the three families: where each keeps its embedding, blocks, final norm and adapters.
 
-Invariant: as `encoder.Backbone` says, which calls these; nothing else knows how a family's modules are named.
+Invariant: that of `encoder.Backbone`, which calls these; no other module knows how a family names its modules.
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ class EsmBackbone(Backbone):
 
     def _embed(self, tokens_1T: Tensor, layout: WindowLayout) -> Tensor:
         # Positions are numbered from pad_token_id + 1. Token dropout scales by the share of <mask> tokens, and there
-        # are none, so it makes no difference that the windows stand in one row.
+        # are none, so one row of several windows gives the same.
         first = int(self.resolved.config["pad_token_id"]) + 1
         return self.hf.embeddings(input_ids=tokens_1T, position_ids=layout.position_T[None] + first)
 
@@ -45,7 +45,7 @@ class EsmBackbone(Backbone):
         """Apply a block's bottleneck adapter; see `Backbone.run_output_adapter`."""
         hidden_1TD = hidden_TD[None]
         blocks: Any = self.blocks
-        # The library's layer takes what the feed-forward part gives and what is added to it: their sum is what counts.
+        # The library's layer takes the output of the feed-forward part and what is added to it; only their sum matters.
         added_1TD = blocks[number].output_adapters(torch.zeros_like(hidden_1TD), hidden_1TD, None)
         return (hidden_1TD + added_1TD)[0]
 
@@ -99,8 +99,8 @@ class T5Backbone(Backbone):
     def _shared(self, hidden_TD: Tensor, layout: WindowLayout) -> Tensor:
         """The relative position bias, as wide as the longest window.
 
-        Only block 0 holds it and all blocks add it: it is made here whatever block a run starts with, since a suffix
-        run without it would be silently wrong.
+        Only block 0 holds it and all blocks add it. It is computed here whatever block a run starts with: without it,
+        a suffix would be wrong in silence.
         """
         blocks: Any = self.blocks
         bias_1HLL: Tensor = (
@@ -134,7 +134,7 @@ class T5Backbone(Backbone):
     def _drop_block(self, number: int) -> None:
         attention, feed_forward = self.blocks[number].layer  # type: ignore[union-attr, misc]
         attention.layer_norm = feed_forward.layer_norm = feed_forward.DenseReluDense = nn.Identity()
-        # Of the attention the position bias stays, which only block 0 has.
+        # The position bias of the attention, which only block 0 has, is kept.
         for name in ("q", "k", "v", "o"):
             setattr(attention.SelfAttention, name, nn.Identity())
 
@@ -148,7 +148,7 @@ class BertBackbone(Backbone):
         return self.hf.encoder.layer
 
     def finish(self, hidden_TD: Tensor) -> Tensor:
-        """Give the hidden state back: BERT's blocks end in a norm of their own."""
+        """Return the hidden state unchanged: BERT's blocks end in a norm of their own."""
         return hidden_TD
 
     @property
@@ -169,7 +169,7 @@ class BertBackbone(Backbone):
     def _run_block(
         self, block: Any, hidden_1TD: Tensor, layout: WindowLayout, shared: Tensor | None
     ) -> Tensor:
-        # In the place of the mask of heads: the adapters' library looks at the shape of the other one.
+        # In the place of the head mask: the adapters library reads the shape of the attention mask.
         hidden: Tensor = block(hidden_1TD, None, layout)[0]
         return hidden
 

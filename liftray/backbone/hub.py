@@ -1,7 +1,7 @@
 """Fetching a backbone from a model hub at a pinned revision.
 
 Invariant: only the config, a vocabulary and the weight files are fetched, all at one commit; what is cached
-whole is used without the network. An unreachable hub is told within seconds. The only module that imports
+whole is used without the network. An unreachable hub is reported within seconds. The only module that imports
 huggingface_hub.
 """
 
@@ -49,7 +49,7 @@ def parse(source: str) -> HubSource:
         Its parts.
 
     Raises:
-        BackboneError: It is malformed, or its revision is missing or a branch, which is not a fixed thing.
+        BackboneError: It is malformed, or its revision is missing or a branch, which can change.
     """
     match = _SOURCE.fullmatch(source)
     if match is None or ".." in source:
@@ -64,7 +64,7 @@ def parse(source: str) -> HubSource:
 
 
 def fetch(source: HubSource) -> Snapshot:
-    """Bring a snapshot here, from the cache if it is whole there, else from the hub.
+    """Fetch a snapshot: from the local cache if it is complete there, else from the hub.
 
     The address is that of HF_ENDPOINT where set; the cache is huggingface_hub's own.
 
@@ -85,7 +85,7 @@ def fetch(source: HubSource) -> Snapshot:
     try:
         return _download(source)
     except Unreachable:
-        with contextlib.suppress(Unreachable):  # the hub's reason is the one to tell
+        with contextlib.suppress(Unreachable):  # the hub's reason is the one to report
             return _cached(source)
         raise
 
@@ -127,7 +127,7 @@ def _download(source: HubSource) -> Snapshot:
 
 
 def _reason(error: BaseException) -> str:
-    """Say in a few words why a hub could not be used; the innermost cause says it best."""
+    """Why a hub could not be used, in a few words: those of the innermost cause."""
     response = getattr(error, "response", None)
     if response is not None:
         kind = {
@@ -140,7 +140,7 @@ def _reason(error: BaseException) -> str:
     while cause.__cause__ is not None:
         cause = cause.__cause__
     text = str(cause).splitlines()[0] if str(cause) else ""
-    found = re.search(
+    match = re.search(
         r"(Connection refused|Name or service not known|Temporary failure in name resolution|timed out)", text
     )
-    return found[0] if found else f"{type(cause).__name__}: {text[:120]}"
+    return match[0] if match else f"{type(cause).__name__}: {text[:120]}"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class KnownWeights:
-    """What is known of one weight file.
+    """Facts about one weight file.
 
     Attributes:
-        name: What the model is called.
+        name: The model's name.
         note: What a user must know about it; "" if nothing.
         licence: The terms it comes under.
         source: The source it is expected in; "" for anywhere.

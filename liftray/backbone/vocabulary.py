@@ -1,4 +1,4 @@
-"""Reading the vocabulary that lies beside a backbone's weights, without the tokenizer libraries.
+"""Reading the vocabulary next to a backbone's weights, without the tokenizer libraries.
 
 Invariant: a vocabulary is a plain map from piece to id; no file is executed or unpickled, none over 16 MiB is
 read. Called by `sources`; `tokens` turns the map into a residue table.
@@ -19,7 +19,7 @@ def read_vocabulary(directory: Path) -> dict[str, int] | None:
     """Read the first vocabulary file found in a directory.
 
     Args:
-        directory: Where the weights lie.
+        directory: Where the weights are.
 
     Returns:
         Piece -> id, or None where there is no such file.

@@ -1,6 +1,6 @@
 """Which files of a directory are a backbone's weights, and the digest of their bytes.
 
-Invariant: every weight file named here lies directly in the directory given; an index cannot point elsewhere.
+Invariant: every weight file is directly in the given directory; an index cannot point elsewhere.
 safetensors are preferred to `pytorch_model.bin`. Used by `sources` and `hub`; imports no torch.
 """
 
@@ -23,15 +23,15 @@ _MAX_INDEX_BYTES = 64 << 20
 _digests: dict[tuple[str, int, int], str] = {}
 
 
-class Unreachable(Exception):  # noqa: N818 - no fault: the next source is tried
-    """A source that is not there; its text is the reason."""
+class Unreachable(Exception):  # noqa: N818 - not an error: the next source is tried
+    """A source that cannot be reached; its text is the reason."""
 
 
 def weight_names(directory: Path, names: Collection[str]) -> tuple[str, ...]:
     """Choose a checkpoint's weight files.
 
     Args:
-        directory: Where the shard index lies, if there is one.
+        directory: Where the shard index is, if there is one.
         names: The files that the checkpoint has, here or on the hub.
 
     Returns:

@@ -1,7 +1,7 @@
 """Reading a backbone's tensors from safetensors or `pytorch_model.bin`, and naming them as its encoder does.
 
 Invariant: nothing in a weight file is executed (safetensors, or torch's weights-only reader), and the tensors
-that leave are exactly the encoder's: none missing, none unexplained, every shape as the config says. Called
+returned are exactly the encoder's: none missing, none unexplained, every shape that of the config. Called
 by `model`.
 """
 
@@ -108,7 +108,7 @@ def _weights_only(path: Path) -> Iterator[tuple[str, Callable[[], torch.Tensor]]
 
 def _encoder_name(raw_name: str, family: Family) -> str:
     name = raw_name.removeprefix(family.prefix)
-    if family.name == "bert":  # names of TensorFlow days
+    if family.name == "bert":  # names from TensorFlow checkpoints
         name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
     return name
 

@@ -172,7 +172,8 @@ def check_loss(task: str, head: HeadSettings, loss: LossSettings) -> None:
     Raises:
         ValueError: A loss over cosines on a head without them, or a coarser alphabet that is not coarser.
     """
-    if loss.kind != "cross_entropy" and head.kind != "metric":
+    # A temperature is a factor of cosines: a head that reads it has them.
+    if loss.kind != "cross_entropy" and "temperature" not in HEADS[head.kind].reads:
         raise ValueError(
             f"loss.kind={loss.kind} compares cosines, but the logits of head.kind={head.kind} have no bounds; "
             f"set head.kind=metric, or loss.kind=cross_entropy"

@@ -11,7 +11,7 @@ from liftray.adapt.heads.base import Head
 from liftray.backbone.packed import WindowLayout
 from liftray.sections import HeadSettings
 
-# Channels of the two units, behind the wide convolution, and dimensions M of the embedding.
+# Channels of the two units, behind the wide convolution, and dimensions Z of the embedding.
 UNIT_CHANNELS, WIDE_CHANNELS, EMBEDDING = 1024, 96, 32
 
 
@@ -51,7 +51,7 @@ class InceptionUnit(nn.Module):
 class ConvTrunk(Head):
     """The convolutional trunk of Yang, Liu & Li (2023): what their two heads have in common.
 
-    Two inception units of 1024 channels, a width-9 convolution to 96 channels, a linear layer to M = 32 dimensions.
+    Two inception units of 1024 channels, a width-9 convolution to 96 channels, a linear layer to Z = 32 dimensions.
 
     Args:
         width: Width D of the hidden state.
@@ -76,7 +76,7 @@ class ConvTrunk(Head):
             layout: Borders of the windows, which become rows here: a convolution would reach across them.
 
         Returns:
-            embedding_TM with M = 32.
+            embedding_TZ with Z = 32.
         """
         mask_B1L = layout.pad(residues_T).unsqueeze(1).to(hidden_TD.dtype)
         x_BDL = layout.pad(self.dropout(hidden_TD)).transpose(1, 2)

@@ -42,13 +42,13 @@ class MetricHead(ConvTrunk):
 
     def forward(self, hidden_TD: Tensor, residues_T: Tensor, layout: WindowLayout) -> Tensor:
         """Give logits_TC within -tau and tau."""
-        embedding_TM = self.embedding(hidden_TD, residues_T, layout)
+        embedding_TZ = self.embedding(hidden_TD, residues_T, layout)
         # In float32: bfloat16 would round a cosine near one by 0.004, and tau makes that 0.07.
         with torch.autocast(hidden_TD.device.type, enabled=False):
-            return self.temperature * _directions(embedding_TM.float()) @ _directions(self.centroids).T
+            return self.temperature * _directions(embedding_TZ.float()) @ _directions(self.centroids).T
 
 
-def _directions(x_NM: Tensor) -> Tensor:
+def _directions(x_XZ: Tensor) -> Tensor:
     """Each vector less the mean of its numbers, at length one."""
     # No shorter than 1e-6, for the gradient of a vector of equal numbers.
-    return functional.normalize(x_NM - x_NM.mean(-1, keepdim=True), dim=-1, eps=1e-6)
+    return functional.normalize(x_XZ - x_XZ.mean(-1, keepdim=True), dim=-1, eps=1e-6)

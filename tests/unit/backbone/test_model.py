@@ -93,7 +93,7 @@ def test_what_lies_above_a_cut_loads_alone(
     above.drop_below(1)
     hidden_TD = above.run_blocks(made.run_frozen(tokens_T, layout, 1), layout, 1, 2)
     assert torch.equal(above.finish(hidden_TD), _hidden(made))
-    with pytest.raises(AssertionError, match="not in memory"):
+    with pytest.raises(ValueError, match="not in memory"):
         above.run_blocks(hidden_TD, layout, 0, 1)
 
 
