@@ -15,7 +15,7 @@ from liftray.cache.key import PrefixKey, entry_id
 from liftray.cache.reader import Reader as StoredReader
 from liftray.cache.store import Store
 from liftray.data.feed import NOTHING
-from liftray.data.index import Reader, SplitIndex
+from liftray.data.index import ChainReader, SplitIndex
 from liftray.errors import BackboneError, CacheError
 from liftray.progress import show_line
 
@@ -60,7 +60,7 @@ class PrefixActor:
             )
         self._job = job
         self._backbone = backbones.load(resolved, dtype=job.key.compute, device=job.key.device)  # type: ignore[arg-type]
-        self._readers = {name: Reader(split) for name, split in job.splits.items()}
+        self._readers = {name: ChainReader(split) for name, split in job.splits.items()}
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Compute and commit one chunk."""

@@ -16,7 +16,7 @@ from liftray.backbone.sources import ResolvedBackbone
 from liftray.cache.prefix import StoredPrefix
 from liftray.cache.store import Store
 from liftray.data.feed import FeedSpec
-from liftray.data.index import Reader
+from liftray.data.index import ChainReader
 from liftray.sections import CacheSettings, ScalingSettings
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _measure(
 ) -> Rates:
     import ray
 
-    reader = Reader(feed.train)
+    reader = ChainReader(feed.train)
     residues: list[str] = []
     while sum(len(one) for one in residues) < _PROBE_RESIDUES and len(residues) < len(feed.train.windows.row):
         item = len(residues)

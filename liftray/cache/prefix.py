@@ -13,8 +13,7 @@ from liftray.cache.key import ID_BYTES, PrefixKey, entry_id
 from liftray.cache.reader import Reader
 from liftray.cache.store import Store
 from liftray.data.feed import NOTHING
-from liftray.data.index import Reader as ChainReader
-from liftray.data.index import SplitIndex
+from liftray.data.index import ChainReader, SplitIndex
 
 Ids = npt.NDArray[np.uint8]
 

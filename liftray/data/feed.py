@@ -17,7 +17,7 @@ import pyarrow as pa
 from liftray.backbone.tokens import TokenTable
 from liftray.data import batch, labels, packing
 from liftray.data.batch import TRAIN, VALID, PackedBatch
-from liftray.data.index import Reader, SplitIndex
+from liftray.data.index import ChainReader, SplitIndex
 
 # Items of one Ray Data execution at most: bounds the plan a worker holds, however many epochs are to come.
 _SEGMENT_ITEMS = 1_000_000
@@ -82,7 +82,7 @@ class FeedSpec:
             epoch=epoch,
             budget=self.budget,
             per_step=self.per_step,
-            groups=self.train.window_groups,
+            groups=self.train.row_groups,
             by_length=self.by_length,
         )
 
@@ -180,7 +180,7 @@ class Gather:
     def __init__(self, spec: FeedSpec) -> None:
         self._spec = spec
         self._splits = {TRAIN: spec.train, VALID: spec.valid}
-        self._readers = {name: Reader(split) for name, split in self._splits.items()}
+        self._readers = {name: ChainReader(split) for name, split in self._splits.items()}
 
     def __call__(self, plan: pa.Table) -> pa.Table:
         """Turn plan rows into batch rows, in order; item numbers come as bytes."""

@@ -1,7 +1,7 @@
 """Where each window of a split is in its Parquet data sets, and how many of its residues are scored.
 
 Invariant: memory is a few integers a chain, never the chains themselves. The planner reads `tokens` and `groups`; the
-feed reads chains through `Reader`. Flow: Parquet -> [this] -> packing -> feed.
+feed reads chains through `ChainReader`. Flow: Parquet -> [this] -> packing -> feed.
 """
 
 from collections import OrderedDict
@@ -36,7 +36,7 @@ class SplitIndex:
     scored: npt.NDArray[np.int64]
 
     @property
-    def window_groups(self) -> npt.NDArray[np.int64]:
+    def row_groups(self) -> npt.NDArray[np.int64]:
         """(windows,) row group of each window."""
         return self.groups[self.windows.row]
 
@@ -113,7 +113,7 @@ def build(paths: dict[str, str], *, max_length: int, task: str, ss3_map: str) ->
     return index
 
 
-class Reader:
+class ChainReader:
     """Reads chains by number, keeping the row groups used last.
 
     Args:
@@ -165,7 +165,7 @@ def _check_task(dataset: ProteinDataset, task: str, ss3_map: str) -> None:
 
 
 def _count_windowed(index: SplitIndex, lengths: npt.NDArray[np.integer], max_length: int) -> None:
-    reader = Reader(index)
+    reader = ChainReader(index)
     long = (
         np.flatnonzero(lengths[index.windows.row] > max_length)
         if len(lengths)

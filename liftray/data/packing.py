@@ -1,9 +1,9 @@
-"""The plan of an epoch: which chains form which micro-batch, which micro-batches a global step, and who runs them.
+"""The plan of an epoch: windows to micro-batches, micro-batches to global steps, and both to ranks.
 
 Invariant: micro-batches and global steps are a function of (lengths, seed, epoch, budget, micro-batches a step) alone.
-The number of ranks decides only who runs what: every rank takes the same number of micro-batches, empty ones (weight
-zero) at the end of a step, and over all ranks each item comes up exactly once an epoch. Pure NumPy; [this] -> feed ->
-workers.
+The number of ranks decides only which rank runs which micro-batch. Every rank takes the same number of them, with empty
+ones (weight zero) at the end of a step. Over all ranks each item occurs exactly once in an epoch. Pure NumPy.
+Flow: [this] -> feed -> ranks.
 """
 
 import heapq
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 EMPTY = -1  # The micro-batch number of a turn in which a rank has nothing to do.
-# Batches are formed inside pools of this many items: enough of them to find like lengths, few enough to stay random.
+# Batches are formed inside pools of this many items: enough to find similar lengths, few enough to stay random.
 _POOL = 2048
 
 
@@ -62,7 +62,7 @@ def plan_train(
     budget: int,
     per_step: int,
     groups: npt.NDArray[np.integer] | None = None,
-    window_groups: int = 32,
+    shuffle_groups: int = 32,
     by_length: bool = True,
 ) -> EpochPlan:
     """Shuffle items, gather them within a budget of tokens, and shuffle the micro-batches.
@@ -73,12 +73,12 @@ def plan_train(
         epoch: Number of the epoch, from 0.
         budget: Most tokens in a micro-batch; an item longer than that is alone in one.
         per_step: Micro-batches of a global step.
-        groups: (N,) row group of each item. Items are shuffled within windows of shuffled row groups, so that a
-            reader holds a window and not the data set. None: one window.
-        window_groups: Row groups of a window.
-        by_length: Whether like lengths share a micro-batch, the budget then counting padded tokens: for a model that
-            pads. Otherwise lengths are mixed so that all micro-batches take about equally long and fill whole global
-            steps: no rank waits for another.
+        groups: (N,) row group of each item. Items are shuffled within sets of shuffled row groups, so that a
+            reader holds one set and not all data. None: all items are one set.
+        shuffle_groups: Row groups that are shuffled together.
+        by_length: Whether similar lengths share a micro-batch, for a model that pads; the budget then counts padded
+            tokens. Otherwise lengths are mixed: all micro-batches take about equally long and fill whole global steps,
+            so that no rank waits for another.
 
     Returns:
         The plan of this epoch.
@@ -86,10 +86,10 @@ def plan_train(
     sizes = lengths.astype(np.int64)
     rng = np.random.default_rng((seed, epoch))
     micro: list[npt.NDArray[np.int64]] = []
-    for window in _windows(len(sizes), groups, window_groups, rng):
+    for together in _shuffled(len(sizes), groups, shuffle_groups, rng):
         batches = []
-        for start in range(0, len(window), _POOL):
-            pool = window[start : start + _POOL]
+        for start in range(0, len(together), _POOL):
+            pool = together[start : start + _POOL]
             pool = pool[np.argsort(sizes[pool], kind="stable")]
             batches.extend(
                 _fill(pool, sizes, budget) if by_length else _spread(pool, sizes, budget, per_step)
@@ -138,18 +138,18 @@ def padded_tokens(plan: EpochPlan, lengths: npt.NDArray[np.integer]) -> int:
     return sum(int(lengths[plan.micro(m)].max()) * len(plan.micro(m)) for m in range(plan.num_micro))
 
 
-def _windows(
-    count: int, groups: npt.NDArray[np.integer] | None, window_groups: int, rng: np.random.Generator
+def _shuffled(
+    count: int, groups: npt.NDArray[np.integer] | None, shuffle_groups: int, rng: np.random.Generator
 ) -> list[npt.NDArray[np.int64]]:
     if groups is None:
         return [rng.permutation(count)]
     members = np.split(np.argsort(groups, kind="stable"), np.flatnonzero(np.diff(np.sort(groups))) + 1)
     order = rng.permutation(len(members))
-    windows = []
-    for start in range(0, len(order), window_groups):
-        window = np.concatenate([members[index] for index in order[start : start + window_groups]])
-        windows.append(rng.permutation(window))
-    return windows
+    sets = []
+    for start in range(0, len(order), shuffle_groups):
+        together = np.concatenate([members[index] for index in order[start : start + shuffle_groups]])
+        sets.append(rng.permutation(together))
+    return sets
 
 
 def _fill(

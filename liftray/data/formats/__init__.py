@@ -17,7 +17,7 @@ from liftray.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class FormatReader:
     """A format's reader by the name of its module.
 
     Attributes:
@@ -45,13 +45,13 @@ class Reader:
         return getattr(import_module(f"{__name__}.{self.module}"), name)
 
 
-FORMATS: dict[str, Reader] = {
-    "three-line": Reader("three_line"),
-    "fasta": Reader("fasta"),
-    "netsurfp-csv": Reader("netsurfp_csv"),
-    "table": Reader("table"),
-    "structures": Reader("structures", alphabet="ss9"),
-    "parquet": Reader("parquet"),
+FORMATS: dict[str, FormatReader] = {
+    "three-line": FormatReader("three_line"),
+    "fasta": FormatReader("fasta"),
+    "netsurfp-csv": FormatReader("netsurfp_csv"),
+    "table": FormatReader("table"),
+    "structures": FormatReader("structures", alphabet="ss9"),
+    "parquet": FormatReader("parquet"),
 }
 
 

@@ -35,7 +35,7 @@ def test_rows_run_over_the_data_sets_in_the_order_of_their_names(
     members: dict[str, list[tiny.Chain]], paths: dict[str, str]
 ) -> None:
     made = index.build(paths, **_SHAPE)
-    reader = index.Reader(made, keep=1)
+    reader = index.ChainReader(made, keep=1)
     expected = [(*chain[1:], "ss3") for chain in members["a"]] + [
         (*chain[1:], "ss9") for chain in members["b"]
     ]
@@ -58,7 +58,7 @@ def test_scored_counts_the_labels_of_each_window(
         assert made.scored[window] == len(part) - part.count(labels.UNLABELLED)
     assert made.scored.sum() == sum(len(ss) - ss.count("X") for ss in strings)
     assert np.bincount(made.windows.row)[[1, 5]].tolist() == [2, 4]
-    assert np.array_equal(made.window_groups, made.groups[made.windows.row])
+    assert np.array_equal(made.row_groups, made.groups[made.windows.row])
 
 
 @pytest.mark.parametrize("ss3_map", ["dssp", "lift"])
@@ -94,7 +94,7 @@ def test_a_histogram_that_does_not_count_the_labels_is_refused(
 
 
 def test_a_reader_holds_no_more_row_groups_than_it_may(paths: dict[str, str]) -> None:
-    reader = index.Reader(index.build(paths, **_SHAPE), keep=2)
+    reader = index.ChainReader(index.build(paths, **_SHAPE), keep=2)
     for row in (0, 4, 6, 8, 10):
         reader.chain(row)
         assert len(reader._held) <= 2

@@ -62,7 +62,7 @@ def test_budget_holds_and_nothing_is_lost(lengths: list[int], budget: int, seed:
     for plan in (
         packing.plan_train(sizes, seed=seed, epoch=0, budget=budget, per_step=2),
         packing.plan_train(
-            sizes, seed=seed, epoch=0, budget=budget, per_step=2, groups=groups, window_groups=2
+            sizes, seed=seed, epoch=0, budget=budget, per_step=2, groups=groups, shuffle_groups=2
         ),
         packing.plan_in_order(sizes, budget=budget),
     ):
@@ -94,10 +94,10 @@ def test_mixed_batches_are_few_and_take_equally_long(per_step: int) -> None:
     assert max(squares) < 1.15 * min(squares)
 
 
-def test_a_reader_needs_one_window_of_row_groups_at_a_time() -> None:
+def test_a_reader_needs_one_set_of_row_groups_at_a_time() -> None:
     groups = np.arange(4000) // 50
     plan = packing.plan_train(
-        _lengths(4000), seed=0, epoch=1, budget=4096, per_step=1, groups=groups, window_groups=8
+        _lengths(4000), seed=0, epoch=1, budget=4096, per_step=1, groups=groups, shuffle_groups=8
     )
     last_use = {int(group): place for place, group in enumerate(groups[plan.items])}
     first_use = {int(group): place for place, group in reversed(list(enumerate(groups[plan.items])))}
