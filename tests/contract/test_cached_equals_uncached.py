@@ -89,7 +89,7 @@ def _with(spec: FeedSpec, prefix: StoredPrefix) -> FeedSpec:
     ("family", "dtype", "head", "method"),
     [
         *product(tiny.FAMILIES, ("float32", "bfloat16"), ("linear", "conv"), _METHODS),
-        # A mix has a cut of its own; other heads stand above it, whatever is below.
+        # A mix has a cut of its own; other heads do not change it.
         *product(tiny.FAMILIES, ("float32",), ("mixed",), _METHODS),
         ("esm", "bfloat16", "metric", "adapter"),
         ("t5", "bfloat16", "lstm", "adapter"),

@@ -41,7 +41,7 @@ taken_apart = pytest.mark.parametrize("case", _CASES)
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Everything run once: two ranks first, then one rank, which goes on from what two ranks stored as well."""
+    """Everything run once: two ranks first, then one rank, which also resumes from a checkpoint of two ranks."""
     root = tmp_path_factory.mktemp("heads")
     data = {
         "train": tiny.dataset(root / "t", tiny.chains(range(30, 150, 4), seed=6, alphabet="ss9"), "ss9"),
@@ -50,13 +50,13 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # First, since `part_all` stays: without it ZeRO-3 leaves small parameters whole.
     tasks: list[dict[str, Any]] = [{"do": "straight", "name": "lstm-whole", "stage": 3, **_LSTM}]
     tasks.append({"do": "straight", "name": "lstm-2-2", "stage": 2, **_LSTM})
-    for case, told in _CASES.items():
-        name, parted = f"{case}-2-3", {"stage": 3, "part_all": True, **told}
+    for case, order in _CASES.items():
+        name, parted = f"{case}-2-3", {"stage": 3, "part_all": True, **order}
         tasks.append({"do": "straight", "name": name, **parted})
         tasks.append({"do": "resumed", "name": f"{name}-resumed", "from": name, **parted})
     engine_ranks.spawn(2, data, root, tasks)
     plain = {name: value for name, value in _LSTM["settings"].items() if "average" not in name}
-    tasks = [{"do": "straight", "name": f"{case}-1-0", "stage": 0, **told} for case, told in _CASES.items()]
+    tasks = [{"do": "straight", "name": f"{case}-1-0", "stage": 0, **order} for case, order in _CASES.items()]
     tasks.append({"do": "resumed", "name": "crossed", "from": "metric-2-3", "stage": 0, **_METRIC})
     tasks.append({"do": "straight", "name": "lstm-plain", "stage": 0, **_LSTM, "settings": plain})
     engine_ranks.spawn(1, data, root, tasks)
@@ -77,7 +77,7 @@ def test_stages_and_ranks_take_the_same_steps(out: Path, case: str, run: str) ->
     assert found["losses"] == pytest.approx(reference["losses"], abs=1e-4)
     assert found["frozen_same"]
     first, last = reference["losses"][:3], reference["losses"][-3:]
-    assert sum(last) < 0.99 * sum(first), "nothing was learnt: the comparison says little"
+    assert sum(last) < 0.99 * sum(first), "nothing was learnt: the comparison shows little"
 
 
 @spread
@@ -122,9 +122,9 @@ def test_averaging_and_validating_by_it_leave_the_training_alone(out: Path) -> N
 @torch.no_grad()
 def test_what_validates_is_the_average(out: Path, case: str, run: str) -> None:
     """A model of one process that is given the average has the logits of the last probe, to rounding."""
-    told = _CASES[case]
-    chosen = tiny.settings(**{"adapter__skip_layers": 1, **told["settings"]})
-    model = taggers.build(tiny.backbone(told.get("family", "esm")), TaggerSettings.of(chosen), seed=9).eval()
+    order = _CASES[case]
+    chosen = tiny.settings(**{"adapter__skip_layers": 1, **order["settings"]})
+    model = taggers.build(tiny.backbone(order.get("family", "esm")), TaggerSettings.of(chosen), seed=9).eval()
     average = engine_ranks.tensors(out, f"{case}-{run}", "average")
     for name, parameter in model.trained().items():
         parameter.copy_(average[name])

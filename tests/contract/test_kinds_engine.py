@@ -49,8 +49,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for ranks in (1, 2):
         tasks: list[dict[str, Any]] = [
-            {"do": "straight", "name": f"{case}-{number}-{stage}", "stage": stage, "part_all": True, **told}
-            for case, told in _CASES.items()
+            {"do": "straight", "name": f"{case}-{number}-{stage}", "stage": stage, "part_all": True, **chosen}
+            for case, chosen in _CASES.items()
             for number, stage in sorted(_RUNS)
             if number == ranks
         ]
@@ -72,7 +72,7 @@ def test_stages_and_ranks_take_the_same_steps(out: Path, case: str, ranks: int, 
     assert found["trained_dtypes"] == ["torch.float32"]
     assert found["frozen_dtypes"] == [f"torch.{_CASES[case].get('dtype', 'float32')}"]
     first, last = reference["losses"][:3], reference["losses"][-3:]
-    assert sum(last) < 0.99 * sum(first), "nothing was learnt: the comparison says little"
+    assert sum(last) < 0.99 * sum(first), "nothing was learnt: the comparison shows little"
 
 
 def test_a_resumed_full_run_is_the_straight_one(out: Path) -> None:

@@ -1,9 +1,9 @@
-"""Every adapter kind on every family: begins at the frozen model, trains what it should, keeps what is below the cut,
-comes back from its bundle, and does not mind where its input comes from. And full fine-tuning likewise.
+"""Every adapter kind on every family: it begins at the frozen model, trains what it should, changes nothing below the
+cut, loads from its bundle, and gives the same from a cached input. Full fine-tuning likewise.
 
 Tolerances. Kinds whose added part begins at zero, or whose factors begin at one, have the bits of the frozen model.
 Bottlenecks begin with small weights: within 2 % of the hidden state's norm. Compacters' shared factors begin near 1e-4:
-within 1e-5. Prefixes have no neutral value: nothing is claimed. All else: none, the same operations on the same bits.
+within 1e-5. Prefixes have no neutral value: nothing is claimed. All else: exact, the same operations on the same bits.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """The estimated peak of training is the measured one: resident memory of a fresh process beyond its libraries.
 
 Tolerance: 20 %; found were 5 % too little to 11 % too much. The estimate counts tensors; a process also holds what
-products lay out anew, which depends on the library that makes them. glibc is told to give larger blocks back at once:
+products lay out anew, which depends on the library that makes them. glibc is set to return larger blocks at once:
 what is resident is then what torch has allocated, to 2 % by its own profiler. Left to itself it keeps freed blocks, and
 the same processes held up to 1.8 times as much, which no estimate counts. No GPU is measured here.
 Shapes are small, but each is large enough that what is tested outweighs the rest.
@@ -62,7 +62,7 @@ def test_estimated_is_measured(case: str, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("PYTHONPATH", str(_ROOT))
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", str(1 << 16))
     family, config, overrides, lengths, cached = _CASES[case]
-    told = {
+    order = {
         "family": family,
         "config": config,
         "overrides": {
@@ -74,9 +74,9 @@ def test_estimated_is_measured(case: str, monkeypatch: pytest.MonkeyPatch) -> No
         "lengths": lengths,
         "cached": cached,
     }
-    found = process.run("tests.parts.memory_child:train", told, imports=_LIBRARIES, timeout_s=300).result
+    found = process.run("tests.parts.memory_child:train", order, imports=_LIBRARIES, timeout_s=300).result
     parts = found["parts"]
     states = parts["weights"] + parts["gradients"] + parts["optimizer"]
-    # The case is what it says it is.
+    # The case is the intended one.
     assert (states > parts["activations"]) == (case in _WEIGHTS)
     assert found["estimate"] == pytest.approx(found["peak"], rel=0.2), found

@@ -1,7 +1,7 @@
 """identity-initialised adapter == frozen model, and nothing below the cut or inside the backbone ever changes.
 
 Tolerances: LoRA starts at B = 0, so its output has the bits of the frozen model. The library's bottleneck starts with
-small random weights: its output lies within 2 % of the frozen hidden state's norm, on every family. A chain alone and
+small random weights: its output is within 2 % of the frozen hidden state's norm, on every family. A chain alone and
 in a batch differs by the order in which a kernel sums: 5e-5 in float32.
 """
 

@@ -26,14 +26,14 @@ CPU = torch.device("cpu")
 def train(
     family: str, config: dict[str, Any], overrides: dict[str, Any], lengths: list[int], cached: bool
 ) -> dict[str, Any]:
-    """Take two steps and tell the most memory that was resident meanwhile, beyond what it was before the model.
+    """Take two steps; give the largest resident memory during them, beyond that before the model.
 
     Args:
         family: Of the backbone, whose weights are random.
         config: Its architecture, over the tiny one of its family.
         overrides: Settings.
         lengths: Tokens of the windows of the batch.
-        cached: Whether the state where training enters is given, and the blocks below are let go.
+        cached: Whether the state at the cut is given, and the blocks below are dropped.
     """
     settings = tiny.settings(**overrides)
     os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", DS_ACCELERATOR="cpu", DS_LOG_LEVEL="error")

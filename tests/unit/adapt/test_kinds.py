@@ -1,4 +1,4 @@
-"""Adapters stand above the cut only, with as many parameters as the settings say; nonsense is refused."""
+"""Only blocks above the cut have adapters, with the parameters that the settings imply; bad settings are refused."""
 
 from collections.abc import Callable
 from typing import Any

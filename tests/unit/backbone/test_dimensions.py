@@ -31,7 +31,7 @@ def test_a_published_model_has_its_published_size() -> None:
     from liftray.backbone.architecture import check_config
     from liftray.bench.shapes import shape
 
-    # As their authors and the weight files' sizes say: encoders alone.
+    # Encoders alone, from their papers and from the sizes of the weight files.
     published = {"esm2_8m": 7.4e6, "esm2_650m": 651e6, "esm2_15b": 15.1e9, "prot_t5_xl": 1.208e9}
     for name, count in {**published, "ankh_large": 1_151_707_648}.items():
         found = shape(name)

@@ -1,4 +1,4 @@
-"""The hub protocol spoken by a stand-in on this machine, to the real client in a process of its own."""
+"""A local server with the hub's protocol, and the real client in a process of its own."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The estimate goes the right way with every setting, and is told or refused in time."""
+"""The estimate changes in the right direction with every setting, and is reported or refused in time."""
 
 from typing import Any
 
@@ -59,13 +59,13 @@ def test_full_fine_tuning_takes_sixteen_bytes_a_parameter() -> None:
         ({"zero__stage": 2, "scaling__num_workers": 4}, {"zero__stage": 0, "scaling__num_workers": 4}),
     ],
 )
-def test_what_saves_memory_shows(less: dict[str, Any], than: dict[str, Any]) -> None:
+def test_a_setting_that_saves_memory_lowers_the_estimate(less: dict[str, Any], than: dict[str, Any]) -> None:
     both = {"method": "full"} if "zero__stage" in less else {}
     assert _estimate(**{**both, **less}).total < _estimate(**{**both, **than}).total
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_zero_divides_what_it_says(stage: int) -> None:
+def test_zero_divides_its_share(stage: int) -> None:
     alone, shared = (
         _estimate(method="full", zero__stage=stage, scaling__num_workers=workers) for workers in (1, 8)
     )
@@ -79,46 +79,46 @@ def test_zero_3_loads_the_whole_model_before_it_divides_it() -> None:
     assert found.total > 2 * _size("esm2_15b").parameters()
 
 
-def _tell(capsys: pytest.CaptureFixture[str], **overrides: Any) -> list[str]:
+def _report(capsys: pytest.CaptureFixture[str], **overrides: Any) -> list[str]:
     memory.report(tiny.settings(**overrides), tiny.backbone().resolved)
     return capsys.readouterr().err.splitlines()
 
 
-def test_one_line_tells_it(capsys: pytest.CaptureFixture[str]) -> None:
-    (line,) = _tell(capsys, adapter__skip_layers=1)
+def test_the_estimate_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = _report(capsys, adapter__skip_layers=1)
     assert line.startswith("memory: a worker is estimated to need 0.")
     assert "activations" in line
     assert "where the cache is used" in line
-    (line,) = _tell(capsys, adapter__skip_layers=1, cache__enabled=False)
+    (line,) = _report(capsys, adapter__skip_layers=1, cache__enabled=False)
     assert "cache" not in line
 
 
 def test_a_gpu_too_small_for_the_batch_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
     options = {"scaling__use_gpu": True, "scaling__gpu_memory_gb": 0.5}
-    told, warned = _tell(capsys, **options)
+    estimated, warned = _report(capsys, **options)
     assert "its GPU has 0.5 GB" in warned
     assert "train.tokens_per_batch" in warned
     assert "train.recompute_activations=true" in warned
-    assert _tell(capsys, **{**options, "scaling__gpu_memory_gb": 16}) == [told]
+    assert _report(capsys, **{**options, "scaling__gpu_memory_gb": 16}) == [estimated]
 
 
 def test_a_gpu_too_small_for_the_weights_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     options = {"scaling__use_gpu": True, "scaling__gpu_memory_gb": 1e-6, "scaling__num_workers": 2}
     with pytest.raises(ConfigError, match=r"weights, gradients and optimizer need .*zero\.stage=3") as caught:
-        _tell(capsys, **options)
+        _report(capsys, **options)
     assert "tokens_per_batch" not in str(caught.value)
     assert "bfloat16" in str(caught.value)
     assert "cache" not in str(caught.value)
     assert "set scaling.gpu_memory_gb higher" in str(caught.value)
 
 
-def test_a_gpu_that_is_hardly_too_small_is_not_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_gpu_that_is_slightly_too_small_is_not_refused(capsys: pytest.CaptureFixture[str]) -> None:
     options = {"scaling__use_gpu": True, "cache__enabled": False}
     size = Dimensions.of("esm", tiny.backbone().resolved.config)
     resident = memory.training(tiny.settings(**options), size, cached=False).resident
-    assert len(_tell(capsys, **options, scaling__gpu_memory_gb=resident / 1.05e9)) == 2
+    assert len(_report(capsys, **options, scaling__gpu_memory_gb=resident / 1.05e9)) == 2
     with pytest.raises(ConfigError):
-        _tell(capsys, **options, scaling__gpu_memory_gb=resident / 1.2e9)
+        _report(capsys, **options, scaling__gpu_memory_gb=resident / 1.2e9)
 
 
 def test_full_fine_tuning_of_a_large_model_sums_gradients_in_buckets() -> None:
@@ -128,8 +128,8 @@ def test_full_fine_tuning_of_a_large_model_sums_gradients_in_buckets() -> None:
     assert found.gradients == pytest.approx(4 * memory.LARGEST_BUCKET + 4 * trained / 8, rel=1e-6)
 
 
-def test_the_limit_of_a_cluster_elsewhere_is_not_guessed(
+def test_the_limit_of_a_cluster_elsewhere_is_unknown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    assert len(_tell(capsys, scaling__use_gpu=True)) == 1
+    assert len(_report(capsys, scaling__use_gpu=True)) == 1
