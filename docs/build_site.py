@@ -98,16 +98,22 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 
 def api_page() -> str:
-    """The public functions, which `from liftray import ...` gives."""
+    """The public functions, which `from liftray import ...` gives, with what they return and raise."""
+    hidden = "    options: {show_root_heading: false, show_root_toc_entry: false, filters: ['!^_']}"
     text = [
         "# Python API",
         "",
-        "All names are imported from `liftray` itself; heavy libraries load at first use.",
+        "Import the functions from `liftray` itself; heavy libraries are loaded at first use.",
         "",
     ]
-    return "\n".join(
-        [*text, "::: liftray.api", "    options: {show_root_heading: false, filters: ['!^_']}", ""]
-    )
+    for title, module in (
+        ("Functions", "api"),
+        ("Models", "predict.model"),
+        ("Results", "results"),
+        ("Errors", "errors"),
+    ):
+        text += [f"## {title}", "", f"::: liftray.{module}", hidden, ""]
+    return "\n".join(text)
 
 
 def modules_page() -> str:

@@ -80,7 +80,7 @@ def load(
         BackboneError: No backbone source is reachable.
         TrackingError: The store does not exist or lacks the run, model, version or alias.
 
-    Example:
+    Examples:
         >>> import liftray
         >>> model = liftray.load("runs/quickstart/train/bundle")
         >>> prediction = model("MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG")
@@ -162,7 +162,7 @@ def predict(
         BackboneError: Its backbone is not reachable.
         TrackingError: The store does not exist or lacks the model.
 
-    Example:
+    Examples:
         >>> import liftray
         >>> from liftray.data import sample
         >>> fasta = sample.directory() / "example.fasta"
@@ -220,7 +220,7 @@ def ingest(
     Raises:
         DataError: An input is missing, of no known format or without a good record, or `out` holds something else.
 
-    Example:
+    Examples:
         >>> import liftray
         >>> from liftray.data import sample
         >>> result = liftray.ingest(sample.directory() / "valid.ss9.txt", "valid")
@@ -259,7 +259,7 @@ def train(config: "Config", overrides: Mapping[str, Any] | Sequence[str] = ()) -
     Raises:
         InputError: A setting, data set, backbone or the store is at fault; nothing was written.
 
-    Example:
+    Examples:
         >>> import liftray
         >>> changes = {"train.epochs": 1, "run.dir": "runs/mine", "registry.name": "mine", "evaluate.baselines": []}
         >>> result = liftray.train("configs/quickstart.yaml", changes)
@@ -298,7 +298,7 @@ def evaluate(
         ConfigError: The two models cannot be compared.
         BundleError: A model is missing or damaged.
 
-    Example:
+    Examples:
         >>> import liftray
         >>> result = liftray.evaluate("runs/quickstart/train/bundle", {"valid": "runs/quickstart/data/valid"})
         >>> table = result.to_pandas()
@@ -340,7 +340,7 @@ def search(config: "Config", overrides: Mapping[str, Any] | Sequence[str] = ()) 
         InputError: A setting, data set, backbone or the store is at fault; nothing was written.
         LiftrayError: No trial finished.
 
-    Example:
+    Examples:
         >>> import liftray
         >>> changes = {"search.space": {"adapter.skip_layers": [1, 2]}, "search.method": "grid", "train.epochs": 1,
         ...            "run.dir": "runs/search", "registry.name": "", "evaluate.baselines": []}
@@ -381,7 +381,7 @@ def promote(
         GateRefused: A gate refused; the alias was not moved.
         TrackingError: The store does not exist or lacks the model or version.
 
-    Example:
+    Examples:
         >>> import liftray
         >>> try:
         ...     result = liftray.promote("untrained", reason="better on validation")

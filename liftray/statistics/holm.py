@@ -19,7 +19,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Returns:
         The adjusted ones, in the order given.
 
-    Example:
+    Examples:
         >>> [round(p, 3) for p in holm([0.4, 0.01, 0.02])]
         [0.4, 0.03, 0.04]
     """

@@ -55,7 +55,7 @@ def entry(settings: AdapterSettings, family: str) -> int:
 def width_as_built(settings: AdapterSettings, model_width: int) -> int | None:
     """Bottleneck units or LoRA rank on a backbone of this width; None for a kind without a width.
 
-    Example:
+    Examples:
         >>> from liftray.sections import AdapterSettings
         >>> width_as_built(AdapterSettings(kind="compacter", reduction_factor=64), 320)
         4
