@@ -32,6 +32,7 @@ def main(
 
     sets = named_sets(data)
     result = liftray.evaluate(model, sets, against=against, train=train, out=out, tracking_uri=tracking_uri)
+    click.echo(result.verdict["sentence"])
     others = {result.other: result.against} if against else {}
     show(render_table(result.metrics, {**others, **result.baselines}, result.leakage, model=result.model))
     for line in paired_lines(result.paired, result.other):

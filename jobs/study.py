@@ -1,7 +1,7 @@
 """Compare methods with equal care: arms tuned, run with several seeds, tested chain by chain, and one report.
 
-study.arms names the methods, study.claims what the report answers (configs/experiment/claims.yaml). The same command
-goes on with a study that was interrupted; no run that ended is repeated.
+study.arms names the methods, study.claims the questions that the report answers (configs/experiment/claims.yaml). The
+same command resumes an interrupted study and repeats no run that ended.
 """
 
 import shlex
@@ -21,17 +21,18 @@ from liftray.config import Settings
     "--report-to", metavar="DIR", help="Also put a dated copy of the report there, such as reports."
 )
 def main(settings: Settings, dry_run: bool, report_to: str | None) -> None:
-    from liftray.study import study_job
+    from liftray.study.preview import preview
+    from liftray.study.study_job import study
 
     if dry_run:
-        rows, sentence = study_job.preview(settings)
+        rows, sentence = preview(settings)
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
         click.echo(sentence)
         return
     command = shlex.join(["liftray", "study", *sys.argv[1:]])
-    summary = study_job.study(settings, command, Path(report_to) if report_to else None)
+    summary = study(settings, command, Path(report_to) if report_to else None)
     for claim in summary["claims"].values():
         click.echo(f"{claim['says']} {claim['verdict']}. {claim['sentence']}")
     for path in (*summary["report"].values(), *summary.get("copy", {}).values()):

@@ -17,6 +17,8 @@ def main(settings: Settings) -> None:
     from liftray.evaluate.evaluation_report import paired_lines, render_table, show
 
     summary = liftray.train(settings).summary
+    if "verdict" in summary:  # not in a run that version 0.1 finished
+        click.echo(summary["verdict"]["sentence"])
     show(render_table(summary["metrics"], summary["baselines"], summary["leakage"], model=settings.method))
     for line in paired_lines(summary["paired"].get("frozen", {}), "the frozen backbone"):
         click.echo(line)

@@ -313,7 +313,7 @@ def evaluate(
         ProteinDataset.open(path)
     ours = _loaded(model, tracking_uri)
     other = None if against is None else _loaded(against, tracking_uri)
-    name, other_name = evaluate_job.called(ours.uri, other.uri if other is not None else "")
+    name, other_name = evaluate_job.short_names(ours.uri, other.uri if other is not None else "")
     result = evaluate_job.evaluate(
         ours.predictor,
         paths,

@@ -91,6 +91,8 @@ class TrainResult:
         model_uri: Address of the registered version, or of the run's bundle where none was registered.
         run_id: The MLflow run.
         tracking_uri: The MLflow store.
+        verdict: Comparison with the best baseline: `sentence`, `better`, `set`, `baseline`, `scores`; empty for a run
+            that version 0.1 finished.
         metrics: Set -> scores with `..._ci95`, as in `summary.json`.
         baselines: Baseline -> set -> scores.
         summary: The content of `summary.json`.
@@ -101,6 +103,7 @@ class TrainResult:
     model_uri: str
     run_id: str
     tracking_uri: str
+    verdict: Mapping[str, Any]
     metrics: Mapping[str, Mapping[str, Any]]
     baselines: Mapping[str, Mapping[str, Any]]
     summary: Mapping[str, Any]
@@ -114,6 +117,7 @@ class TrainResult:
             model_uri=summary["model_uri"],
             run_id=summary["run_id"],
             tracking_uri=summary["tracking_uri"],
+            verdict=summary.get("verdict", {}),
             metrics=summary["metrics"],
             baselines=summary["baselines"],
             summary=summary,
@@ -129,6 +133,7 @@ class EvaluationResult:
     """The scores of a model on data sets.
 
     Attributes:
+        verdict: Comparison with the best baseline: `sentence`, `better`, `set`, `baseline`, `scores`.
         metrics: Set -> scores with `..._ci95`, as in `metrics.json`.
         baselines: Baseline -> set -> scores; empty without training sets.
         against: Set -> scores of the other model; empty without one.
@@ -139,6 +144,7 @@ class EvaluationResult:
         other: The other model's name; "" without one.
     """
 
+    verdict: Mapping[str, Any]
     metrics: Mapping[str, Mapping[str, Any]]
     baselines: Mapping[str, Mapping[str, Any]]
     against: Mapping[str, Mapping[str, Any]]
@@ -152,6 +158,7 @@ class EvaluationResult:
     def of(cls, result: Mapping[str, Any], out: Path | None, model: str, other: str) -> "EvaluationResult":
         """Make the result from the content of `metrics.json`."""
         return cls(
+            verdict=result["verdict"],
             metrics=result["metrics"],
             baselines=result.get("baselines", {}),
             against=result.get("against", {}),

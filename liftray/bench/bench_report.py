@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from liftray import files, machine
+from liftray.reporting import tables
 
 DEFAULT_OUT = "reports/bench"
 _HEADER = ("name", "value", "unit", "spread", "against", "ratio", "ceiling", "of ceiling")
+_TEXT = (0, 2, 4)
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def markdown(content: dict[str, Any]) -> str:
     """The report as Markdown."""
     lists = [
         f"## {title}\n\n"
-        + "\n".join(f"- {key}: {_text(value)}" for key, value in content[title.lower()].items())
+        + "\n".join(f"- {key}: {tables.as_text(value)}" for key, value in content[title.lower()].items())
         for title in ("Config", "Hardware", "Versions")
     ]
     note = (
@@ -146,20 +148,7 @@ def markdown(content: dict[str, Any]) -> str:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a Markdown table, aligned so that it is readable on a terminal as well."""
-    cells = [_HEADER, *(_cells(each) for each in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADER))]
-    numbers = [text not in ("name", "unit", "against") for text in _HEADER]
-    rule = [
-        "-" * (width - 1) + (":" if number else "-") for width, number in zip(widths, numbers, strict=True)
-    ]
-    padded = [
-        [
-            text.rjust(width) if number else text.ljust(width)
-            for text, width, number in zip(line, widths, numbers, strict=True)
-        ]
-        for line in cells
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [padded[0], rule, *padded[1:]])
+    return tables.markdown(_HEADER, [_cells(each) for each in rows], text=_TEXT, padded=True)
 
 
 def _cells(each: dict[str, Any]) -> tuple[str, ...]:
@@ -174,11 +163,3 @@ def _cells(each: dict[str, Any]) -> tuple[str, ...]:
         "" if ceiling is None else f"{ceiling:.2f}x",
         "" if of_ceiling is None else f"{100 * of_ceiling:.0f} %",
     )
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(inner)}" for key, inner in value.items())
-    if isinstance(value, list):
-        return ", ".join(_text(inner) for inner in value) or "none"
-    return "none" if value is None else str(value)

@@ -1,8 +1,7 @@
 """A chain's secondary structure as a picture: helices as ribbons, strands as arrows, coil as a line.
 
 Invariant: residue i is drawn at the same place in every track of its row, and nothing is drawn where there is
-no label.
-Flow: predictions of one chain -> [this] -> report, quickstart.
+no label. Flow: predictions of one chain -> [this] -> gallery, quickstart.
 """
 
 from pathlib import Path
@@ -14,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
 from liftray.errors import DataError
+from liftray.reporting.pictures import BLUE, INK, ORANGE, PALE, save
 
-# Okabe & Ito's palette: told apart with any colour vision, and the shapes differ besides.
-HELIX, STRAND, COIL = "#D55E00", "#0072B2", "#8A8A8A"
+# The colours differ for any colour vision, and the shapes differ as well.
+HELIX, STRAND, COIL = ORANGE, BLUE, "#8A8A8A"
 _HELIX_BACK = "#F2A468"
-_INK, _PALE = "#222222", "#666666"
 _KINDS = {"H": "H", "G": "H", "I": "H", "E": "E", "B": "E", "X": "X"}
 _RESIDUES_PER_TURN = 3.6
 _TRACK_HEIGHT = 0.30  # of a track's element, half its height; a track is one unit high
@@ -37,7 +36,7 @@ def chain_cartoon(
     title: str = "",
     residues_per_row: int = 60,
 ) -> None:
-    """Draw one chain: predicted structure with its confidence, the true one beside it.
+    """Draw one chain: predicted structure with its confidence, and the true structure above it.
 
     Args:
         sequence: L residues.
@@ -71,7 +70,7 @@ def chain_cartoon(
     axes.set_xlim(-left, columns + right)
     axes.set_ylim(-rows * row_height, head)
     _legend(axes, title, columns, marks=true_ss is not None)
-    figure.savefig(path, metadata={"Date": None} if str(path).endswith(".svg") else None)
+    save(figure, path)
 
 
 def _draw_row(
@@ -93,12 +92,12 @@ def _draw_row(
             ha="center",
             va="center",
             size=7,
-            color=_INK,
+            color=INK,
             family="monospace",
             parse_math=False,
         )
         if (at + 1) % 10 == 0:
-            axes.text(column + 0.5, top + 0.62, str(at + 1), ha="center", va="center", size=5.5, color=_PALE)
+            axes.text(column + 0.5, top + 0.62, str(at + 1), ha="center", va="center", size=5.5, color=PALE)
     if true_ss is not None:
         _draw_track(axes, true_ss, span, true_y)
         _label(axes, "true", true_y)
@@ -109,7 +108,7 @@ def _draw_row(
         ]
         axes.plot(
             np.array(wrong) + 0.5, np.full(len(wrong), (true_y + predicted_y) / 2), linestyle="", marker="x",
-            markersize=2.6, markeredgewidth=0.8, color=_INK, zorder=5,
+            markersize=2.6, markeredgewidth=0.8, color=INK, zorder=5,
         )  # fmt: skip
     _draw_track(axes, predicted_ss, span, predicted_y)
     _label(axes, "predicted", predicted_y)
@@ -118,15 +117,15 @@ def _draw_row(
     heights = base + 0.75 * np.repeat(confidence_L[span.start : span.stop], 2)
     axes.fill_between(edges, base, heights, color="#009E73", alpha=0.32, linewidth=0)
     axes.plot(edges, heights, color="#009E73", linewidth=0.8)
-    axes.plot([0, width], [base, base], color=_PALE, linewidth=0.4)
-    axes.plot([0, width], [base + 0.75] * 2, color=_PALE, linewidth=0.4, linestyle=(0, (2, 3)))
+    axes.plot([0, width], [base, base], color=PALE, linewidth=0.4)
+    axes.plot([0, width], [base + 0.75] * 2, color=PALE, linewidth=0.4, linestyle=(0, (2, 3)))
     _label(axes, "confidence", base + 0.37)
     for height, text in ((base, "0"), (base + 0.75, "1")):
-        axes.text(width + 0.4, height, text, ha="left", va="center", size=5, color=_PALE)
+        axes.text(width + 0.4, height, text, ha="left", va="center", size=5, color=PALE)
 
 
 def _draw_track(axes: Axes, ss: str, span: range, y: float) -> None:
-    """Draw the elements of one row; one that goes on in the next row is cut, not ended."""
+    """Draw the elements of one row; one that continues in the next row has no end here."""
     start = span.start
     while start < span.stop:
         kind, stop = _kind(ss[start]), start + 1
@@ -172,19 +171,19 @@ def _strand(axes: Axes, left: float, right: float, y: float, ends: bool) -> None
 
 def _legend(axes: Axes, title: str, width: int, marks: bool) -> None:
     y = 1.8
-    axes.text(0, y, title, ha="left", va="center", size=9, weight="bold", color=_INK, parse_math=False)
+    axes.text(0, y, title, ha="left", va="center", size=9, weight="bold", color=INK, parse_math=False)
     _helix(axes, width - 22, width - 18.4, y, phase=0)
     _strand(axes, width - 13.5, width - 10.5, y, ends=True)
     axes.plot([width - 5, width - 2.5], [y, y], color=COIL, linewidth=1.6, solid_capstyle="round")
     for at, text in ((width - 17.8, "helix"), (width - 10, "strand"), (width - 2, "coil")):
-        axes.text(at, y, text, ha="left", va="center", size=7, color=_INK)
+        axes.text(at, y, text, ha="left", va="center", size=7, color=INK)
     if marks:
-        axes.plot([width - 29], [y], linestyle="", marker="x", markersize=3, markeredgewidth=0.8, color=_INK)
-        axes.text(width - 28.3, y, "differs", ha="left", va="center", size=7, color=_INK)
+        axes.plot([width - 29], [y], linestyle="", marker="x", markersize=3, markeredgewidth=0.8, color=INK)
+        axes.text(width - 28.3, y, "differs", ha="left", va="center", size=7, color=INK)
 
 
 def _label(axes: Axes, text: str, y: float) -> None:
-    axes.text(-0.8, y, text, ha="right", va="center", size=6.5, color=_PALE)
+    axes.text(-0.8, y, text, ha="right", va="center", size=6.5, color=PALE)
 
 
 def _grown(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

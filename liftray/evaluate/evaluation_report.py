@@ -1,8 +1,8 @@
-"""Scores as people and programs read them: tables, `metrics.json`, one row a chain.
+"""Scores for people and programs: tables, `metrics.json`, and a table with one row for each chain.
 
-Invariant: fractions in JSON and Parquet, per cent with two decimals in tables; every score stands with its
-interval, every Q3 with its map, every leaky set with its mark. Flow: score_set and leakage -> [this] ->
-terminal, README, MLflow, files.
+Invariant: fractions in JSON and Parquet, per cent with two decimals in tables. Every score has its interval, every Q3
+its map, every leaky set its mark. Flow: score_set and leakage -> [this] -> terminal, MLflow,
+files.
 """
 
 from collections.abc import Mapping
@@ -17,27 +17,14 @@ from rich.table import Table
 from liftray.evaluate.chains import PredictedSet
 from liftray.evaluate.leakage import Leakage
 from liftray.evaluate.metrics import FloatArray, SetStatistics, accuracy_names, collect
+from liftray.evaluate.titles import BASELINE_TITLES, LEAKY_MARK, TITLES
 from liftray.files import write_json
+from liftray.reporting import tables
 
 SetScores = Mapping[str, Any]
 """What `score_set` returns for one set."""
 
-TITLES = {
-    "q9": "Q9",
-    "q8": "Q8",
-    "q3": "Q3",
-    "q3_dssp": "Q3 (dssp)",
-    "q3_lift": "Q3 (lift)",
-    "macro_f1": "macro-F1",
-    "mcc": "MCC",
-    "sov99": "SOV'99",
-    "sov_refine": "SOV_refine",
-    "ece": "ECE",
-    "nll": "NLL",
-    "brier": "Brier",
-}
 _NARROW, _WIDE = ("macro_f1", "sov99"), ("macro_f1", "mcc", "sov99", "sov_refine", "ece")
-LEAKY_MARK = "†"
 _UNBOUNDED_WIDTH = 200
 
 
@@ -54,7 +41,7 @@ def render_table(
         metrics: Set -> scores of the model.
         baselines: Baseline -> set -> scores.
         leakage: Set -> leakage; leaky sets are marked and named in the caption.
-        model: What to call the model's rows.
+        model: Name of the model in its rows.
     """
     header, groups = rows(metrics, baselines or {}, leakage or {}, model)
     table = Table(caption=escape(_caption(leakage or {})), caption_justify="left", header_style="bold")
@@ -69,20 +56,20 @@ def render_table(
 
 
 def paired_lines(paired: Mapping[str, Mapping[str, Any]], other: str) -> list[str]:
-    """Say in one line a set how the model differs from another on the same chains, in points.
+    """One line for each set: how the model differs from another on the same chains, in points.
 
     Args:
         paired: Set -> score -> `difference`, `ci95`, `p`, and `p_holm` where it was corrected.
-        other: What the other model is called.
+        other: Name of the other model.
     """
     lines = []
     for name, scores in paired.items():
-        told = [
+        differences = [
             f"{TITLES[key]} {100 * scores[key]['difference']:+.2f} (p {_p_value(scores[key], len(paired))})"
             for key in ("q9", "q8", "q3", "macro_f1", "sov99")
             if key in scores
         ]
-        lines.append(f"{name}, difference to {other} on the same chains: {', '.join(told)}")
+        lines.append(f"{name}, difference to {other} on the same chains: {', '.join(differences)}")
     return lines
 
 
@@ -110,11 +97,10 @@ def render_markdown(
 ) -> str:
     """The same table in Markdown, the model's rows in bold."""
     header, groups = rows(metrics, baselines or {}, leakage or {}, model)
-    lines = [_line(header), _line(["---"] * 2 + ["---:"] * (len(header) - 2))]
-    for group in groups:
-        lines.append(_line([f"**{cell}**" if cell else "" for cell in group[0]]))
-        lines += [_line(row) for row in group[1:]]
-    return "\n".join([*lines, "", _caption(leakage or {}), ""])
+    lines = []
+    for model_row, *others in groups:
+        lines += [[f"**{cell}**" if cell else "" for cell in model_row], *others]
+    return f"{tables.markdown(header, lines, text=(0, 1))}\n\n{_caption(leakage or {})}\n"
 
 
 def write_metrics(
@@ -142,8 +128,8 @@ def per_protein(predicted: PredictedSet, against: PredictedSet | None = None) ->
 
     Returns:
         Columns `id`, `length`, `labelled` (residues), the accuracies of the task, `sov99`, `sov_refine` (fractions)
-        and `nll` (nats a residue); null where the chain has no label. With `against`, the other model's score
-        stands beside each that both have, as `SCORE_against`.
+        and `nll` (nats a residue); null where the chain has no label. With `against`, also `SCORE_against`: each score
+        that both models have, of the other model.
     """
     statistics = collect(predicted)
     columns: dict[str, pa.Array] = {
@@ -180,14 +166,14 @@ def rows(
     *,
     wide: bool = False,
 ) -> tuple[list[str], list[list[list[str]]]]:
-    """Give a table's cells as text.
+    """The cells of a table as text.
 
     Args:
         metrics: Set -> scores of the model.
         baselines: Baseline -> set -> scores.
         leakage: Set -> leakage; leaky sets are marked.
-        model: What to call the model's rows.
-        wide: Also MCC, SOV_refine and ECE, for a page; a terminal has no room for them.
+        model: Name of the model in its rows.
+        wide: Also MCC, SOV_refine and ECE, for a page; a terminal is too narrow for them.
 
     Returns:
         Header, and for each set its rows: the model first, then the baselines.
@@ -198,7 +184,11 @@ def rows(
     for name, scores in metrics.items():
         mark = f" {LEAKY_MARK}" if name in leakage and leakage[name]["leaky"] else ""
         predictors = [(model, scores)]
-        predictors += [(label, sets[name]) for label, sets in baselines.items() if name in sets]
+        predictors += [
+            (BASELINE_TITLES.get(label, label), sets[name])
+            for label, sets in baselines.items()
+            if name in sets
+        ]
         group = [
             ["", label, *(cell(row, key) for key in columns.values()), "", ""] for label, row in predictors
         ]
@@ -213,15 +203,15 @@ def cell(scores: SetScores, score: str) -> str:
 
     Args:
         scores: Scores of a set, or of a class of its chains.
-        score: Which; `q3_dssp` and `q3_lift` are also found under `q3` where that is the set's map.
+        score: Name of the score; `q3_dssp` and `q3_lift` are read from `q3` where that is the set's map.
     """
     if score not in scores and score == f"q3_{scores.get('ss3_map')}":
         score = "q3"
     if scores.get(score) is None:
-        return "–"
+        return tables.DASH
     interval = scores.get(f"{score}_ci95")
     spread = f" ±{50 * (interval[1] - interval[0]):.2f}" if interval else ""
-    return f"{100 * scores[score]:.2f}{spread}"
+    return f"{tables.percent(scores[score])}{spread}"
 
 
 def _score_columns(metrics: Mapping[str, SetScores], further: tuple[str, ...]) -> dict[str, str]:
@@ -239,10 +229,5 @@ def _caption(leakage: Mapping[str, Leakage]) -> str:
     text = "Per cent, ± half of the 95 % bootstrap interval over chains."
     leaky = [f"{name} {100 * found['share']:.1f} %" for name, found in leakage.items() if found["leaky"]]
     if leaky:
-        text += f" {LEAKY_MARK} leaky: chains that the training set holds ({', '.join(leaky)})."
+        text += f" {LEAKY_MARK} leaky: chains that are in the training set ({', '.join(leaky)})."
     return text
-
-
-def _line(cells: list[str]) -> str:
-    escaped = [cell.replace("|", "\\|") for cell in cells]
-    return f"| {' | '.join(escaped)} |"

@@ -1,6 +1,6 @@
 """The chains that a report draws: the best and the worst predicted of a set.
 
-Invariant: which chains are drawn follows from the scores alone, ties by name, so a report cannot be made to flatter.
+Invariant: which chains are drawn follows from the scores alone, ties by name, so nobody can choose a flattering one.
 Flow: PredictedSet -> [this] -> page.
 """
 
@@ -14,10 +14,10 @@ from liftray.evaluate.cartoon import chain_cartoon
 from liftray.evaluate.chains import PredictedSet, ScoredChain
 
 MIN_LABELLED = 30
-"""Chains with fewer labelled residues are not drawn while there are others: they are all right or all wrong by luck."""
+"""Chains with fewer labelled residues are drawn only where there are no others: chance decides their scores."""
 
 MAX_DRAWN = 1000
-"""Residues drawn of a chain; a picture of more cannot be looked at."""
+"""Residues drawn of a chain; a picture of more would be too large to read."""
 
 _RESIDUES_PER_ROW = 80
 
@@ -32,7 +32,7 @@ class DrawnChain:
         q3: Correct over labelled residues in three states.
         length: Residues.
         labelled: Labelled residues.
-        picture: PNG file.
+        file: PNG file.
     """
 
     id: str
@@ -40,15 +40,15 @@ class DrawnChain:
     q3: float
     length: int
     labelled: int
-    picture: Path
+    file: Path
 
     @property
     def caption(self) -> str:
-        """What the picture shows, for people and for screen readers."""
-        cut = f", the first {MAX_DRAWN:,} drawn" if self.length > MAX_DRAWN else ""
+        """What the picture shows, for readers and screen readers."""
+        limit = f", the first {MAX_DRAWN:,} drawn" if self.length > MAX_DRAWN else ""
         return (
             f"{self.id}: Q3 {100 * self.q3:.1f} % of {self.labelled:,} labelled residues "
-            f"({self.length:,} residues{cut})"
+            f"({self.length:,} residues{limit})"
         )
 
 
@@ -57,7 +57,7 @@ def draw(predicted: PredictedSet, directory: Path, prefix: str, *, count: int = 
 
     Args:
         predicted: The set.
-        directory: Where the PNG files go.
+        directory: For the PNG files.
         prefix: Start of the files' names.
         count: How many of either; fewer where there are not that many chains.
 
@@ -70,18 +70,18 @@ def draw(predicted: PredictedSet, directory: Path, prefix: str, *, count: int = 
     worst = ranked[len(best) :][-count:][::-1]
     drawn: list[DrawnChain] = []
     for rank, (q3, chain) in [("best", row) for row in best] + [("worst", row) for row in worst]:
-        picture = directory / f"{prefix}_{len(drawn)}.png"
+        file = directory / f"{prefix}_{len(drawn)}.png"
         shown, labelled = slice(0, MAX_DRAWN), int((chain.true_L != IGNORE_INDEX).sum())
         chain_cartoon(
             chain.sequence[shown],
             decode(chain.true_L[shown], "ss3"),
             decode(chain.probabilities_LC[shown].argmax(axis=1), "ss3"),
             chain.probabilities_LC[shown].max(axis=1),
-            picture,
+            file,
             title="",
             residues_per_row=_RESIDUES_PER_ROW,
         )
-        drawn.append(DrawnChain(chain.id, rank, q3, len(chain.sequence), labelled, picture))
+        drawn.append(DrawnChain(chain.id, rank, q3, len(chain.sequence), labelled, file))
     return drawn
 
 
@@ -91,7 +91,7 @@ def _ranked(mapped: PredictedSet) -> list[tuple[float, ScoredChain]]:
     for chain in mapped.chains:
         labelled = chain.true_L != IGNORE_INDEX
         if labelled.any():
-            right = chain.probabilities_LC.argmax(axis=1)[labelled] == chain.true_L[labelled]
-            rows.append((float(np.mean(right)), int(labelled.sum()), chain))
+            correct = chain.probabilities_LC.argmax(axis=1)[labelled] == chain.true_L[labelled]
+            rows.append((float(np.mean(correct)), int(labelled.sum()), chain))
     enough = [row for row in rows if row[1] >= MIN_LABELLED] or rows
     return [(q3, chain) for q3, _, chain in sorted(enough, key=lambda row: (-row[0], row[2].id))]

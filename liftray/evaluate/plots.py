@@ -1,8 +1,6 @@
-"""Pictures of a run: learning curve, confusion matrix, reliability, scores of the chains, the cartoon of one chain.
+"""Pictures of a run: learning curve, confusion matrix, reliability curve, and scores of the chains.
 
-Invariant: nothing global is touched (no pyplot, no rcParams), so plots can be drawn in any thread; the suffix
-of the path (.png, .svg) decides the format; the same data give the same PNG. Names of users are never read as
-TeX. Flow: scores -> [this] -> run directory, MLflow.
+Invariant: the same data give the same PNG. Flow: scores -> [this] -> run directory, MLflow, evaluation report.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,19 +9,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from liftray.errors import DataError
 from liftray.evaluate.cartoon import HELIX, STRAND, chain_cartoon
+from liftray.reporting import pictures
+from liftray.reporting.pictures import INK, PALE
 
 __all__ = [
     "chain_cartoon", "chain_histogram", "chain_scatter", "confusion_matrix", "learning_curve", "reliability_curve",
 ]  # fmt: skip
 
-_INK, _PALE, _GRID = "#222222", "#666666", "#E4E4E4"
 _NAME_LETTERS = 26
 _BLUES = LinearSegmentedColormap.from_list("liftray", ["#FFFFFF", "#9CC9E6", STRAND, "#00324F"])
 
@@ -44,25 +41,24 @@ def learning_curve(history: Sequence[Mapping[str, float]], path: str | Path, *, 
         raise DataError("no epoch to draw a learning curve of")
     epochs = [row["epoch"] for row in history]
     percent = [100 * row[score] for row in history]
-    figure = Figure(figsize=(7.2, 2.9), dpi=150, layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = pictures.new_figure(7.2, 2.9, columns=2)
     for axes, values, color, title in (
         (left, [row["loss"] for row in history], HELIX, "training loss (nats a residue)"),
         (right, percent, STRAND, f"validation {_title(score)} (%)"),
     ):
-        _clean(axes)
+        pictures.clean(axes)
         axes.plot(epochs, values, color=color, linewidth=2, marker="o", markersize=4)
-        axes.set_title(title, size=10, loc="left", color=_INK, parse_math=False)
-        axes.set_xlabel("epoch", color=_PALE)
+        pictures.title(axes, title)
+        axes.set_xlabel("epoch", color=PALE)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.margins(y=0.16)
     best = int(np.argmax(percent))
-    right.plot(epochs[best], percent[best], marker="o", markersize=9, markerfacecolor="none", color=_INK)
+    right.plot(epochs[best], percent[best], marker="o", markersize=9, markerfacecolor="none", color=INK)
     right.annotate(
         f"best {percent[best]:.2f}", (epochs[best], percent[best]), (0, 9), textcoords="offset points",
-        ha="center" if 0 < best < len(epochs) - 1 else "right" if best else "left", size=8, color=_INK,
+        ha="center" if 0 < best < len(epochs) - 1 else "right" if best else "left", size=8, color=INK,
     )  # fmt: skip
-    _save(figure, path)
+    pictures.save(figure, path)
 
 
 def confusion_matrix(scores: Mapping[str, Any], path: str | Path, *, title: str = "") -> None:
@@ -77,32 +73,31 @@ def confusion_matrix(scores: Mapping[str, Any], path: str | Path, *, title: str 
     counts_CC = np.array(scores["confusion"]["counts"], dtype=float)
     share_CC = counts_CC / np.maximum(counts_CC.sum(axis=1, keepdims=True), 1)
     side = 1.4 + 0.62 * len(states)
-    figure = Figure(figsize=(side + 0.8, side), dpi=150, layout="constrained")
-    axes = figure.subplots()
+    figure, axes = pictures.new_figure(side + 0.8, side)
     image = axes.imshow(100 * share_CC, cmap=_BLUES, vmin=0, vmax=100)
     for row, column in np.ndindex(*counts_CC.shape):
         if counts_CC[row, column]:
-            color = "white" if share_CC[row, column] > 0.45 else _INK
+            color = "white" if share_CC[row, column] > 0.45 else INK
             share, count = f"{100 * share_CC[row, column]:.0f}", f"{int(counts_CC[row, column]):,}"
             axes.text(column, row - 0.12, share, ha="center", va="center", size=10, color=color)
             axes.text(column, row + 0.25, count, ha="center", va="center", size=5.5, color=color)
     names = [f"{int(n):,}   {s}" for s, n in zip(states, counts_CC.sum(axis=1), strict=True)]
     axes.set_yticks(range(len(states)), names)
     axes.set_xticks(range(len(states)), list(states))
-    axes.set_xlabel("predicted", color=_PALE)
-    axes.set_ylabel("true (residues, state)", color=_PALE)
-    axes.set_title(title, size=10, loc="left", color=_INK, parse_math=False)
-    axes.tick_params(length=0, labelcolor=_INK)
+    axes.set_xlabel("predicted", color=PALE)
+    axes.set_ylabel("true (residues, state)", color=PALE)
+    pictures.title(axes, title)
+    axes.tick_params(length=0, labelcolor=INK)
     axes.spines[:].set_visible(False)
     axes.set_xticks(np.arange(len(states) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(states) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)
     axes.tick_params(which="minor", length=0)
     bar = figure.colorbar(image, ax=axes, shrink=0.75, aspect=28)
-    bar.set_label("% of true state", color=_PALE, size=8)
+    bar.set_label("% of true state", color=PALE, size=8)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7, length=0)
-    _save(figure, path)
+    pictures.save(figure, path)
 
 
 def chain_histogram(values_N: npt.ArrayLike, path: str | Path, *, score: str = "q3", title: str = "") -> None:
@@ -111,7 +106,7 @@ def chain_histogram(values_N: npt.ArrayLike, path: str | Path, *, score: str = "
     Args:
         values_N: (N,) fractions, such as the `q3` column of `per_protein`; NaN (no label) is left out.
         path: PNG or SVG file.
-        score: What the values are.
+        score: The score that the values are of.
         title: Above the plot, such as the set's name.
 
     Raises:
@@ -121,9 +116,8 @@ def chain_histogram(values_N: npt.ArrayLike, path: str | Path, *, score: str = "
     percent_N = percent_N[~np.isnan(percent_N)]
     if not percent_N.size:
         raise DataError("no scored chain to draw a histogram of")
-    figure = Figure(figsize=(5.2, 2.9), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    _clean(axes)
+    figure, axes = pictures.new_figure(5.2, 2.9)
+    pictures.clean(axes)
     low = min(20, int(percent_N.min() // 10 * 10))
     axes.hist(
         percent_N, bins=list(range(low, 101, 4 if low == 20 else 5)), color=STRAND, alpha=0.85, rwidth=0.92
@@ -137,16 +131,15 @@ def chain_histogram(values_N: npt.ArrayLike, path: str | Path, *, score: str = "
     axes.set_xlim(low, 100)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(y=0.2)
-    axes.set_xlabel(f"{_title(score)} of a chain (%)", color=_PALE)
-    axes.set_ylabel("chains", color=_PALE)
+    axes.set_xlabel(f"{_title(score)} of a chain (%)", color=PALE)
+    axes.set_ylabel("chains", color=PALE)
     text = f"{percent_N.size:,} chains, worst {worst:.1f}"
-    text = f"{title}  ({text})" if title else text
-    axes.set_title(text, size=10, loc="left", color=_INK, parse_math=False)
-    _save(figure, path)
+    pictures.title(axes, f"{title}  ({text})" if title else text)
+    pictures.save(figure, path)
 
 
 def reliability_curve(scores: Mapping[str, Any], path: str | Path, *, title: str = "") -> None:
-    """How often predictions of like confidence are right, and how many there are of each confidence.
+    """Accuracy against confidence, in bins of equal numbers of residues.
 
     Args:
         scores: What `score_set` returns.
@@ -154,27 +147,25 @@ def reliability_curve(scores: Mapping[str, Any], path: str | Path, *, title: str
         title: Above the plot, such as the set's name.
     """
     bins = scores["reliability"]
-    confidence_B = 100 * np.array([row["confidence"] for row in bins])
-    accuracy_B = 100 * np.array([row["accuracy"] for row in bins])
-    low = max(0.0, 10 * np.floor(min(confidence_B.min(), accuracy_B.min()) / 10) - 5)
-    figure = Figure(figsize=(4.3, 4.1), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    _clean(axes)
-    axes.grid(axis="x", color=_GRID, linewidth=0.8)
-    axes.plot([low, 100], [low, 100], color=_PALE, linewidth=1, linestyle=(0, (4, 3)))
-    axes.vlines(confidence_B, confidence_B, accuracy_B, color=HELIX, linewidth=2, alpha=0.55)
-    axes.plot(confidence_B, accuracy_B, color=STRAND, linewidth=1.6, marker="o", markersize=5)
+    confidence_Q = 100 * np.array([row["confidence"] for row in bins])
+    accuracy_Q = 100 * np.array([row["accuracy"] for row in bins])
+    low = max(0.0, 10 * np.floor(min(confidence_Q.min(), accuracy_Q.min()) / 10) - 5)
+    figure, axes = pictures.new_figure(4.3, 4.1)
+    pictures.clean(axes, grid="both")
+    axes.plot([low, 100], [low, 100], color=PALE, linewidth=1, linestyle=(0, (4, 3)))
+    axes.vlines(confidence_Q, confidence_Q, accuracy_Q, color=HELIX, linewidth=2, alpha=0.55)
+    axes.plot(confidence_Q, accuracy_Q, color=STRAND, linewidth=1.6, marker="o", markersize=5)
     axes.set_xlim(low, 102)
     axes.set_ylim(low, 102)
     axes.set_aspect("equal")
-    axes.set_xlabel("confidence (%)", color=_PALE)
-    axes.set_ylabel("right (%)", color=_PALE)
+    axes.set_xlabel("confidence (%)", color=PALE)
+    axes.set_ylabel("correct (%)", color=PALE)
     axes.text(
         0.03, 0.97, f"ECE {100 * scores['ece']:.2f} %\n{len(bins)} bins of equal mass",
-        transform=axes.transAxes, va="top", size=8, color=_INK, linespacing=1.5,
+        transform=axes.transAxes, va="top", size=8, color=INK, linespacing=1.5,
     )  # fmt: skip
-    axes.set_title(title, size=10, loc="left", color=_INK, parse_math=False)
-    _save(figure, path)
+    pictures.title(axes, title)
+    pictures.save(figure, path)
 
 
 def chain_scatter(
@@ -187,15 +178,15 @@ def chain_scatter(
     score: str = "q3",
     title: str = "",
 ) -> None:
-    """One dot a chain: a model's score against another's; above the line, the model on the y axis is better.
+    """One dot for each chain: a model's score against another's; above the line, the model on the y axis is better.
 
     Args:
         x_N: (N,) fractions of the other model; a chain that is NaN in either is left out.
         y_N: (N,) fractions of the model.
         path: PNG or SVG file.
-        x_name: What the other model is called.
-        y_name: What the model is called.
-        score: What the values are.
+        x_name: Name of the other model.
+        y_name: Name of the model.
+        score: The score that the values are of.
         title: Above the plot, such as the set's name.
 
     Raises:
@@ -207,45 +198,31 @@ def chain_scatter(
         raise DataError("no chain with two scores to draw a scatter plot of")
     x, y = both_N2.T
     low = max(0.0, 10 * np.floor(both_N2.min() / 10))
-    figure = Figure(figsize=(4.3, 4.1), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    _clean(axes)
-    axes.grid(axis="x", color=_GRID, linewidth=0.8)
-    axes.plot([low, 100], [low, 100], color=_PALE, linewidth=1, linestyle=(0, (4, 3)))
-    # Shape and colour both tell the side, for any colour vision and for black and white.
-    for side, color, marker in ((y > x, STRAND, "o"), (y < x, HELIX, "v"), (y == x, _PALE, "s")):
+    figure, axes = pictures.new_figure(4.3, 4.1)
+    pictures.clean(axes, grid="both")
+    axes.plot([low, 100], [low, 100], color=PALE, linewidth=1, linestyle=(0, (4, 3)))
+    # Shape and colour both mark the side, for any colour vision and for black and white.
+    for side, color, marker in ((y > x, STRAND, "o"), (y < x, HELIX, "v"), (y == x, PALE, "s")):
         axes.scatter(x[side], y[side], s=22, color=color, marker=marker, alpha=0.65, linewidth=0)
     margin = 0.02 * (100 - low)
     axes.set_xlim(low - margin, 100 + margin)
     axes.set_ylim(low - margin, 100 + margin)
     axes.set_aspect("equal")
-    axes.set_xlabel(f"{_title(score)} of a chain, {_short(x_name)} (%)", color=_PALE, parse_math=False)
-    axes.set_ylabel(f"{_title(score)} of a chain, {_short(y_name)} (%)", color=_PALE, parse_math=False)
+    axes.set_xlabel(f"{_title(score)} of a chain, {_short(x_name)} (%)", color=PALE, parse_math=False)
+    axes.set_ylabel(f"{_title(score)} of a chain, {_short(y_name)} (%)", color=PALE, parse_math=False)
     for at, count, align, color in (
         ((0.03, 0.97), f"{int((y > x).sum()):,} chains better", "left", STRAND),
         ((0.97, 0.06), f"{int((y < x).sum()):,} chains worse", "right", HELIX),
     ):
         axes.text(*at, count, transform=axes.transAxes, ha=align, va="top", size=8, color=color)
-    axes.set_title(title, size=10, loc="left", color=_INK, parse_math=False)
-    _save(figure, path)
+    pictures.title(axes, title)
+    pictures.save(figure, path)
 
 
 def _short(name: str) -> str:
-    """A name that fits beside an axis; of a path, its end tells most."""
+    """A name that fits next to an axis; the end of a path is kept."""
     return name if len(name) <= _NAME_LETTERS else f"…{name[1 - _NAME_LETTERS :]}"
 
 
 def _title(score: str) -> str:
     return score[0].upper() + score[1:].replace("_", " ")
-
-
-def _clean(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_PALE)
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=_PALE, labelsize=8)
-
-
-def _save(figure: Figure, path: str | Path) -> None:
-    figure.savefig(path, metadata={"Date": None} if str(path).endswith(".svg") else None)

@@ -1,7 +1,7 @@
-"""The state of a search for the person who watches: a live table on a terminal, plain lines otherwise.
+"""Progress of a search: a live table on a terminal, plain lines otherwise.
 
-Invariant: everything goes to stderr; without a terminal, a line for each trial that begins, goes on or ends and none
-for an epoch. Flow: course -> [this].
+Invariant: everything goes to stderr. Without a terminal, each trial that begins, resumes or ends has a line, and an
+epoch has none. Flow: course -> [this].
 """
 
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from liftray.progress import show_line, table
+from liftray.reporting.tables import setting
 from liftray.search.ledger import Trial
 from liftray.search.objectives import Objective
 
@@ -16,12 +17,12 @@ _SHOWN = 15
 
 
 class Board:
-    """Shows trials as they go.
+    """Shows the trials of a search while it runs.
 
     Args:
         total: Trials of the search at most.
         objective: What chooses the best.
-        seconds: Tells the seconds that the search has taken.
+        seconds: Gives the seconds that the search has taken.
     """
 
     def __init__(self, total: int, objective: Objective, seconds: Callable[[], float]) -> None:
@@ -36,23 +37,23 @@ class Board:
             yield
         self._refresh = None
 
-    def tell(self, trial: Trial) -> None:
-        """Note a trial that began or ended."""
+    def report(self, trial: Trial) -> None:
+        """Show a trial that began or ended, with a line of its own where there is no terminal."""
         self._trials[trial.number] = trial
         if self._refresh is None:
             show_line(self.line(trial))
 
-    def note(self, trial: Trial) -> None:
-        """Note an epoch of a trial."""
+    def update(self, trial: Trial) -> None:
+        """Show the present state of a trial, without a line of its own."""
         self._trials[trial.number] = trial
 
     def line(self, trial: Trial) -> str:
-        """What is said of a trial that began or ended."""
-        values = ", ".join(f"{key} {_short(value)}" for key, value in trial.config.items())
+        """The line for a trial that began or ended."""
+        values = ", ".join(f"{key} {setting(value)}" for key, value in trial.config.items())
         if trial.state == "running":
             return f"tune: trial {trial.number}/{self._total} {trial.reason}: {values}"
         score = self._objective.of(trial)
-        scored = f", {self._objective.title} {self._objective.told(score)}" if score is not None else ""
+        scored = f", {self._objective.title} {self._objective.text(score)}" if score is not None else ""
         best = self.best()
         leads = ", the best so far" if best is not None and best.number == trial.number else ""
         return (
@@ -66,35 +67,31 @@ class Board:
         return max(finished, key=lambda trial: self._objective.of(trial) or 0.0, default=None)
 
     def table(self) -> Any:
-        """The live table: the newest trials, the best one, and how far the search is."""
+        """The live table: the newest trials, the best one, and the progress of the search."""
         from rich.table import Table
 
         trials = sorted(self._trials.values(), key=lambda trial: trial.number)
         best = self.best()
         ended = sum(trial.state != "running" for trial in trials)
         took = self._seconds()
-        told = f"{ended}/{self._total} trials ended, {took:.0f} s"
+        state = f"{ended}/{self._total} trials ended, {took:.0f} s"
         if ended:
-            told += f", about {took / ended * (self._total - ended):.0f} s left"
+            state += f", about {took / ended * (self._total - ended):.0f} s left"
         if best is not None:
-            told += f"; best: trial {best.number}, {self._objective.told(self._objective.of(best))}"
-        table = Table(caption=told, caption_justify="left", header_style="bold")
+            state += f"; best: trial {best.number}, {self._objective.text(self._objective.of(best))}"
+        table = Table(caption=state, caption_justify="left", header_style="bold")
         for title in ("trial", "values", "state", "epoch", self._objective.title):
             table.add_column(title, justify="left" if title in ("values", "state") else "right")
         for trial in trials[-_SHOWN:]:
             values = ", ".join(
-                f"{key.rpartition('.')[2]} {_short(value)}" for key, value in trial.config.items()
+                f"{key.rpartition('.')[2]} {setting(value)}" for key, value in trial.config.items()
             )
             table.add_row(
                 str(trial.number),
                 values,
                 trial.state,
                 str(len(trial.history)),
-                self._objective.told(self._objective.of(trial)),
+                self._objective.text(self._objective.of(trial)),
                 style="bold" if trial is best else "dim" if trial.state in ("stopped", "error") else "",
             )
         return table
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

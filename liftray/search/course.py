@@ -75,7 +75,7 @@ class Course(Searcher):
         cached = self._stored.read.get(sharing.signature(prepared), False)
         trial = self._ledger.begin(overrides, prepared.digest, cached)
         self._running[trial_id] = trial, time.monotonic()
-        self._board.tell(trial)
+        self._board.report(trial)
         return {"overrides": overrides, "cached": cached}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -87,7 +87,7 @@ class Course(Searcher):
         if record["epoch"] not in known:
             trial = replace(trial, history=[*trial.history, record])
         self._running[trial_id] = replace(trial, metrics=measured(trial.history, record["epoch"])), began
-        self._board.note(self._running[trial_id][0])
+        self._board.update(self._running[trial_id][0])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -105,7 +105,7 @@ class Course(Searcher):
         self._proposals.told(
             ended.config, [value for value in values if value is not None] if known else None
         )
-        self._board.tell(ended)
+        self._board.report(ended)
         self._close(ended)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What trials are weighed by, and which of them no other beats in all of it at once.
+"""The objectives of a search, and which trials no other trial beats in all of them at once.
 
 Invariant: a trial is on the front if and only if no other trial that finished is at least as good in every objective
 and better in one. Pure. Flow: ledger -> [this] -> proposals, tables, plot.
@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from liftray.reporting import tables
 from liftray.search.ledger import Trial
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One thing that trials are weighed by.
+    """One quantity that trials are compared by.
 
     Attributes:
         name: As in `search.objectives`.
@@ -32,12 +33,12 @@ class Objective:
         """A trial's value, in the metric's own unit; None where it is not known."""
         return trial.metrics.get(self.metric)
 
-    def told(self, value: float | None) -> str:
-        """A value as people read it: scores in per cent."""
+    def text(self, value: float | None) -> str:
+        """A value for people: scores in per cent, a dash where there is none."""
         if value is None:
-            return "–"
+            return tables.DASH
         if self.more:
-            return f"{100 * value:.2f}"
+            return tables.percent(value)
         return f"{value:,.0f}" if self.name == "parameters" else f"{value:.2f}"
 
 
@@ -64,14 +65,14 @@ def measured(history: Sequence[Mapping[str, Any]], best_epoch: int) -> dict[str,
 
 
 def front(trials: Sequence[Trial], names: Sequence[str]) -> list[bool]:
-    """Say for each trial whether it is on the Pareto front of the named objectives.
+    """Which trials are on the Pareto front of the named objectives.
 
     Args:
         trials: Of a search; those that did not finish are on no front.
         names: Objectives.
 
     Returns:
-        One flag a trial.
+        One flag for each trial.
     """
     points = [_point(trial, names) if trial.state == "finished" else None for trial in trials]
     return [

@@ -72,7 +72,7 @@ def run(shared: trial.Shared, ledger: Ledger, planned: Round, board: Board) -> N
     ended = [known for known in ledger.trials if known.state in ENDED]
     budget = stopping.Budget(settings.search, lambda: ledger.seconds)
     for known in ended:
-        board.note(known)
+        board.update(known)
     under_way = course.Course(settings, ledger, planned.source, planned.stored, budget, board)
     with board.shown():
         try:

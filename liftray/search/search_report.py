@@ -1,59 +1,39 @@
-"""What a search found, for people: a table of trials, the Pareto plot, and a page that answers how small will do.
+"""The report of a search: a table of trials, the Pareto plot, and a page that answers how small an adapter suffices.
 
-Invariant: no score of a finished trial stands without its interval, differences to the best are paired, and what was
-not shown is not claimed. Flow: ledger, evidence -> [this] -> trials.csv, pareto.png, report.md, report.html.
+Invariant: no score of a finished trial is shown without its interval, differences to the best trial are paired, and
+nothing is claimed that was not shown. Flow: ledger -> trial_rows -> [this] -> trials.csv, pareto.png, report.md,
+report.html.
 """
 
-import base64
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from liftray import __version__, files
-from liftray.adapt import kinds
+from liftray import files
 from liftray.config import Settings
-from liftray.search import evidence, picture, sharing
+from liftray.reporting import pages, tables
+from liftray.reporting.pictures import Picture
+from liftray.search import picture, trial_rows
 from liftray.search.evidence import ComparedScore
 from liftray.search.ledger import Ledger, Trial
-from liftray.search.objectives import OBJECTIVES, Objective, front
-from liftray.search.trial import CHAINS, settings_of
+from liftray.search.objectives import OBJECTIVES, Objective
+from liftray.search.trial_rows import TrialRow
 
 TABLE, PICTURE, PAGE, TEXT = "trials.csv", "pareto.png", "report.html", "report.md"
-_TEMPLATE = "search_report.html.jinja"
+_TEMPLATE = "search/search_report.html.jinja"
+_TITLE = "How small an adapter suffices"
+_TEXT_COLUMNS = ("adapter", "other values", "state", "front")
+# Keys that have columns of their own in the table.
+_COLUMN_KEYS = ("adapter.kind", "adapter.skip_layers", "adapter.reduction_factor", "method")
 
-
-@dataclass(frozen=True)
-class Found:
-    """A trial as the report tells it.
-
-    Attributes:
-        trial: The trial.
-        on_front: Whether no other finished trial beats it in all objectives.
-        kind: Adapter kind, or the method where that has none.
-        blocks: Blocks that are trained.
-        of_blocks: Blocks of its backbone.
-        width: Units of the bottleneck, or rank, as built; None without adapters and for kinds that have no width.
-        weighed: Its score with interval; None unless it finished.
-    """
-
-    trial: Trial
-    on_front: bool
-    kind: str
-    blocks: int
-    of_blocks: int
-    width: int | None
-    weighed: ComparedScore | None
-
-    @property
-    def described(self) -> str:
-        """The trial in words."""
-        where = f"the top {self.blocks} of {self.of_blocks} blocks" if self.blocks else "no block"
-        wide = f" of width {self.width}" if self.width is not None else ""
-        return f"trial {self.trial.number} ({self.kind}{wide} in {where})"
+_CAVEAT = (
+    "Intervals are 95 % percentile bootstrap intervals over validation chains. Differences are to the best trial on "
+    "the same drawn chains. The best trial was chosen on these very chains, so its score and its lead are a little too "
+    "good. Each trial has one seed: differences of a few tenths of a point are within the spread of seeds. The "
+    "intervals are not corrected for the number of trials. The score to quote is that of the test sets in summary.json."
+)
 
 
 def write(ledger: Ledger, settings: Settings, best: Trial, summary: dict[str, Any]) -> list[Path]:
@@ -63,155 +43,130 @@ def write(ledger: Ledger, settings: Settings, best: Trial, summary: dict[str, An
         ledger: The search's trials.
         settings: Of the search.
         best: The trial that validation chose.
-        summary: What `summary.json` will hold; the answer is put into it.
+        summary: What `summary.json` will hold; `answer`, a list of sentences, is added to it.
 
     Returns:
         The files.
     """
-    objective, out = OBJECTIVES[settings.search.objectives[0]], ledger.out
-    trials = find(ledger, settings, best)
-    files.write_text(out / TABLE, _table(trials, settings))
-    picture.draw(out / PICTURE, trials, objective, best.number)
-    answer = sentences(trials, best, objective, settings.search.margin)
+    search, out = settings.search, ledger.out
+    objective = OBJECTIVES[search.objectives[0]]
+    rows = trial_rows.gather(ledger, settings, best)
+    files.write_text(out / TABLE, csv_table(rows, list(search.space)))
+    picture.draw(out / PICTURE, rows, objective, best.number)
+    answer = sentences(rows, best, objective, search.margin)
     summary["answer"] = answer
-    header, rows = page_rows(trials, settings.search.objectives)
-    facts = _facts(settings, trials, summary)
-    files.write_text(out / TEXT, _markdown(answer, facts, header, rows))
-    files.write_text(out / PAGE, _html(out / PICTURE, answer, facts, header, rows, best.number))
+    table = page_rows(rows, search.objectives)
+    facts = _facts(settings, rows, summary)
+    files.write_text(out / TEXT, markdown(answer, facts, table))
+    files.write_text(out / PAGE, html(out / PICTURE, answer, facts, table, best.number))
     return [out / name for name in (TABLE, PICTURE, TEXT, PAGE)]
 
 
-def find(ledger: Ledger, settings: Settings, best: Trial) -> list[Found]:
-    """Gather what the report tells of each trial."""
-    score, ss3_map = settings.search.objectives[0], settings.ss3_map
-    counts = {
-        trial.number: evidence.read_counts(ledger.directory(trial) / CHAINS, score, ss3_map)
-        for trial in ledger.trials
-        if trial.state == "finished" and (ledger.directory(trial) / CHAINS).exists()
-    }
-    weighed = (
-        evidence.compare_to_best(counts, best.number, resamples=settings.evaluate.resamples)
-        if best.number in counts
-        else {}
-    )
-    prepare = sharing.Preparer()
-    flags = front(ledger.trials, settings.search.objectives)
-    found = []
-    for trial, flag in zip(ledger.trials, flags, strict=True):
-        ours = settings_of(settings, trial.config, ledger.out)
-        prepared, adapted = prepare(ours), ours.method == "adapter"
-        backbone = prepared.backbone
-        found.append(
-            Found(
-                trial,
-                flag,
-                ours.adapter.kind if adapted else ours.method,
-                0 if ours.method == "features" else prepared.cut.above,
-                prepared.cut.depth,
-                kinds.width_as_built(ours.adapter, backbone.width) if adapted else None,
-                weighed.get(trial.number),
-            )
-        )
-    return found
+def sentences(rows: Sequence[TrialRow], best: Trial, objective: Objective, margin: float) -> list[str]:
+    """How few blocks and how narrow an adapter suffice, in sentences that claim what was shown.
 
-
-def sentences(trials: Sequence[Found], best: Trial, objective: Objective, margin: float) -> list[str]:
-    """How few blocks and how narrow an adapter suffice, in sentences that claim what was shown."""
-    weighed = [(one, one.weighed) for one in trials if one.weighed is not None]
-    top = next((one, found) for one, found in weighed if one.trial.number == best.number)
-    size, q = OBJECTIVES["parameters"], objective.name.upper()
-    said = [
-        f"The best is {top[0].described}: validation {q} {_percent(top[1])} on {top[1].chains} chains, "
-        f"with {size.told(size.of(best))} trained parameters."
+    Args:
+        rows: All trials; the best one among them has finished.
+        best: The trial that validation chose.
+        objective: The score that chose it.
+        margin: The loss that is allowed, a fraction.
+    """
+    finished = trial_rows.finished(rows)
+    top = next((row, score) for row, score in finished if row.trial.number == best.number)
+    size, name = OBJECTIVES["parameters"], objective.name.upper()
+    answer = [
+        f"The best is {top[0].description}: validation {name} {_percent(top[1])} on {top[1].chains} chains, "
+        f"with {size.text(size.of(best))} trained parameters."
     ]
-    if len(weighed) == 1:
-        return [*said, "No other trial finished, so nothing is compared with it."]
-    enough = [(one, found) for one, found in weighed if found.suffices(margin)]
+    if len(finished) == 1:
+        return [*answer, "No other trial finished, so nothing is compared with it."]
+    enough = [(row, score) for row, score in finished if score.suffices(margin) or row is top[0]]
     for what, value in _SIZES:
-        sized = [(one, found) for one, found in enough if value(one) is not None]
+        sized = [(row, score) for row, score in enough if value(row) is not None]
         if not sized and value(top[0]) is None:
-            continue  # A search whose sufficient adapters have no width has no narrowest one.
+            continue  # a search whose sufficient adapters have no width has no narrowest one
         least = min(sized, key=lambda pair: (value(pair[0]), -pair[1].score), default=top)
-        shown = "the best itself" if least[0] is top[0] else f"{least[0].described}, {_difference(least[1])}"
-        said.append(f"{what} shown to lose at most {100 * margin:g} points of {q}: {shown}.")
+        shown = (
+            "the best itself" if least[0] is top[0] else f"{least[0].description}, {_difference(least[1])}"
+        )
+        answer.append(f"{what} shown to lose at most {100 * margin:g} points of {name}: {shown}.")
     fewest = min(
-        ((one, found) for one, found in weighed if not found.worse),
+        ((row, score) for row, score in finished if not score.worse),
         key=lambda pair: size.of(pair[0].trial) or 0.0,
     )
     if fewest not in enough:
-        said.append(
-            f"Smaller still and not shown to be worse, nor shown to be as good: {fewest[0].described}, "
+        answer.append(
+            f"Smaller still and not shown to be worse, nor shown to be as good: {fewest[0].description}, "
             f"{_difference(fewest[1])}."
         )
-    worse = sum(found.worse for _, found in weighed)
-    said.append(f"{worse} of {len(weighed) - 1} other finished trials are shown to be worse than the best.")
-    if len(weighed) < len(trials):
-        said.append(
-            f"All this is of the {len(weighed)} of {len(trials)} trials that finished; how good the others would have "
-            "become is not known."
+    worse = sum(score.worse for _, score in finished)
+    answer.append(
+        f"{worse} of {len(finished) - 1} other finished trials are shown to be worse than the best."
+    )
+    if len(finished) < len(rows):
+        answer.append(
+            f"These answers hold for the {len(finished)} of {len(rows)} trials that finished; how good the others "
+            "would have become is not known."
         )
-    return said
+    return answer
 
 
-_Size = Callable[[Found], Any]
-_SIZES: tuple[tuple[str, _Size], ...] = (
-    ("Fewest trained blocks", lambda one: one.blocks),
-    ("Narrowest adapter", lambda one: one.width),
-    ("Fewest trained parameters", lambda one: OBJECTIVES["parameters"].of(one.trial)),
-)
-
-CAVEAT = (
-    "Intervals are 95 % percentile bootstrap intervals over validation chains; differences are to the best trial on "
-    "the same drawn chains. The best was chosen on these very chains: its score is a little too good, and so is its "
-    "lead. One seed a trial: differences of a few tenths of a point are within the spread of seeds. The intervals are "
-    "not corrected for the number of trials. The score to quote is that of the test sets in summary.json."
+_SIZES: tuple[tuple[str, Callable[[TrialRow], Any]], ...] = (
+    ("Fewest trained blocks", lambda row: row.blocks),
+    ("Narrowest adapter", lambda row: row.width),
+    ("Fewest trained parameters", lambda row: OBJECTIVES["parameters"].of(row.trial)),
 )
 
 
-def page_rows(trials: Sequence[Found], names: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of the page's table: finished trials by score, then the others."""
+def page_rows(rows: Sequence[TrialRow], names: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of the page's table: finished trials by score, then the others.
+
+    Args:
+        rows: All trials.
+        names: Objectives of the search, the score first.
+    """
     others = [OBJECTIVES[name] for name in dict.fromkeys([*names[1:], "parameters", "seconds_per_epoch"])]
-    first = OBJECTIVES[names[0]]
-    header = ["trial", "adapter", "blocks", "width", "other values", "state", first.title]
+    score = OBJECTIVES[names[0]]
+    header = ["trial", "adapter", "blocks", "width", "other values", "state", score.title]
     header += ["difference to the best", *(other.title for other in others), "front"]
-    ordered = sorted(trials, key=lambda one: (one.trial.state != "finished", -(first.of(one.trial) or 0.0)))
-    rows = []
-    for one in ordered:
-        shown = {"adapter.kind", "adapter.skip_layers", "adapter.reduction_factor", "method"}
-        values = [f"{key} {_short(value)}" for key, value in one.trial.config.items() if key not in shown]
-        score = _percent(one.weighed) if one.weighed else first.told(first.of(one.trial))
-        rows.append(
+    ordered = sorted(rows, key=lambda row: (row.trial.state != "finished", -(score.of(row.trial) or 0.0)))
+    cells = []
+    for row in ordered:
+        trial, compared = row.trial, row.compared
+        values = [
+            f"{key} {tables.setting(value)}" for key, value in trial.config.items() if key not in _COLUMN_KEYS
+        ]
+        cells.append(
             [
-                str(one.trial.number),
-                one.kind,
-                f"{one.blocks}/{one.of_blocks}",
-                "–" if one.width is None else str(one.width),
-                ", ".join(values) or "–",
-                f"{one.trial.state}: {one.trial.reason}",
-                score,
-                _told_difference(one.weighed),
-                *(other.told(other.of(one.trial)) for other in others),
-                "yes" if one.on_front else "",
+                str(trial.number),
+                row.kind,
+                f"{row.blocks}/{row.of_blocks}",
+                tables.DASH if row.width is None else str(row.width),
+                ", ".join(values) or tables.DASH,
+                f"{trial.state}: {trial.reason}",
+                score.text(score.of(trial)) if compared is None else _percent(compared),
+                _difference_cell(compared),
+                *(other.text(other.of(trial)) for other in others),
+                "yes" if row.on_front else "",
             ]
         )
-    return header, rows
+    return header, cells
 
 
-def _table(trials: Sequence[Found], settings: Settings) -> str:
-    keys = list(settings.search.space)
+def csv_table(rows: Sequence[TrialRow], keys: Sequence[str]) -> str:
+    """All trials as CSV, scores as fractions.
+
+    Args:
+        rows: All trials.
+        keys: The keys that the search varies.
+    """
     names = list(OBJECTIVES)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     bounds = ["ci95_low", "ci95_high", "difference", "difference_ci95_low", "difference_ci95_high"]
     table.writerow(["trial", *keys, "state", "reason", *names, *bounds, "epochs", "seconds", "pareto"])
-    for one in trials:
-        trial, weighed = one.trial, one.weighed
-        blank = ("", "")
-        sure = (
-            [*(weighed.ci95 or blank), weighed.difference, *(weighed.difference_ci95 or blank)]
-            if weighed
-            else [""] * 5
-        )
+    for row in rows:
+        trial = row.trial
         table.writerow(
             [
                 trial.number,
@@ -219,94 +174,116 @@ def _table(trials: Sequence[Found], settings: Settings) -> str:
                 trial.state,
                 trial.reason,
                 *("" if (value := OBJECTIVES[name].of(trial)) is None else value for name in names),
-                *sure,
+                *_csv_score(row.compared),
                 len(trial.history),
                 round(trial.seconds, 1),
-                "yes" if one.on_front else "no",
+                "yes" if row.on_front else "no",
             ]
         )
     return text.getvalue()
 
 
-def _facts(settings: Settings, trials: Sequence[Found], summary: Mapping[str, Any]) -> dict[str, str]:
-    states = [one.trial.state for one in trials]
+def _csv_score(compared: ComparedScore | None) -> list[Any]:
+    if compared is None:
+        return [""] * 5
+    blank = ("", "")
+    return [*(compared.ci95 or blank), compared.difference, *(compared.difference_ci95 or blank)]
+
+
+def _facts(settings: Settings, rows: Sequence[TrialRow], summary: Mapping[str, Any]) -> dict[str, str]:
+    states = [row.trial.state for row in rows]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    starts = sorted(one.trial.start_s for one in trials if one.trial.start_s is not None)
+    starts = sorted(row.trial.start_s for row in rows if row.trial.start_s is not None)
     search = settings.search
+    cost = f", cost {summary['cost']:g}" if search.cost_per_hour else ""
     facts = {
-        "trials": f"{len(trials)}: {counted}",
+        "trials": f"{len(rows)}: {counted}",
         "method": f"{search.method}, scheduler {search.scheduler}, at most {settings.train.epochs} epochs",
         "objectives": ", ".join(search.objectives),
         "training data": ", ".join(settings.data.train),
         "validation data": ", ".join(settings.data.valid),
-        "took": f"{summary['seconds'] / 60:.1f} minutes"
-        + (f", cost {summary['cost']:g}" if search.cost_per_hour else ""),
+        "duration": f"{summary['seconds'] / 60:.1f} minutes{cost}",
         "best model": str(summary["best"]["model_uri"]),
     }
     if starts:
-        facts["a trial's start"] = f"{starts[len(starts) // 2]:.1f} s to its first step (median)"
+        facts["start of a trial"] = f"{starts[len(starts) // 2]:.1f} s to its first step (median)"
     return facts
 
 
-def _markdown(
-    answer: Sequence[str], facts: Mapping[str, str], header: Sequence[str], rows: Sequence[Sequence[str]]
+def markdown(
+    answer: Sequence[str], facts: Mapping[str, str], table: tuple[Sequence[str], Sequence[Sequence[str]]]
 ) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    """The report as Markdown.
 
-    told = [f"- {sentence}" for sentence in answer]
-    table = [line(header), line(["---"] * len(header)), *map(line, rows)]
-    listed = [f"- {name}: {value}" for name, value in facts.items()]
-    parts = ["# How small an adapter suffices", *told, "", f"![Score against size]({PICTURE})", "", *table]
-    return "\n".join([parts[0], "", *parts[1:], "", CAVEAT, "", *listed, ""])
+    Args:
+        answer: The sentences.
+        facts: What they hold for.
+        table: Header and cells.
+    """
+    header, rows = table
+    parts = [
+        f"# {_TITLE}",
+        "\n".join(f"- {sentence}" for sentence in answer),
+        f"![Score against size]({PICTURE})",
+        tables.markdown(header, rows, text=_text_columns(header)),
+        _CAVEAT,
+        "\n".join(f"- {name}: {value}" for name, value in facts.items()),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
-def _html(
+def html(
     plot: Path,
     answer: Sequence[str],
     facts: Mapping[str, str],
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
+    table: tuple[Sequence[str], Sequence[Sequence[str]]],
     best: int,
 ) -> str:
-    from jinja2 import Environment, StrictUndefined
+    """The report as a self-contained page.
 
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = resources.files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8")
-    return environment.from_string(template).render(
-        version=__version__,
+    Args:
+        plot: The Pareto plot, a PNG file.
+        answer: The sentences.
+        facts: What they hold for.
+        table: Header and cells.
+        best: Number of the best trial, whose row is set in bold.
+    """
+    header, rows = table
+    return pages.render(
+        _TEMPLATE,
+        title=_TITLE,
         answer=answer,
         facts=facts,
         header=header,
         rows=rows,
+        left=_text_columns(header),
         best=str(best),
-        caveat=CAVEAT,
-        plot=f"data:image/png;base64,{base64.b64encode(plot.read_bytes()).decode('ascii')}",
+        caveat=_CAVEAT,
+        picture=Picture(
+            plot,
+            "Score against size, with 95 % intervals over validation chains.",
+            "Validation score of each trial against its trained parameters, with intervals. The numbers are in the "
+            "table.",
+        ),
     )
 
 
-def _percent(weighed: ComparedScore) -> str:
-    if weighed.ci95 is None:
-        return f"{100 * weighed.score:.2f}"
-    low, high = weighed.ci95
-    return f"{100 * weighed.score:.2f} ({100 * low:.2f} to {100 * high:.2f})"
+def _text_columns(header: Sequence[str]) -> list[int]:
+    return [at for at, title in enumerate(header) if title in _TEXT_COLUMNS]
 
 
-def _difference(weighed: ComparedScore) -> str:
-    text = f"{100 * weighed.difference:+.2f}"
-    if weighed.difference_ci95 is not None:
-        low, high = weighed.difference_ci95
-        text += f" ({100 * low:+.2f} to {100 * high:+.2f})"
-    return text.replace("-", "−")
+def _percent(compared: ComparedScore) -> str:
+    interval = "" if compared.ci95 is None else f" ({tables.percent_between(compared.ci95)})"
+    return f"{tables.percent(compared.score)}{interval}"
 
 
-def _told_difference(weighed: ComparedScore | None) -> str:
-    if weighed is None:
-        return "–"
-    return "the best" if weighed.difference_ci95 == (0.0, 0.0) else _difference(weighed)
+def _difference(compared: ComparedScore) -> str:
+    bounds = compared.difference_ci95
+    interval = "" if bounds is None else f" ({tables.points_between(bounds)})"
+    return f"{tables.points(compared.difference)}{interval}"
 
 
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _difference_cell(compared: ComparedScore | None) -> str:
+    if compared is None:
+        return tables.DASH
+    return "the best" if compared.difference_ci95 == (0.0, 0.0) else _difference(compared)

@@ -1,18 +1,19 @@
-"""The claims of a study, answered by paired tests and in sentences that say no more than was shown.
+"""The claims of a study, answered by paired tests.
 
-Invariant: which arm speaks for several is decided on validation data; the verdict rests on the test sets (all that are
-not leaky, as one) where there are any, and on validation only where there are none. Pure. Flow: outcomes -> inference
--> [this] -> findings.
+Invariant: the arm that stands for several is chosen on validation data. The verdict rests on the test sets (all that
+are not leaky, as one) where there are any, and on validation only where there are none. Pure. Flow: outcomes ->
+inference -> [this] -> findings.
 
 A claim compares a difference with its null: 0 for "better", minus the margin for "not worse" and for the steps of a
 sweep, the margin for "better by". It counts when the permutation test over chains against that null gives p < 0.05,
-corrected by Holm's method for every comparison that decides a claim of the study; and it is told apart whether it
-would also hold with other seeds (the hierarchical bootstrap's 95 % interval). A sweep starts at the arm that is best
-on validation (of all but the last), which must itself be not worse than the first arm, goes down the arms behind it in
-the order of the config, and stops at the first that is not shown to be not worse: so the chance of one false step in
-the whole sweep stays that of one test (a fixed sequence of hypotheses; Maurer, Hothorn & Lehmacher, 1995). It counts
-as one of the study's comparisons, with the largest correction (Bonferroni's), which leaves Holm's for the others
-valid.
+corrected by Holm's method for every comparison that decides a claim of the study. The verdict also states whether it
+would hold with other seeds (the hierarchical bootstrap's 95 % interval).
+
+A sweep starts at the arm that is best on validation (of all but the last), which must itself be not worse than the
+first arm. It goes down the arms behind it in the order of the config, and stops at the first that is not shown to be
+not worse. So the chance of one false step in the whole sweep stays that of one test (a fixed sequence of hypotheses;
+Maurer, Hothorn & Lehmacher, 1995). A sweep counts as one of the study's comparisons, with the largest correction
+(Bonferroni's), which leaves Holm's correction valid for the others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from typing import Any, Literal
 from liftray.sections import ClaimSettings
 from liftray.statistics.holm import holm
 from liftray.statistics.paired import SeededDifference
-from liftray.study import inference
+from liftray.study import claim_sentences, inference
 from liftray.study.outcomes import ArmCounts
 
 VALIDATION, POOLED = "validation", "all test sets"
@@ -35,7 +36,7 @@ Row = dict[str, Any]
 Pair = tuple[str, str, str]
 """An arm, what it is compared with, and the set."""
 
-# From the worst: a claim about several others holds as far as it holds against the one where it holds least.
+# From the worst: a claim about several others holds only as well as against the one where it holds least.
 _ORDER: tuple[Verdict, ...] = (
     "contradicted", "contradicted for these seeds", "not shown", "holds for these seeds", "holds",
 )  # fmt: skip
@@ -44,13 +45,13 @@ _SHOWN: tuple[Verdict, ...] = ("holds", "holds for these seeds")
 
 @dataclass(frozen=True)
 class Evidence:
-    """What claims are decided by.
+    """The scores that decide claims.
 
     Attributes:
         sets: Set -> arm -> its scores; VALIDATION, each test set, and POOLED where there are test sets.
         score: The score that decides.
         resamples: Bootstrap resamples and permutations.
-        further: Scores that are compared beside it and decide nothing.
+        further: Scores that are compared in addition and decide nothing.
     """
 
     sets: Mapping[str, Mapping[str, ArmCounts]]
@@ -80,63 +81,64 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ResolvedClaim:
     """A claim whose arms have all been run.
 
     Attributes:
-        claim: What is claimed, and how it is tested.
-        arms: Arms that it speaks of, those of groups named one by one.
+        settings: What is claimed, and how it is tested.
+        arms: Arms that it is about, those of groups named one by one.
         than: Arms that they are compared with; none of them among `arms`.
     """
 
-    claim: ClaimSettings
+    settings: ClaimSettings
     arms: Sequence[str]
     than: Sequence[str]
 
     @property
     def null(self) -> float:
         """The difference that must be exceeded."""
-        margin = self.claim.margin or 0.0
-        return margin if self.claim.kind == "better_by" else -margin
+        margin = self.settings.margin or 0.0
+        return margin if self.settings.kind == "better_by" else -margin
 
     def speaker(self, evidence: Evidence) -> str:
-        """The arm that speaks for all: the best on validation."""
+        """The arm that stands for all: the best on validation."""
         return max(self.arms, key=lambda arm: evidence.of(arm, VALIDATION))
 
 
-def answer(asked: Mapping[str, Asked], evidence: Evidence) -> dict[str, dict[str, Any]]:
+def answer(resolved: Mapping[str, ResolvedClaim], evidence: Evidence) -> dict[str, dict[str, Any]]:
     """Answer the claims of a study together: what decides them is corrected for their number.
 
     Args:
-        asked: Name -> claim.
+        resolved: Name -> claim.
         evidence: The scores.
 
     Returns:
         Name -> answer, JSON-ready: `says`, `kind`, `note`, `score`, `margin`, `decided_on`, `corrected_for` (the
-        comparisons of all claims together), `verdict`, `sentence`, and rows of comparisons: of a sweep `start`,
-        `deepest` and `steps` (the start against the first arm, each other arm against the start, on every set), else
-        `decisive` (the arm that speaks, on the deciding set), `by_set` (same on each set alone), `further` (the same by
-        the further scores) and `candidates` (every arm, on the deciding set and validation). A row: `arm`, `than`,
-        `set`, `score`, `difference`, `null`, `ci95`, `p`, `p_corrected`, `seeds_ci95`, `seeds_p`.
+        comparisons of all claims together), `verdict`, `sentence`, and rows of comparisons. A sweep has `start`,
+        `deepest` and `steps` (the start against the first arm, each other arm against the start, on every set). Other
+        claims have `decisive` (the arm that stands for the others, on the deciding set), `by_set` (the same on each set
+        alone), `further` (the same by the further scores) and `candidates` (every arm, on the deciding set and
+        validation). A row: `arm`, `than`, `set`, `score`, `difference`, `null`, `ci95`, `p`, `p_corrected`,
+        `seeds_ci95`, `seeds_p`.
     """
     decisive = {
         name: _rows(
             [(one.speaker(evidence), other, evidence.decisive) for other in one.than], one.null, evidence
         )
-        for name, one in asked.items()
-        if one.claim.kind != "sweep"
+        for name, one in resolved.items()
+        if one.settings.kind != "sweep"
     }
-    sweeps = len(asked) - len(decisive)
+    sweeps = len(resolved) - len(decisive)
     rows = [row for of_claim in decisive.values() for row in of_claim]
     # A sweep keeps its share of the error whatever its p-values are: it takes part as if they were 1.
     corrected = holm([*(row["p"] for row in rows), *[1.0] * sweeps])
     for row, p in zip(rows, corrected, strict=False):
         row["p_corrected"] = p
     family = len(rows) + sweeps
-    found = {}
-    for name, one in asked.items():
-        told = {
-            **one.claim.model_dump(include={"says", "kind", "note", "margin"}),
+    answers = {}
+    for name, one in resolved.items():
+        common = {
+            **one.settings.model_dump(include={"says", "kind", "note", "margin"}),
             "score": evidence.score,
             "decided_on": evidence.decisive,
             "corrected_for": family,
@@ -144,27 +146,29 @@ def answer(asked: Mapping[str, Asked], evidence: Evidence) -> dict[str, dict[str
         own = (
             _sweep(one, family, evidence) if name not in decisive else _tested(one, decisive[name], evidence)
         )
-        found[name] = {**told, **own}
-    return found
+        answers[name] = {**common, **own}
+    return answers
 
 
-def _tested(asked: Asked, decisive: list[Row], evidence: Evidence) -> dict[str, Any]:
-    speaker, null = asked.speaker(evidence), asked.null
-    by_set = [(speaker, other, name) for other in asked.than for name in evidence.single]
+def _tested(claim: ResolvedClaim, decisive: list[Row], evidence: Evidence) -> dict[str, Any]:
+    speaker, null = claim.speaker(evidence), claim.null
+    by_set = [(speaker, other, name) for other in claim.than for name in evidence.single]
     further: list[Row] = []
     for score in evidence.further:
-        pairs = [(speaker, other, evidence.decisive) for other in asked.than]
+        pairs = [(speaker, other, evidence.decisive) for other in claim.than]
         further += _corrected(_rows(pairs, null, evidence, score))
     candidates: list[Row] = []
     for name in dict.fromkeys([evidence.decisive, VALIDATION]):
         candidates += _corrected(
-            _rows([(arm, other, name) for other in asked.than for arm in asked.arms], null, evidence)
+            _rows([(arm, other, name) for other in claim.than for arm in claim.arms], null, evidence)
         )
     verdicts = [_verdict(row) for row in decisive]
     return {
         "speaker": speaker,
         "verdict": min(verdicts, key=_ORDER.index),
-        "sentence": _sentence(asked, speaker, decisive, verdicts, evidence),
+        "sentence": f"On {evidence.decisive}, by {evidence.score.upper()}"
+        f"{claim_sentences.hypothesis(claim.settings.kind, null)}: "
+        f"{claim_sentences.comparisons(speaker, len(claim.arms), decisive, verdicts)}.",
         "decisive": decisive,
         "by_set": _corrected(_rows(by_set, null, evidence)),
         "further": further,
@@ -198,17 +202,17 @@ def _verdict(row: Row) -> Verdict:
     return "holds" if low > row["null"] else "holds for these seeds"
 
 
-def _sweep(asked: Asked, family: int, evidence: Evidence) -> dict[str, Any]:
-    first, *_ = asked.arms
+def _sweep(claim: ResolvedClaim, family: int, evidence: Evidence) -> dict[str, Any]:
+    first, *_ = claim.arms
     # Not the first, which may happen to be badly tuned: then any step down from it would be no loss.
-    start = max(asked.arms[:-1], key=lambda arm: evidence.of(arm, VALIDATION))
-    lower = asked.arms[asked.arms.index(start) + 1 :]
-    pairs = [(arm, start) for arm in asked.arms if arm != start]
+    start = max(claim.arms[:-1], key=lambda arm: evidence.of(arm, VALIDATION))
+    lower = claim.arms[claim.arms.index(start) + 1 :]
+    pairs = [(arm, start) for arm in claim.arms if arm != start]
     # That the start itself loses nothing against the first is the first step down.
     path = [*([(start, first)] if start != first else []), *((arm, start) for arm in lower)]
     steps: list[Row] = []
     for name in evidence.sets:
-        for row in _rows([(*pair, name) for pair in dict.fromkeys([*path, *pairs])], asked.null, evidence):
+        for row in _rows([(*pair, name) for pair in dict.fromkeys([*path, *pairs])], claim.null, evidence):
             row["p_corrected"] = min(1.0, family * row["p"])
             steps.append({**row, "not_worse": _verdict(row)})
     reached = {
@@ -218,13 +222,11 @@ def _sweep(asked: Asked, family: int, evidence: Evidence) -> dict[str, Any]:
     arm, verdict = reached[evidence.decisive]
     return {
         "verdict": verdict,
-        "arms": list(asked.arms),
+        "arms": list(claim.arms),
         "start": start,
         "deepest": arm,
         "deepest_by_set": {name: one for name, (one, _) in reached.items()},
-        "sentence": _sweep_sentence(
-            first, start, asked.claim.margin or 0.0, evidence.decisive, steps, reached
-        ),
+        "sentence": _sweep_sentence(first, start, claim, evidence, steps, reached),
         "steps": steps,
     }
 
@@ -242,76 +244,19 @@ def _reached(steps: Sequence[Row]) -> tuple[str | None, Verdict]:
     return last, weakest
 
 
-def _sentence(
-    asked: Asked, speaker: str, rows: Sequence[Row], verdicts: Sequence[Verdict], evidence: Evidence
-) -> str:
-    many = len(asked.arms)
-    chosen = f"{speaker}, the best of {many} on validation," if many > 1 else speaker
-    parts = [
-        f"{points(row['difference'])} points against {row['than']} ({between(row['ci95'])} over chains, "
-        f"{between(row['seeds_ci95'])} over seeds and chains, corrected p {p_value(row['p_corrected'])}): {verdict}"
-        for row, verdict in zip(rows, verdicts, strict=True)
-    ]
-    wanted = {
-        "better": "",
-        "better_by": f", asking for more than {amount(asked.null)}",
-        "not_worse": f", allowing a loss of {amount(-asked.null)}",
-    }[asked.claim.kind]
-    return f"On {evidence.decisive}, by {evidence.score.upper()}{wanted}: {chosen} has {'; '.join(parts)}."
-
-
 def _sweep_sentence(
     first: str,
     start: str,
-    margin: float,
-    decisive: str,
+    claim: ResolvedClaim,
+    evidence: Evidence,
     steps: Sequence[Row],
     reached: Mapping[str, tuple[str | None, Verdict]],
 ) -> str:
-    arm = reached[decisive][0]
-    best = f"{start}, best on validation,"
-    if arm is None and start == first:
-        said = f"On {decisive}, no step below {best} is shown to lose at most {amount(margin)}."
-    elif arm is None:
-        said = f"On {decisive}, {best} is not shown to lose at most {amount(margin)} against {first}."
-    else:
-        row = next(row for row in steps if row["arm"] == arm and row["set"] == decisive)
-        shown = (
-            f"{points(row['difference'])} ({between(row['ci95'])} over chains, {between(row['seeds_ci95'])} over seeds "
-            "and chains)"
-        )
-        if arm == start:
-            said = (
-                f"On {decisive}, {best} loses at most {amount(margin)} against {first}: {shown}; no step below it is "
-                "shown to."
-            )
-        else:
-            said = (
-                f"On {decisive}, one can go from {best} down to {arm} without losing more than {amount(margin)}: "
-                f"{shown}."
-            )
-    if decisive != VALIDATION:
-        said += f" On validation: down to {reached[VALIDATION][0] or 'no step'}."
-    return said
-
-
-def amount(margin: float) -> str:
-    """A margin in words."""
-    return f"{100 * margin:g} point{'' if margin == 0.01 else 's'}"
-
-
-def points(value: float) -> str:
-    """A difference in points, with its sign."""
-    return f"{100 * value:+.2f}".replace("-", "−")
-
-
-def between(interval: Sequence[float] | None) -> str:
-    """An interval of differences in points; a dash where there is none."""
-    return "–" if interval is None else f"{points(interval[0])} to {points(interval[1])}"
-
-
-def p_value(value: float | None) -> str:
-    """A p-value as people read it; a dash where there is none."""
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+    arm, _ = reached[evidence.decisive]
+    row = next((row for row in steps if row["arm"] == arm and row["set"] == evidence.decisive), None)
+    sentence = claim_sentences.sweep(
+        first, start, arm, row, on=evidence.decisive, margin=claim.settings.margin or 0.0
+    )
+    if evidence.decisive != VALIDATION:
+        sentence += f" On validation: down to {reached[VALIDATION][0] or 'no step'}."
+    return sentence

@@ -1,7 +1,7 @@
 """How long a study will take: predicted from counts before it starts, from its own runs while it runs.
 
-Invariant: costs are counts, in units of one block's forward pass over one residue (as in `bench.flops`); seconds come
-from a rate that was measured on this machine. Flow: plan -> [this] -> the job's dry run, the board.
+Invariant: costs are counts, in units of one block's forward pass over one residue (as in `bench.flops`). Seconds come
+from a rate that was measured on this machine. Flow: plan -> [this] -> preview, board.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,18 +16,20 @@ from liftray.cache.decide import frozen_rate
 from liftray.config import HeadSettings, Settings
 from liftray.data import subset
 from liftray.data.dataset import ProteinDataset
-from liftray.search.ledger import ENDED, Trial
+from liftray.search import sharing
+from liftray.search.ledger import ENDED, Ledger, Trial
+from liftray.search.space import Overrides, trial_name
 from liftray.train.prepare import PreparedRun
 
 # Embedding, a linear head, optimizer and the loop itself, on each residue of training and of validation.
-_BESIDE = 0.3
-# Starting a run and predicting its validation chains, in seconds: what small runs are made of.
+_OVERHEAD = 0.3
+# Starting a run and predicting its validation chains, in seconds: most of the time of a small run.
 _START_S = 6.0
 _PROBE_RESIDUES, _PROBE_CHAIN = 2_000, 250
 
 
 @dataclass(frozen=True)
-class Size:
+class EpochResidues:
     """Residues of an epoch.
 
     Attributes:
@@ -41,8 +43,8 @@ class Size:
     test: int = 0
 
 
-def size_of(settings: Settings, prepared: PreparedRun) -> Size:
-    """Count residues, those of the chains that the study asks for.
+def residues_of(settings: Settings, prepared: PreparedRun) -> EpochResidues:
+    """Count residues, those of the chains that the study uses.
 
     Args:
         settings: The study.
@@ -53,7 +55,7 @@ def size_of(settings: Settings, prepared: PreparedRun) -> Size:
     valid = _residues(data.valid, study.valid_chains, feed.valid.windows.lengths)
     tests = [ProteinDataset.open(path).index().lengths.sum() for path in data.test.values()]
     train = _residues(data.train, study.train_chains, feed.train.windows.lengths)
-    return Size(train, valid, int(sum(tests)) + every - valid)
+    return EpochResidues(train, valid, int(sum(tests)) + every - valid)
 
 
 def _residues(paths: Mapping[str, str], count: int, lengths: npt.NDArray[np.int64]) -> int:
@@ -63,28 +65,28 @@ def _residues(paths: Mapping[str, str], count: int, lengths: npt.NDArray[np.int6
     return sum(len(record.sequence) for records in chosen.values() for record in records)
 
 
-def cost(prepared: PreparedRun, size: Size, cached: bool) -> float:
-    """What a run takes at most, in forward passes of one block over one residue.
+def cost(prepared: PreparedRun, size: EpochResidues, cached: bool) -> float:
+    """The cost of a run at most, in forward passes of one block over one residue.
 
     Training runs the blocks below the cut forward (not at all where they are cached) and those above forward and
-    backward; the way back costs two forward passes where adapters alone train, and four where all weights do, whose
-    optimizer steps are dear (measured with batches of 1,024 tokens on a CPU).
+    backward. The backward pass costs two forward passes where only adapters train. It costs four where all weights
+    train, whose optimizer steps are expensive (measured with batches of 1,024 tokens on a CPU).
 
     Args:
         prepared: The run.
-        size: Of its data.
+        size: Residues of its data.
         cached: Whether the blocks below the cut are read from the cache.
     """
     settings, at = prepared.settings, prepared.cut.entry
     below, above = (0 if cached else at), prepared.backbone.num_blocks - at
     backward = {"features": 0, "adapter": 2, "full": 4}[settings.method] * above
     head = _head(prepared)
-    trained = size.train * (below + above + backward + 3 * head + _BESIDE)
-    return settings.train.epochs * (trained + size.valid * (below + above + head + _BESIDE))
+    trained = size.train * (below + above + backward + 3 * head + _OVERHEAD)
+    return settings.train.epochs * (trained + size.valid * (below + above + head + _OVERHEAD))
 
 
 def _head(prepared: PreparedRun) -> float:
-    """Weights of a head beyond those of a linear one, over those of a block; `_BESIDE` covers a linear one."""
+    """Weights of a head beyond those of a linear one, over those of a block; `_OVERHEAD` covers a linear one."""
     settings = prepared.settings
     size = Dimensions.of(prepared.backbone.family, prepared.backbone.config)
     own, linear = (
@@ -95,15 +97,15 @@ def _head(prepared: PreparedRun) -> float:
 
 
 def prediction(residues: int, num_blocks: int) -> float:
-    """What predicting takes, in the same unit."""
-    return residues * (num_blocks + _BESIDE)
+    """The cost of predicting, in the same unit."""
+    return residues * (num_blocks + _OVERHEAD)
 
 
 def measure(settings: Settings, prepared: PreparedRun) -> float:
     """Forward passes of one block over one residue, a second, by one run on this machine.
 
     Args:
-        settings: `scaling` says on what.
+        settings: `scaling` chooses the device.
         prepared: A run with the backbone.
     """
     import torch
@@ -122,19 +124,19 @@ def seconds(costs: Sequence[float], rate: float, at_a_time: int) -> float:
     """Seconds that runs take, so many at a time.
 
     Args:
-        costs: As `cost` tells them.
-        rate: As `measure` tells it.
+        costs: What `cost` returns, one for each run.
+        rate: What `measure` returns.
         at_a_time: Runs at a time.
     """
     return sum(one / rate + _START_S for one in costs) / at_a_time
 
 
 def left_s(costs: Mapping[str, float], trials: Mapping[str, Trial], at_a_time: int) -> float | None:
-    """Seconds that a study still takes, judged by what its ended runs took; None before the first one ended.
+    """Seconds that a study still takes, estimated from its ended runs; None before the first one ended.
 
     Args:
         costs: Run's name -> cost, of all its runs.
-        trials: Run's name -> how it stands, of those that began.
+        trials: Run's name -> its trial, of those that began.
         at_a_time: Runs at a time.
     """
     ended = [name for name in costs if name in trials and trials[name].state in ENDED]
@@ -143,3 +145,21 @@ def left_s(costs: Mapping[str, float], trials: Mapping[str, Trial], at_a_time: i
     took = sum(trials[name].seconds for name in ended)
     rate = sum(costs[name] for name in ended) / max(took - _START_S * len(ended), 0.1 * took)
     return seconds([one for name, one in costs.items() if name not in ended], max(rate, 1e-9), at_a_time)
+
+
+def costs(base: Settings, runs: Sequence[Overrides], size: EpochResidues) -> dict[str, float]:
+    """Run's name -> cost of each run of a study.
+
+    Args:
+        base: The settings of all runs.
+        runs: What each run changes.
+        size: Residues of the data.
+    """
+    prepare = sharing.Preparer()
+    cached = base.cache.enabled is not False
+    return {trial_name(run): cost(prepare(base.replace(run)), size, cached) for run in runs}
+
+
+def finished(ledger: Ledger) -> dict[str, Trial]:
+    """Run's name -> trial, of those that finished."""
+    return {trial.name: trial for trial in ledger.trials if trial.state == "finished"}

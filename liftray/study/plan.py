@@ -156,7 +156,8 @@ def _arm(name: str, base: Settings, study: StudySettings, backbone: ResolvedBack
             if ours.method != "features" or ours.head.mix_blocks:
                 kinds.check(ours.adapter, backbone.num_blocks, backbone.name, backbone.width)
         except ConfigError as error:
-            raise ConfigError(f"{where}: {error.what}", remedy=error.remedy) from error
+            at = where if error.where is None else f"{where}: {error.where}"
+            raise ConfigError(error.what, where=at, remedy=error.remedy) from error
     text = described(base.replace(overrides), backbone)
     further = [f"{key} {value}" for key, value in overrides.items() if not key.startswith(_DESCRIBED)]
     return Arm(name, overrides, tuple(tries), ", ".join([text, *further]))

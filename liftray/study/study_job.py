@@ -1,8 +1,8 @@
 """The study: every arm tuned on validation data with the same number of tries, run with all seeds, and compared.
 
-Invariant: runs see training and validation data only; test sets are predicted once, after all choices were made. The
-ledger alone says what was done, so the same command goes on wherever a study was killed and repeats no run that ended.
-Read on in `plan` (what is run), `search.rounds` (how), `claims` (what follows from it) and `report`.
+Invariant: runs see training and validation data only; test sets are predicted once, after all choices were made. Only
+the ledger records what was done, so the same command resumes a study wherever it was killed and repeats no run that
+ended. See `plan` (what is run), `search.rounds` (how), `claims` (what follows from it) and `study_report`.
 """
 
 import json
@@ -23,12 +23,12 @@ from liftray.evaluate.scoring import leakage_of
 from liftray.machine import hardware, versions
 from liftray.progress import show_line
 from liftray.search import course, rounds, sharing, stopping, trial
-from liftray.search.ledger import TRIALS, Ledger, Trial
+from liftray.search.ledger import TRIALS, Ledger
 from liftray.search.space import Overrides, trial_name
-from liftray.study import estimate, findings, held_out, plan, rivals, study_report
+from liftray.study import baselines, estimate, findings, held_out, plan, study_report
 from liftray.study.board import StudyBoard
-from liftray.study.estimate import Size
-from liftray.study.findings import Done
+from liftray.study.estimate import finished
+from liftray.study.findings import FinishedStudy
 from liftray.study.plan import Plan
 from liftray.track.mlflow import runs
 from liftray.train import cluster
@@ -42,16 +42,16 @@ def study(settings: Settings, command: str, report_to: Path | None = None) -> di
     """Run what is left of a study, and write its report.
 
     Args:
-        settings: `study` says what is compared; the rest is what all runs share.
-        command: What repeats it, for the report.
-        report_to: A directory that gets a dated copy of the report as well.
+        settings: `study` defines what is compared; the rest is common to all runs.
+        command: The command that repeats the study, for the report.
+        report_to: A directory for a dated copy of the report.
 
     Returns:
         What `summary.json` holds.
 
     Raises:
-        InputError: Something the user gave is at fault; no run was started.
-        LiftrayError: Runs failed, or the budget is spent; what is complete was reported.
+        InputError: The user's input is at fault; no run was started.
+        LiftrayError: Runs failed, or the budget is spent; the report holds what is complete.
     """
     prepared = prepare_run(settings)
     show_line(prepared.backbone.describe())
@@ -76,50 +76,13 @@ def study(settings: Settings, command: str, report_to: Path | None = None) -> di
         with runs.start_run(settings, run_id=earlier_run(out, settings, uri), tags=tags) as parent:
             files.write_json(out / RUN_FILE, {"run_id": parent.run_id, "tracking_uri": uri})
             shared = trial.Shared(planned.base, parent.run_id, inside, replayed=True)
-            done = _run(planned, own, ledger, shared)
-            facts = _facts(settings, done, prepared.backbone.as_dict(), command, parent.run_id)
-            return _finish(done, facts, parent, report_to)
-
-
-def preview(settings: Settings) -> tuple[list[list[str]], str]:
-    """What `study` would run, and about how long that takes here; starts and writes nothing.
-
-    Args:
-        settings: As for `study`.
-
-    Returns:
-        Rows of a table (the first is its header), and a sentence.
-
-    Raises:
-        InputError: Something the user gave is at fault.
-    """
-    prepared = prepare_run(settings)
-    planned = plan.make(settings, prepared.backbone)
-    at_a_time = settings.search.max_concurrent
-    size = estimate.size_of(settings, prepared)
-    known = _finished(Ledger(Path(settings.run.dir).resolve()))
-    costs = _costs(planned, planned.all_runs(plan.choose(planned, known)), size)
-    rate = estimate.measure(settings, prepared)
-    rows = [["arm", "what it is", "tries", "runs", "minutes a run"]]
-    for arm in planned.arms:
-        names = [trial_name(arm.run(values, planned.study.seeds[0])) for values in arm.tries]
-        many = len(arm.tries) + len(planned.study.seeds) - 1
-        minutes = estimate.seconds([costs[names[0]]], rate, 1) / 60
-        rows.append([arm.name, arm.text, str(len(arm.tries)), str(many), f"{minutes:.1f}"])
-    left = [cost for name, cost in costs.items() if name not in known]
-    standing = len(planned.arms) * len(planned.study.seeds)
-    tests = standing * estimate.prediction(size.test, prepared.backbone.num_blocks)
-    total = estimate.seconds(left, rate, at_a_time) + tests / rate / at_a_time
-    return rows, (
-        f"{len(costs)} runs, {len(costs) - len(left)} of them finished; {size.train:,} training, {size.valid:,} "
-        f"validation and {size.test:,} test residues, at most {planned.base.train.epochs} epochs; about "
-        f"{total / 60:,.0f} minutes at most, {at_a_time} at a time, at {rate:,.0f} blocks x residues/s a run, measured "
-        "here now"
-    )
+            ended = _run(planned, own, ledger, shared)
+            facts = _facts(settings, ended, prepared.backbone.as_dict(), command, parent.run_id)
+            return _finish(ended, facts, parent, report_to)
 
 
 def _with_own_data(settings: Settings, out: Path) -> Settings:
-    """Use the chains that were asked for, kept as data sets in the study's directory.
+    """Use the requested number of chains, as data sets in the study's directory.
 
     Validation chains that are not among them choose nothing: they are test sets.
 
@@ -136,8 +99,8 @@ def _with_own_data(settings: Settings, out: Path) -> Settings:
         held_out_sets = {f"{name}_held_out": path for name, path in rest.items()}
         if taken := sorted(held_out_sets.keys() & data.test.keys()):
             raise ConfigError(
-                f"data.test: {taken[0]!r} is what study.valid_chains leaves over",
-                remedy="name the set otherwise, or take study.valid_chains out",
+                f"data.test: {taken[0]!r} is the name of the chains that study.valid_chains leaves over",
+                remedy="rename the set, or remove study.valid_chains",
             )
         changed["data.test"] = {**held_out_sets, **data.test}
     return settings.replace(changed) if changed else settings
@@ -152,10 +115,13 @@ def _check_earlier(planned: Plan, ledger: Ledger, backbone: str) -> None:
     ledger.check(
         {trial_name(run): prepare(trial.settings_of(planned.base, run, ledger.out)).digest for run in known}
     )
-    told = findings.digests(planned.base.data)
+    digests = findings.digests(planned.base.data)
     content = {
         "backbone": backbone,
-        **{split: {name: one["digest"] for name, one in told[split].items()} for split in ("train", "valid")},
+        **{
+            split: {name: one["digest"] for name, one in digests[split].items()}
+            for split in ("train", "valid")
+        },
     }
     file = ledger.out / _CONTENT
     if file.exists() and known and json.loads(file.read_text(encoding="utf-8")) != content:
@@ -167,39 +133,39 @@ def _check_earlier(planned: Plan, ledger: Ledger, backbone: str) -> None:
     files.write_json(file, content)
 
 
-def _run(planned: Plan, settings: Settings, ledger: Ledger, shared: trial.Shared) -> Done:
+def _run(planned: Plan, settings: Settings, ledger: Ledger, shared: trial.Shared) -> FinishedStudy:
     """Tries, choices, the other seeds; then the test sets and baselines."""
-    _run_left(planned, planned.tries(), planned.all_runs({}), ledger, shared)
-    chosen = plan.choose(planned, _finished(ledger))
+    _run_missing(planned, planned.tries(), planned.all_runs({}), ledger, shared)
+    chosen = plan.choose(planned, finished(ledger))
     repeats = planned.repeats(chosen)
-    if shared.in_process:  # in processes of their own: their peak memory is told
+    if shared.in_process:  # in processes of their own, so that their peak memory is measured
         objectives = [*planned.base.search.objectives, "peak_memory"]
         shared = replace(shared, settings=shared.settings.replace({"search.objectives": objectives}))
-    _run_left(planned, repeats, plan.unique([*planned.tries(), *repeats]), ledger, shared)
+    _run_missing(planned, repeats, plan.unique([*planned.tries(), *repeats]), ledger, shared)
     course.settle(planned.base.tracking.uri, ledger)
-    finished = _finished(ledger)
+    ended = finished(ledger)
     complete = {
         arm.name: chosen[arm.name]
         for arm in planned.arms
-        if arm.name in chosen and all(trial_name(run) in finished for run in planned.runs(arm, chosen))
+        if arm.name in chosen and all(trial_name(run) in ended for run in planned.runs(arm, chosen))
     }
     if not complete:
         reasons = "; ".join(dict.fromkeys(one.reason for one in ledger.trials if one.state == "error"))
         raise LiftrayError(
             f"no arm is complete ({reasons[:500] or 'runs were interrupted'})",
             where=str(ledger.out),
-            remedy="mend that and give the same command again",
+            remedy="fix that and rerun the same command",
         )
-    standing = [run for arm in planned.arms if arm.name in complete for run in planned.runs(arm, complete)]
+    selected = [run for arm in planned.arms if arm.name in complete for run in planned.runs(arm, complete)]
     tests = {name: str(Path(path).resolve()) for name, path in settings.data.test.items()}
-    theirs = [trial.settings_of(planned.base, run, ledger.out) for run in plan.unique(standing)]
-    held_out.predict(theirs, tests, settings.search.max_concurrent)
-    found = rivals.predict(settings, ledger.out)
+    models = [trial.settings_of(planned.base, run, ledger.out) for run in plan.unique(selected)]
+    held_out.predict(models, tests, settings.search.max_concurrent)
+    names = baselines.predict(settings, ledger.out)
     leakage = leakage_of(list(settings.data.train.values()), settings.data.test)
-    return Done(planned, settings, ledger, complete, found, leakage)
+    return FinishedStudy(planned, settings, ledger, complete, names, leakage)
 
 
-def _run_left(
+def _run_missing(
     planned: Plan,
     wanted: Sequence[Overrides],
     every: Sequence[Overrides],
@@ -216,7 +182,7 @@ def _run_left(
     turn = rounds.listed(base, ledger, wanted, base.train.epochs)
     if turn.left and budget.spent() is None:
         show_line(f"study: {turn.left} of {len(wanted)} runs are to be run")
-        costs = _costs(planned, every, estimate.size_of(base, prepare_run(base)))
+        costs = estimate.costs(base, every, estimate.residues_of(base, prepare_run(base)))
         at_a_time, names = base.search.max_concurrent, _names(planned, every)
         board = StudyBoard(names, costs, at_a_time, rounds.first(base.search), lambda: ledger.seconds)
         rounds.run(shared, ledger, turn, board)
@@ -226,12 +192,8 @@ def _run_left(
         raise LiftrayError(
             f"{left} runs are left ({budget.spent() or 'they were interrupted'})",
             where=str(ledger.out),
-            remedy="give the same command again, with a larger budget where one is spent",
+            remedy="rerun the same command, with a larger budget where one is spent",
         )
-
-
-def _finished(ledger: Ledger) -> dict[str, Trial]:
-    return {one.name: one for one in ledger.trials if one.state == "finished"}
 
 
 def _names(planned: Plan, every: Sequence[Overrides]) -> dict[str, str]:
@@ -242,32 +204,26 @@ def _names(planned: Plan, every: Sequence[Overrides]) -> dict[str, str]:
         for values in arm.tries:
             for seed in planned.study.seeds:
                 name = trial_name(arm.run(values, seed))
-                told = ", ".join(f"{key} {value}" for key, value in {**values, "seed": seed}.items())
+                text = ", ".join(f"{key} {value}" for key, value in {**values, "seed": seed}.items())
                 if name in wanted:
-                    names.setdefault(name, f"{arm.name}, {told}")
+                    names.setdefault(name, f"{arm.name}, {text}")
     return names
 
 
-def _costs(planned: Plan, every: Sequence[Overrides], size: Size) -> dict[str, float]:
-    prepare = sharing.Preparer()
-    cached = planned.base.cache.enabled is not False
-    return {trial_name(run): estimate.cost(prepare(planned.base.replace(run)), size, cached) for run in every}
-
-
 def _facts(
-    settings: Settings, done: Done, backbone: Mapping[str, Any], command: str, run_id: str
+    settings: Settings, ended: FinishedStudy, backbone: Mapping[str, Any], command: str, run_id: str
 ) -> dict[str, Any]:
-    """What the findings hold for."""
+    """What the findings hold for: the machine, the versions, the data and the settings."""
     given = settings.model_dump(mode="json", exclude_defaults=True)
-    took = f"{done.ledger.seconds / 60:.0f} minutes, {len(done.ledger.trials)} runs"
+    duration = f"{ended.ledger.seconds / 60:.0f} minutes, {len(ended.ledger.trials)} runs"
     return {
         "study": Path(settings.run.dir).name,
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": command,
-        "took": f"{took}, {settings.search.max_concurrent} at a time",
+        "duration": f"{duration}, {settings.search.max_concurrent} at a time",
         "training": f"at most {settings.train.epochs} epochs, {settings.train.patience} without a better score end it",
         "backbone": dict(backbone),
-        "data": findings.digests(done.settings.data),
+        "data": findings.digests(ended.settings.data),
         "config_digest": settings.digest(),
         "mlflow_run": run_id,
         "hardware": hardware(),
@@ -276,11 +232,13 @@ def _facts(
     }
 
 
-def _finish(done: Done, facts: Mapping[str, Any], parent: runs.Run, report_to: Path | None) -> dict[str, Any]:
-    found = findings.gather(done)
-    out, name = done.ledger.out, str(facts["study"])
-    paths = study_report.write(found, facts, out, "report")
-    copy = study_report.write(found, facts, report_to, f"{facts['date'][:10]}-{name}") if report_to else {}
+def _finish(
+    ended: FinishedStudy, facts: Mapping[str, Any], parent: runs.Run, report_to: Path | None
+) -> dict[str, Any]:
+    gathered = findings.gather(ended)
+    out, name = ended.ledger.out, str(facts["study"])
+    paths = study_report.write(gathered, facts, out, "report")
+    copy = study_report.write(gathered, facts, report_to, f"{facts['date'][:10]}-{name}") if report_to else {}
     summary = {
         "job": "study",
         "run_id": parent.run_id,
@@ -288,23 +246,24 @@ def _finish(done: Done, facts: Mapping[str, Any], parent: runs.Run, report_to: P
         **({"copy": copy} if copy else {}),
         "claims": {
             one: {key: claim[key] for key in ("says", "verdict", "sentence")}
-            for one, claim in found["claims"].items()
+            for one, claim in gathered["claims"].items()
         },
-        "arms": found["arms"],
-        "incomplete": found["incomplete"],
-        "runs": [one.row() for one in done.ledger.trials],
-        "seconds": round(done.ledger.seconds, 1),
+        "arms": gathered["arms"],
+        "incomplete": gathered["incomplete"],
+        "runs": [one.row() for one in ended.ledger.trials],
+        "seconds": round(ended.ledger.seconds, 1),
     }
     for path in paths.values():
         parent.log_artifacts(path)
-    for arm, one in found["arms"].items():
+    for arm, one in gathered["arms"].items():
         parent.log_metrics({f"{arm}/{which}/{key}": row[key] for which, row in one["scores"].items()
-                            for key in found["scores"]})  # fmt: skip
+                            for key in gathered["scores"]})  # fmt: skip
     files.write_json(out / SUMMARY, summary)
-    if found["incomplete"]:
+    if gathered["incomplete"]:
         raise LiftrayError(
-            f"{len(found['incomplete'])} arms are incomplete and left out of the report ({study_report.gaps(found)})",
+            f"{len(gathered['incomplete'])} arms are incomplete and left out of the report "
+            f"({study_report.gaps(gathered)})",
             where=str(out),
-            remedy="mend that and give the same command again: only what is missing is run",
+            remedy="fix that and rerun the same command: only what is missing is run",
         )
     return summary

@@ -1,35 +1,28 @@
 """The tables of a study's report, as text cells.
 
 Invariant: per cent with two decimals, each score with its interval and the spread of its seeds, each family of p-values
-named with what it is corrected for. Flow: findings -> [this] -> report.
+named with what it is corrected for. Flow: findings -> [this] -> study_report.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from liftray.evaluate.evaluation_report import LEAKY_MARK, TITLES
-from liftray.study.claims import VALIDATION, amount, between, p_value, points
+from liftray.evaluate.titles import LEAKY_MARK, TITLES
+from liftray.reporting.tables import (
+    DASH,
+    Table,
+    p_value,
+    percent,
+    percent_between,
+    points,
+    points_between,
+    setting,
+)
+from liftray.study.claim_sentences import amount
+from liftray.study.claims import VALIDATION
 
 Findings = Mapping[str, Any]
 _OTHERS = ("q9", "q8", "q3_dssp", "q3_lift", "q3", "sov99")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table.
-
-    Attributes:
-        title: Its heading.
-        note: How to read it.
-        header: Titles of its columns; the first is of text.
-        rows: Cells.
-    """
-
-    title: str
-    note: str
-    header: list[str]
-    rows: list[list[str]]
 
 
 def of_scores(findings: Findings) -> list[Table]:
@@ -44,8 +37,8 @@ def of_scores(findings: Findings) -> list[Table]:
     for group, arms in findings["groups"].items():
         rows = [[arm, *_cells(findings["arms"][arm]["scores"], sets, score)] for arm in arms]
         tables.append(Table(f"Scores: {group}", note, header, rows))
-    if findings["rivals"]:
-        rows = [[name, *_cells(scores, sets, score)] for name, scores in findings["rivals"].items()]
+    if findings["baselines"]:
+        rows = [[name, *_cells(scores, sets, score)] for name, scores in findings["baselines"].items()]
         tables.append(
             Table(
                 "Scores: baselines without a backbone",
@@ -64,8 +57,10 @@ def of_other_scores(findings: Findings) -> list[Table]:
         scores = [one for one in _OTHERS if one in findings["sets"][name]["scores"]]
         if "q3_dssp" in scores:
             scores = [one for one in scores if one != "q3"]
-        everyone = {arm: one["scores"] for arm, one in findings["arms"].items()} | dict(findings["rivals"])
-        rows = [[arm, *(_cell(told[name], score) for score in scores)] for arm, told in everyone.items()]
+        predictors = {arm: one["scores"] for arm, one in findings["arms"].items()} | dict(
+            findings["baselines"]
+        )
+        rows = [[arm, *(_cell(row[name], score) for score in scores)] for arm, row in predictors.items()]
         note = "Accuracies are pooled over residues; SOV'99 is the mean over chains."
         header = ["arm", *(_title(findings, score) for score in scores)]
         tables.append(Table(f"Every score: {name}", note, header, rows))
@@ -73,7 +68,7 @@ def of_other_scores(findings: Findings) -> list[Table]:
 
 
 def of_costs(findings: Findings) -> Table:
-    """What each arm trains and takes."""
+    """What each arm trains, and its cost."""
     rows = []
     for arm, one in findings["arms"].items():
         counts, runs = one["parameters"], one["runs"]
@@ -87,7 +82,7 @@ def of_costs(findings: Findings) -> Table:
                 f"{one['seconds_per_epoch']:.1f}",
                 f"{one['train_seconds']:.0f}",
                 f"{one['seconds']:.0f}",
-                "–" if one["peak_memory_gb"] is None else f"{one['peak_memory_gb']:.2f}",
+                DASH if one["peak_memory_gb"] is None else f"{one['peak_memory_gb']:.2f}",
                 ", ".join(f"{run['best_epoch']}/{run['epochs']}" for run in runs),
                 "yes" if one["cached"] else "no",
             ]
@@ -98,23 +93,19 @@ def of_costs(findings: Findings) -> Table:
         "Trained parameters include the head's. Seconds are medians over the runs that stand for the arm (training "
         "alone; a run also validates, starts and predicts); memory is the peak of a process that ran nothing before."
     )
-    return Table("What it takes", note, header, rows)
+    return Table("Cost", note, header, rows)
 
 
 def of_tries(findings: Findings) -> Table | None:
-    """What each arm tried, and what it chose; None where nothing was chosen."""
+    """What each arm tried and chose; None where nothing was chosen."""
     if not findings["choose"]:
         return None
     score = findings["scores"][0]
-    rows = [
-        [
-            arm,
-            *(f"{_values(one['values'])}: {100 * one['validation']:.2f}" for one in told["tries"]),
-            _values(told["chosen"]),
-        ]
-        for arm, told in findings["arms"].items()
-    ]
-    most = max((len(row) for row in rows), default=2) - 2
+    most = max((len(row["tries"]) for row in findings["arms"].values()), default=0)
+    rows = []
+    for arm, row in findings["arms"].items():
+        tries = [f"{_values(one['values'])}: {percent(one['validation'])}" for one in row["tries"]]
+        rows.append([arm, *tries, *[DASH] * (most - len(tries)), _values(row["chosen"])])
     note = (
         f"Each arm has the same number of tries, with seed {findings['seeds'][0]}; the best by validation "
         f"{_title(findings, score)} is taken for all seeds. Test sets take no part."
@@ -155,7 +146,7 @@ def of_claim(name: str, claim: Mapping[str, Any]) -> list[Table]:
             f"{name}: {claim['speaker']} on each set",
             f"The rows of {claim['decided_on']} by {claim['score'].upper()} decide; their p is corrected (Holm) for "
             f"the {claim['corrected_for']} comparisons that decide the claims of the study. p on single sets, and by "
-            f"each further score, is corrected for the rows of its kind.{_null_told(claim)} "
+            f"each further score, is corrected for the rows of its kind.{_null_note(claim)} "
             "Intervals are not corrected.",
             header,
             [_tested(row) for row in own],
@@ -164,14 +155,14 @@ def of_claim(name: str, claim: Mapping[str, Any]) -> list[Table]:
     if len({row["arm"] for row in claim["candidates"]}) > 1:
         note = (
             "Every arm that the claim speaks of, which decides nothing; p is corrected (Holm) for the comparisons on "
-            f"the same set.{_null_told(claim)}"
+            f"the same set.{_null_note(claim)}"
         )
         tables.append(Table(f"{name}: all arms", note, header, [_tested(row) for row in claim["candidates"]]))
     return tables
 
 
-def _null_told(claim: Mapping[str, Any]) -> str:
-    """What a p-value is about, where that is not whether there is a difference."""
+def _null_note(claim: Mapping[str, Any]) -> str:
+    """The hypothesis of a p-value, where that is not "no difference"."""
     [null] = {row["null"] for row in claim["decisive"]}
     return f" p is of the hypothesis that the difference is {points(null)} points." if null else ""
 
@@ -180,24 +171,29 @@ _COMPARED = ["set", "difference", "95 % over chains", "95 % over seeds and chain
 
 
 def _compared(row: Mapping[str, Any]) -> list[str]:
-    return [row["set"], points(row["difference"]), between(row["ci95"]), between(row["seeds_ci95"])]
+    return [
+        row["set"],
+        points(row["difference"]),
+        points_between(row["ci95"]),
+        points_between(row["seeds_ci95"]),
+    ]
 
 
 def _tested(row: Mapping[str, Any]) -> list[str]:
-    told = [row["arm"], row["than"], row["score"].upper(), *_compared(row)]
-    return [*told, p_value(row["p"]), p_value(row["p_corrected"])]
+    cells = [row["arm"], row["than"], row["score"].upper(), *_compared(row)]
+    return [*cells, p_value(row["p"]), p_value(row["p_corrected"])]
 
 
-def _cells(told: Mapping[str, Any], sets: Sequence[str], score: str) -> list[str]:
-    return [_cell(told[name], score) for name in sets]
+def _cells(scores: Mapping[str, Any], sets: Sequence[str], score: str) -> list[str]:
+    return [_cell(scores[name], score) for name in sets]
 
 
 def _cell(scores: Mapping[str, Any], score: str) -> str:
     if score not in scores:
-        return "–"
+        return DASH
     bounds, spread = scores[f"{score}_ci95"], scores[f"{score}_seed_sd"]
-    between_them = "" if bounds is None else f" ({100 * bounds[0]:.2f} to {100 * bounds[1]:.2f})"
-    return f"{100 * scores[score]:.2f}{between_them}{'' if spread is None else f' ±{100 * spread:.2f}'}"
+    interval = "" if bounds is None else f" ({percent_between(bounds)})"
+    return f"{percent(scores[score])}{interval}{'' if spread is None else f' ±{percent(spread)}'}"
 
 
 def _set_title(findings: Findings, name: str) -> str:
@@ -206,9 +202,10 @@ def _set_title(findings: Findings, name: str) -> str:
 
 
 def _title(findings: Findings, score: str) -> str:
-    return f"Q3 ({findings['ss3_map']})" if score == "q3" else TITLES[score]
+    # Elsewhere SOV'99 of a set is pooled over segments: the two differ, and must not share a name.
+    own = {"q3": f"Q3 ({findings['ss3_map']})", "sov99": f"{TITLES['sov99']} (mean of chains)"}
+    return own.get(score, TITLES[score])
 
 
 def _values(values: Mapping[str, Any]) -> str:
-    told = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in values.values())
-    return ", ".join(told)
+    return ", ".join(map(setting, values.values()))

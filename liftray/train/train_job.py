@@ -25,6 +25,7 @@ from liftray.evaluate.scoring import (
     predict_sets,
     score_sets,
 )
+from liftray.evaluate.verdict import verdict
 from liftray.predict import bundle
 from liftray.predict.predictor import Predictor
 from liftray.progress import show_line
@@ -161,6 +162,7 @@ def _finish(
         "backbone": trained.prepared.backbone.as_dict(),
         "train": _effort(trained),
         "parameters": info["parameters"],
+        "verdict": verdict(metrics, beside, paired, leaks),
         "metrics": metrics,
         "baselines": beside,
         "paired": paired,

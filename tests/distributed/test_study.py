@@ -16,7 +16,8 @@ from liftray.config import load, to_yaml
 from liftray.data.dataset import ProteinDataset
 from liftray.errors import ConfigError
 from liftray.search.ledger import Ledger
-from liftray.study.study_job import preview, study
+from liftray.study.preview import preview
+from liftray.study.study_job import study
 from tests.parts import tiny
 
 pytestmark = [
@@ -124,7 +125,7 @@ def _check_report(tmp_path: Path, out: Path, summary: dict[str, Any]) -> None:
     assert train["chains"] == 20
     assert ProteinDataset.open(out / "data" / "train-first-20" / "t").digest == train["digest"]
     assert set(found["sets"]) == {"validation", "held", "all test sets"}
-    assert set(found["rivals"]) == {"majority class"}
+    assert set(found["baselines"]) == {"majority class"}
     adapted = found["arms"]["adapted"]
     assert (
         adapted["parameters"]["trained"] == adapted["parameters"]["adapter"] + adapted["parameters"]["head"]

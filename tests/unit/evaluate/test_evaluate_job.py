@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from liftray.errors import ConfigError
-from liftray.evaluate.evaluate_job import called, evaluate
+from liftray.evaluate.evaluate_job import evaluate, short_names
 from liftray.predict.predictor import Predictor
 from tests.parts import tiny
 from tests.parts.tiny_tagger import TinyTagger
@@ -66,14 +66,27 @@ def results(data, tmp_path_factory):
 
 def test_files_hold_what_is_returned(results):
     found, out, _ = results
-    assert set(found) == {"metrics", "baselines", "leakage", "against", "paired"}
-    assert json.loads((out / "metrics.json").read_text()) == found
+    assert list(found) == ["verdict", "metrics", "baselines", "leakage", "against", "paired"]
+    rest = {name: part for name, part in found.items() if name != "verdict"}
+    assert json.loads((out / "metrics.json").read_text()) == rest
     summary = json.loads((out / "summary.json").read_text())
     assert summary["metrics"] == found["metrics"]
+    assert summary["verdict"] == found["verdict"]
     assert (summary["model"], summary["other"]) == ("ours", HOSTILE)
     assert set(found["baselines"]) == {"majority", "windowed_linear"}
     assert found["leakage"]["one"]["leaky"]
     assert found["paired"]["one"]["q9"].keys() == {"difference", "ci95", "p", "p_holm"}
+
+
+def test_the_page_begins_with_the_verdict_against_the_best_baseline(results):
+    found, _, page = results
+    sentence = found["verdict"]["sentence"]
+    assert found["verdict"]["set"] in ("a/b", "a_b")  # "one" is leaky
+    assert sentence.startswith(f"On {found['verdict']['set']} (3 chains), ours is not better than ")
+    words = " ".join(" ".join(page.words).split())
+    assert words.index(sentence) < words.index("temperature")
+    best = max(found["baselines"], key=lambda name: found["baselines"][name][found["verdict"]["set"]]["q9"])
+    assert found["verdict"]["baseline"] == best
 
 
 def test_the_difference_is_that_of_the_two_scores(results):
@@ -134,11 +147,13 @@ def test_the_same_results_give_the_same_page(data, tmp_path):
     assert first == second
 
 
-def test_without_training_data_and_a_second_model_less_is_told(data, tmp_path):
+def test_without_training_data_and_a_second_model_less_is_reported(data, tmp_path):
     found = evaluate(predictor("ss3"), {"two": data["two"]}, tmp_path, resamples=100)
-    assert set(found) == {"metrics"}
+    assert set(found) == {"verdict", "metrics"}
     page = Page((tmp_path / "report.html").read_text())
     words = " ".join(page.words)
+    assert found["verdict"]["better"] is None
+    assert "No verdict: this model was compared with no baseline; give the model's training sets" in words
     assert "Not checked" in words
     assert "chain by chain" not in words
     assert "q3_against" not in pq.read_table(tmp_path / "per_protein.parquet").column_names
@@ -166,8 +181,8 @@ def test_a_three_state_model_of_another_map_is_refused_before_anything_is_writte
     assert not (tmp_path / "out").exists()
 
 
-def test_models_are_called_by_uri_or_the_end_of_their_path(tmp_path):
+def test_models_are_named_by_uri_or_the_end_of_their_path(tmp_path):
     one, two, three = (str(tmp_path / name / "bundle") for name in ("a", "b", "c/a"))
-    assert called("models:/name@champion", one) == ["models:/name@champion", "a/bundle"]
-    assert called(one, two) == ["a/bundle", "b/bundle"]
-    assert called(one, three) == [one, three]
+    assert short_names("models:/name@champion", one) == ["models:/name@champion", "a/bundle"]
+    assert short_names(one, two) == ["a/bundle", "b/bundle"]
+    assert short_names(one, three) == [one, three]

@@ -19,9 +19,9 @@ def test_the_best_and_the_worst_are_drawn_each_once(tmp_path):
     drawn = gallery.draw(PredictedSet([*chains, short, blank], "ss3"), tmp_path, "set", count=2)
     told = [(row.rank, row.id, row.q3) for row in drawn]
     assert told == [("best", "a", 1.0), ("best", "b", 1.0), ("worst", "d", 0.25), ("worst", "c", 0.5)]
-    assert len({row.picture for row in drawn}) == 4
+    assert len({row.file for row in drawn}) == 4
     for row in drawn:
-        assert imread(row.picture).size > 1000
+        assert imread(row.file).size > 1000
     assert drawn[2].caption == "d: Q3 25.0 % of 40 labelled residues (40 residues)"
 
 
@@ -43,4 +43,4 @@ def test_of_a_chain_too_long_the_first_residues_are_drawn(tmp_path, monkeypatch)
     (drawn,) = gallery.draw(PredictedSet([chain("long", 400, 300)], "ss3"), tmp_path, "long")
     (whole,) = gallery.draw(PredictedSet([chain("whole", 60, 45)], "ss3"), tmp_path, "whole")
     assert drawn.caption == "long: Q3 75.0 % of 400 labelled residues (400 residues, the first 60 drawn)"
-    assert imread(drawn.picture).shape == imread(whole.picture).shape
+    assert imread(drawn.file).shape == imread(whole.file).shape

@@ -34,7 +34,7 @@ def test_metrics_are_those_of_the_best_epoch_with_median_time_and_peak_memory() 
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "text"),
     [
         ("q3", 0.75174, "75.17"),
         ("parameters", 12345.0, "12,345"),
@@ -42,5 +42,5 @@ def test_metrics_are_those_of_the_best_epoch_with_median_time_and_peak_memory() 
         ("q8", None, "–"),
     ],
 )
-def test_values_as_people_read_them(name: str, value: float | None, told: str) -> None:
-    assert OBJECTIVES[name].told(value) == told
+def test_values_as_people_read_them(name: str, value: float | None, text: str) -> None:
+    assert OBJECTIVES[name].text(value) == text

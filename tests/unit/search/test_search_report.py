@@ -9,36 +9,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liftray.search import picture, search_report
+from liftray.search import picture
 from liftray.search.evidence import ComparedScore
 from liftray.search.ledger import Ledger, Trial
 from liftray.search.objectives import OBJECTIVES
-from liftray.search.search_report import Found, page_rows, sentences
+from liftray.search.search_report import csv_table, html, page_rows, sentences
+from liftray.search.trial_rows import TrialRow, gather
 from tests.parts import tiny
 from tests.parts.trials import trial
 
 
-def _found(
-    number: int, blocks: int, width: int | None, weighed: ComparedScore | None, size: int, front: bool = True
-) -> Found:
-    state: Any = "finished" if weighed else "stopped"
-    score = weighed.score if weighed else 0.4
-    return Found(trial(number, [score], size, state), front, "bottleneck", blocks, 6, width, weighed)
+def _row(
+    number: int, blocks: int, width: int | None, compared: ComparedScore | None, size: int, front: bool = True
+) -> TrialRow:
+    state: Any = "finished" if compared else "stopped"
+    score = compared.score if compared else 0.4
+    return TrialRow(trial(number, [score], size, state), front, "bottleneck", blocks, 6, width, compared)
 
 
-def _without_width(number: int, kind: str, weighed: ComparedScore | None) -> Found:
-    return replace(_found(number, 2, None, weighed, 50), kind=kind)
+def _without_width(number: int, kind: str, compared: ComparedScore | None) -> TrialRow:
+    return replace(_row(number, 2, None, compared, 50), kind=kind)
 
 
-def _weighed(score: float, difference: float, low: float, high: float) -> ComparedScore:
+def _compared(score: float, difference: float, low: float, high: float) -> ComparedScore:
     return ComparedScore(score, (score - 0.02, score + 0.02), difference, (low, high), 40)
 
 
-_BEST = _found(1, 6, 64, _weighed(0.76, 0.0, 0.0, 0.0), 90_000)
-_CLOSE = _found(2, 3, 16, _weighed(0.758, -0.002, -0.004, 0.001), 9_000)
-_OPEN = _found(3, 1, 8, _weighed(0.75, -0.01, -0.03, 0.005), 900)
-_WORSE = _found(4, 1, 4, _weighed(0.7, -0.06, -0.08, -0.03), 500)
-_STOPPED = _found(5, 1, 4, None, 450, front=False)
+_BEST = _row(1, 6, 64, _compared(0.76, 0.0, 0.0, 0.0), 90_000)
+_CLOSE = _row(2, 3, 16, _compared(0.758, -0.002, -0.004, 0.001), 9_000)
+_OPEN = _row(3, 1, 8, _compared(0.75, -0.01, -0.03, 0.005), 900)
+_WORSE = _row(4, 1, 4, _compared(0.7, -0.06, -0.08, -0.03), 500)
+_STOPPED = _row(5, 1, 4, None, 450, front=False)
 
 
 def test_the_answer_names_the_smallest_that_is_shown_to_suffice() -> None:
@@ -54,7 +55,7 @@ def test_the_answer_names_the_smallest_that_is_shown_to_suffice() -> None:
         "Smaller still and not shown to be worse, nor shown to be as good: trial 3 (bottleneck of width 8 in the top 1 "
         "of 6 blocks), −1.00 (−3.00 to +0.50).",
         "1 of 3 other finished trials are shown to be worse than the best.",
-        "All this is of the 4 of 5 trials that finished; how good the others would have become is not known.",
+        "These answers hold for the 4 of 5 trials that finished; how good the others would have become is not known.",
     ]
 
 
@@ -74,14 +75,14 @@ def test_the_narrowest_adapter_is_one_that_has_a_width(
     widths: list[int | None], differences: list[float]
 ) -> None:
     trials = [
-        _found(number, 2, width, _weighed(0.7 + lost, lost, lost - 0.001, lost + 0.001), 50)
+        _row(number, 2, width, _compared(0.7 + lost, lost, lost - 0.001, lost + 0.001), 50)
         if width is not None
-        else _without_width(number, "ia3", _weighed(0.7 + lost, lost, lost - 0.001, lost + 0.001))
+        else _without_width(number, "ia3", _compared(0.7 + lost, lost, lost - 0.001, lost + 0.001))
         for number, (width, lost) in enumerate(zip(widths, [0.0, *differences], strict=False), start=1)
     ]
     lines = sentences(trials, trials[0].trial, OBJECTIVES["q3"], 0.005)
     (*narrowest,) = (line for line in lines if line.startswith("Narrowest adapter"))
-    enough = [one.width for one in trials if one.weighed and one.weighed.suffices(0.005)]
+    enough = [one.width for one in trials if one.compared and one.compared.suffices(0.005)]
     widest = [width for width in enough if width is not None]
     assert len(narrowest) == (len(trials) > 1 and bool(widest))
     for line in narrowest:
@@ -114,10 +115,10 @@ def test_the_table_names_the_width_that_was_built(
     )
     ledger = Ledger(tmp_path / "search")
     best = ledger.write(Trial(1, chosen, "d", "finished"))
-    (found,) = search_report.find(ledger, settings, best)
-    assert found.width == width
-    header, (row,) = page_rows([found], ["q3"])
-    assert row[header.index("width")] == ("–" if width is None else str(width))
+    (row,) = gather(ledger, settings, best)
+    assert row.width == width
+    header, (cells,) = page_rows([row], ["q3"])
+    assert cells[header.index("width")] == ("–" if width is None else str(width))
 
 
 def test_the_table_has_finished_trials_first_and_no_interval_for_the_others() -> None:
@@ -134,17 +135,16 @@ def test_the_table_has_finished_trials_first_and_no_interval_for_the_others() ->
     assert all(len(row) == len(header) for row in rows)
 
 
-@pytest.mark.parametrize("shown", [[_BEST], [_BEST, _CLOSE, _STOPPED], [_BEST, _found(9, 0, None, None, 10)]])
-def test_the_plot_is_drawn_of_any_search(tmp_path: Path, shown: list[Found]) -> None:
+@pytest.mark.parametrize("shown", [[_BEST], [_BEST, _CLOSE, _STOPPED], [_BEST, _row(9, 0, None, None, 10)]])
+def test_the_plot_is_drawn_of_any_search(tmp_path: Path, shown: list[TrialRow]) -> None:
     picture.draw(tmp_path / "pareto.png", shown, OBJECTIVES["q3"], 1)
     assert (tmp_path / "pareto.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_the_page_escapes_and_stands_alone(tmp_path: Path) -> None:
     picture.draw(tmp_path / "pareto.png", [_BEST], OBJECTIVES["q3"], 1)
-    header, rows = page_rows([_BEST], ["q3"])
     facts = {"training data": "<b>mine</b>"}
-    page = search_report._html(tmp_path / "pareto.png", ["a & b"], facts, header, rows, 1)
+    page = html(tmp_path / "pareto.png", ["a & b"], facts, page_rows([_BEST], ["q3"]), 1)
     assert "&lt;b&gt;mine" in page
     assert "a &amp; b" in page
     assert "http" not in page
@@ -152,8 +152,7 @@ def test_the_page_escapes_and_stands_alone(tmp_path: Path) -> None:
 
 
 def test_the_csv_holds_fractions_and_all_trials() -> None:
-    settings = tiny.settings(search__space={"train.seed": [1, 2, 5]})
-    lines = list(csv.DictReader(search_report._table([_BEST, _CLOSE, _STOPPED], settings).splitlines()))
+    lines = list(csv.DictReader(csv_table([_BEST, _CLOSE, _STOPPED], ["train.seed"]).splitlines()))
     assert [line["train.seed"] for line in lines] == ["1", "2", "5"]
     assert [line["pareto"] for line in lines] == ["yes", "yes", "no"]
     assert (float(lines[1]["q3"]), float(lines[1]["difference_ci95_low"])) == (0.758, -0.004)

@@ -9,7 +9,7 @@ from liftray.config import StudySettings
 from liftray.sections import ClaimSettings
 from liftray.statistics.paired import ChainCounts
 from liftray.study import claims
-from liftray.study.claims import POOLED, VALIDATION, Asked, Evidence
+from liftray.study.claims import POOLED, VALIDATION, Evidence, ResolvedClaim
 
 _CHAINS = 40
 
@@ -46,7 +46,7 @@ def _claim(kind: str, margin: float | None = None) -> ClaimSettings:
 
 
 def _answer(claim: ClaimSettings, arms: list[str], than: list[str], evidence: Evidence) -> dict[str, Any]:
-    return claims.answer({"only": Asked(claim, arms, than)}, evidence)["only"]
+    return claims.answer({"only": ResolvedClaim(claim, arms, than)}, evidence)["only"]
 
 
 def test_validation_names_the_speaker_and_the_test_sets_decide() -> None:
@@ -106,9 +106,9 @@ def test_what_decides_is_corrected_for_all_claims_of_the_study() -> None:
     evidence = _evidence({"a": 0.2, "b": -3, "plain": 0, "strong": 3})
     better, sweep = _claim("better"), _claim("sweep", 0.005)
     asked = {
-        "one": Asked(better, ["a"], ["plain"]),
-        "two": Asked(better, ["a"], ["strong"]),
-        "far": Asked(sweep, ["a", "b"], []),
+        "one": ResolvedClaim(better, ["a"], ["plain"]),
+        "two": ResolvedClaim(better, ["a"], ["strong"]),
+        "far": ResolvedClaim(sweep, ["a", "b"], []),
     }
     found = claims.answer(asked, evidence)
     alone = claims.answer({"one": asked["one"]}, evidence)["one"]["decisive"][0]["p"]

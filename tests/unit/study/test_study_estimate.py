@@ -9,11 +9,11 @@ from liftray.adapt.heads.linear import LinearHead
 from liftray.backbone.dimensions import Dimensions
 from liftray.search.ledger import Trial
 from liftray.study import estimate
-from liftray.study.estimate import Size
+from liftray.study.estimate import EpochResidues
 from liftray.train.prepare import PreparedRun, prepare_run
 from tests.parts import tiny
 
-_SIZE = Size(train=1000, valid=100)
+_SIZE = EpochResidues(train=1000, valid=100)
 
 
 @pytest.fixture(scope="module")

@@ -121,7 +121,7 @@ def test_arms_are_told_in_words(backbone: ResolvedBackbone) -> None:
         ({"study__arms": {"a": {"adapter.kind": "wings"}}}, "study.arms.a: adapter.kind"),
         (
             {"study__arms": {"a": {"adapter.skip_layers": 3}}},
-            "study.arms.a: adapter.skip_layers=3 leaves no block",
+            "study.arms.a: esm: adapter.skip_layers=3 leaves no block",
         ),
         ({"study__arms": {"a": {"train.lr": [0.1]}}}, "train.lr wants a list of 2 values"),
         ({"study__arms": {"a": {"train.lr": 0.1}}}, "train.lr wants a list of 2 values"),

@@ -11,7 +11,7 @@ import pytest
 from liftray.sections import ClaimSettings
 from liftray.statistics.paired import ChainCounts
 from liftray.study import claims, findings, inference, study_report, tables
-from liftray.study.claims import POOLED, VALIDATION, Asked, Evidence
+from liftray.study.claims import POOLED, VALIDATION, Evidence, ResolvedClaim
 
 _SHIFTS = {"frozen": -4.0, "low": 0.0, "high": -0.1}
 
@@ -45,11 +45,11 @@ def found() -> dict[str, Any]:
         },
         "groups": {"methods": ["frozen", "low"], "cuts": ["low", "high"]},
         "arms": {arm: {**_ARM, "scores": findings.scores_of(sets, arm, 500)} for arm in _SHIFTS},
-        "rivals": {"majority class": findings.scores_of(sets, "frozen", 500)},
+        "baselines": {"majority class": findings.scores_of(sets, "frozen", 500)},
         "claims": claims.answer(
             {
-                "a claim": Asked(better, ["low", "high"], ["frozen"]),
-                "the cut": Asked(sweep, ["low", "high", "frozen"], []),
+                "a claim": ResolvedClaim(better, ["low", "high"], ["frozen"]),
+                "the cut": ResolvedClaim(sweep, ["low", "high", "frozen"], []),
             },
             evidence,
         ),
@@ -117,7 +117,7 @@ def test_markdown_page_and_json_tell_the_same(found: dict[str, Any], tmp_path: P
     assert cell in text
     assert cell in page
     assert "Leaky, and no part of “all test sets”: T|1." in text
-    assert "Chains that the training set holds, or a near-duplicate of them: T|1 17.0 %." in text
+    assert "Chains that are in the training set, or have a near-duplicate there: T|1 17.0 %." in text
     # In Markdown a bar would end the cell; in the page nothing from outside is markup, and nothing is fetched.
     assert "T\\|1 †" in text
     assert "lost: out of &lt;memory&gt;" in page
@@ -126,7 +126,7 @@ def test_markdown_page_and_json_tell_the_same(found: dict[str, Any], tmp_path: P
 
 
 def test_tables_of_one_header_have_rows_of_its_length(found: dict[str, Any]) -> None:
-    every = study_report._tables(found)
+    every = study_report.all_tables(found)
     assert len(every) >= 9
     assert all(len(row) == len(table.header) for table in every for row in table.rows)
     tried = tables.of_tries(found)
@@ -148,7 +148,7 @@ def test_a_claim_that_was_not_answered_says_so(found: dict[str, Any]) -> None:
     assert tables.of_claim("c", gone) == []
 
 
-def test_what_an_arm_could_still_gain_is_told(found: dict[str, Any], tmp_path: Path) -> None:
+def test_the_caveats_name_what_an_arm_could_still_gain(found: dict[str, Any], tmp_path: Path) -> None:
     inside = {
         "chosen": {"train.lr": 0.02},
         "tries": [{"values": {"train.lr": rate}, "validation": 0.5} for rate in (0.01, 0.02, 0.03)],

@@ -1,6 +1,6 @@
 """The baselines that need no backbone, on the sets of a study: what any arm must beat.
 
-Invariant: they are fitted on the study's own training chains, once. Flow: training chains -> [this] -> rivals/.
+Invariant: they are fitted on the study's own training chains, once. Flow: training chains -> [this] -> baselines/.
 """
 
 from collections.abc import Iterator
@@ -11,20 +11,21 @@ from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
 from liftray.evaluate import baselines
 from liftray.evaluate.scoring import labelled_chains
+from liftray.evaluate.titles import BASELINE_TITLES
 from liftray.progress import show_line
 from liftray.study import held_out
 
-TITLES = {"majority": "majority class", "windowed_linear": "windowed linear model"}
-_FOLDER = "rivals"
+TITLES = {name: BASELINE_TITLES[name] for name in ("majority", "windowed_linear")}
+_FOLDER = "baselines"
 
 
-def file_of(out: Path, rival: str, split: str, name: str) -> Path:
-    """Where the chains of a set are told, as a baseline predicts them."""
-    return out / _FOLDER / rival / split / f"{name}.parquet"
+def file_of(out: Path, baseline: str, split: str, name: str) -> Path:
+    """The file with the chains of a set as a baseline predicts them."""
+    return out / _FOLDER / baseline / split / f"{name}.parquet"
 
 
 def predict(settings: Settings, out: Path) -> list[str]:
-    """Fit the baselines that `evaluate.baselines` asks for, where that was not done yet, and predict all sets.
+    """Fit the baselines that `evaluate.baselines` names, where that was not done yet, and predict all sets.
 
     Args:
         settings: The study's data.
@@ -35,32 +36,31 @@ def predict(settings: Settings, out: Path) -> list[str]:
     """
     sets = {("valid", name): path for name, path in settings.data.valid.items()}
     sets |= {("test", name): path for name, path in settings.data.test.items()}
-    asked: list[str] = [rival for rival in TITLES if rival in settings.evaluate.baselines]
-    for rival in asked:
-        left = {
+    names: list[str] = [name for name in TITLES if name in settings.evaluate.baselines]
+    for baseline in names:
+        missing = {
             file: ProteinDataset.open(path)
             for (split, name), path in sets.items()
-            if not (file := file_of(out, rival, split, name)).exists()
+            if not (file := file_of(out, baseline, split, name)).exists()
             or held_out.digest_of(file) != ProteinDataset.open(path).digest
         }
-        if not left:
+        if not missing:
             continue
-        show_line(f"study: fitting the baseline {TITLES[rival]}")
-        fitted = _fit(rival, settings)
-        for file, dataset in left.items():
+        show_line(f"study: fitting the baseline {TITLES[baseline]}")
+        fitted = _fit(baseline, settings)
+        for file, dataset in missing.items():
             chains = labelled_chains(dataset, settings.task, settings.ss3_map)
             held_out.write(file, baselines.predict_set(fitted, chains, settings.ss3_map), dataset.digest)
-    return asked
+    return names
 
 
-def _fit(rival: str, settings: Settings) -> baselines.Baseline:
+def _fit(baseline: str, settings: Settings) -> baselines.Baseline:
     def chains() -> Iterator[tuple[str, Any]]:
         for path in settings.data.train.values():
-            for _, sequence, codes in labelled_chains(
-                ProteinDataset.open(path), settings.task, settings.ss3_map
-            ):
+            dataset = ProteinDataset.open(path)
+            for _, sequence, codes in labelled_chains(dataset, settings.task, settings.ss3_map):
                 yield sequence, codes
 
-    if rival == "majority":
+    if baseline == "majority":
         return baselines.majority(chains(), settings.task)
     return baselines.windowed_linear(chains(), settings.task, seed=settings.train.seed)
