@@ -99,7 +99,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 def api_page() -> str:
     """The public functions, which `from liftray import ...` gives, with what they return and raise."""
-    hidden = "    options: {show_root_heading: false, show_root_toc_entry: false, filters: ['!^_']}"
+    hidden = "    options: {show_root_heading: false, show_root_toc_entry: false, filters: ['!^_', '!^of$', '!^(gather|stamp_of|score_rows|find_liftray_error)$']}"
     text = [
         "# Python API",
         "",
