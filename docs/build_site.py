@@ -99,7 +99,8 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 def api_page() -> str:
     """The public functions, which `from liftray import ...` gives, with what they return and raise."""
-    hidden = "    options: {show_root_heading: false, show_root_toc_entry: false, filters: ['!^_', '!^of$', '!^(gather|stamp_of|score_rows|find_liftray_error)$']}"
+    filters = "['!^_', '!^of$', '!^(gather|stamp_of|score_rows|find_liftray_error)$']"
+    hidden = f"    options: {{show_root_heading: false, show_root_toc_entry: false, filters: {filters}}}"
     text = [
         "# Python API",
         "",
