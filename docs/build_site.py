@@ -192,7 +192,7 @@ def _usage(command: click.Command, context: click.Context) -> str:
 
 
 def _help(command: click.Command) -> list[str]:
-    """The job's docstring; what stands after click's mark for preformatted text is a code block."""
+    """The job's docstring; what follows click's mark for preformatted text is a code block."""
     lines: list[str] = []
     for paragraph in (command.help or "").split("\n\n"):
         if paragraph.startswith("\b"):
