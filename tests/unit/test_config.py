@@ -244,3 +244,12 @@ def test_each_section_refuses_keys_it_does_not_know() -> None:
             with pytest.raises(ValueError, match="xyzzy"):
                 kind(xyzzy=1)
     assert get_args(Settings.model_fields["task"].annotation) == ("ss3", "ss8", "ss9")
+
+
+def test_the_config_for_own_labels_contains_nothing_of_the_sample() -> None:
+    folder = Path(__file__).resolve().parents[2] / "configs"
+    own, quickstart = load(folder / "own.yaml"), load(folder / "quickstart.yaml")
+    assert (own.data.train, own.data.valid, own.data.test) == ({}, {}, {})
+    assert own.run.dir != quickstart.run.dir
+    assert own.registry.name != quickstart.registry.name
+    assert load(folder / "own.yaml", ["data.train.mine=data/mine"]).data.train == {"mine": "data/mine"}
