@@ -11,7 +11,8 @@ A comment before each code block names how it is tested:
     check     compiled by Python
     output    not a command
 
-Training recipes run three epochs with few resamples and no baselines, which the workspace's `liftray` adds; all else is as printed.
+Training recipes run three epochs with few resamples and no baselines, which the workspace's `liftray` adds. All else is
+as printed.
 """
 
 import os
