@@ -39,6 +39,7 @@ class Fit:
         name: The file's, without its ending.
         shape: The backbone.
         settings: The config.
+        tokens: Most tokens of a micro-batch.
         training: A worker, the frozen prefix computed (with `cache.enabled: true` read).
         cached: A worker that reads the frozen prefix from a full cache.
         filling: A process that fills the cache.
@@ -49,6 +50,7 @@ class Fit:
     name: str
     shape: Shape
     settings: Settings
+    tokens: int
     training: int
     cached: int
     filling: int
@@ -91,6 +93,7 @@ def fit(path: Path) -> Fit:
         name=path.stem,
         shape=shape,
         settings=settings,
+        tokens=memory.micro_batch_tokens(settings),
         training=memory.training(settings, size, cached=settings.cache.enabled is True).total,
         cached=memory.training(settings, size, cached=True).total,
         filling=memory.forward(settings, size, actor.TOKENS_PER_BATCH).total,
@@ -115,7 +118,7 @@ def _row(each: Fit) -> str:
         f"{each.settings.scaling.num_workers} x {gpu}",
         str(each.settings.zero.stage),
         each.settings.backbone.dtype,
-        f"{each.settings.train.tokens_per_batch:,}",
+        f"{each.tokens:,}",
         *(f"{need / 1e9:.1f}" for need in needs),
     ]
     return " | ".join(cells)

@@ -54,6 +54,8 @@ class FeedSpec:
         seed: The run's seed.
         budget: Most tokens of a micro-batch.
         per_step: Micro-batches of a global step.
+        step_tokens: Most tokens of a global step, which is planned as a whole and then divided into `per_step`
+            micro-batches; None: micro-batches are planned, and `per_step` of them are a step.
         by_length: Whether windows of similar length share a micro-batch, for a model that pads; see
             `packing.plan_train`.
         prefix: Where the windows' hidden states at the cut are stored; None: the model computes them.
@@ -69,6 +71,7 @@ class FeedSpec:
     per_step: int
     by_length: bool = True
     prefix: StoredStates | None = None
+    step_tokens: int | None = None
 
     def token_lengths(self, split: SplitIndex) -> npt.NDArray[np.int64]:
         """Tokens of each window, special tokens included."""
@@ -76,15 +79,24 @@ class FeedSpec:
 
     def plan(self, epoch: int) -> packing.EpochPlan:
         """The training plan of one epoch."""
-        return packing.plan_train(
-            self.token_lengths(self.train),
+        lengths, whole = self.token_lengths(self.train), self.step_tokens is not None
+        plan = packing.plan_train(
+            lengths,
             seed=self.seed,
             epoch=epoch,
-            budget=self.budget,
-            per_step=self.per_step,
+            budget=self.budget if self.step_tokens is None else self.step_tokens,
+            per_step=1 if whole else self.per_step,
             groups=self.train.row_groups,
             by_length=self.by_length,
         )
+        if not whole:
+            return plan
+        return packing.split_steps(plan, lengths, parts=self.per_step, by_length=self.by_length)
+
+    def idle_share(self, epoch: int, ranks: int) -> float:
+        """Share of the ranks' time in which one waits for the others in an epoch; see `packing.idle_share`."""
+        lengths = self.token_lengths(self.train)
+        return packing.idle_share(self.plan(epoch), lengths, ranks=ranks, padded=self.by_length)
 
     def turns(self, ranks: int) -> int:
         """Micro-batches of each rank in each global step: the gradient accumulation."""

@@ -133,6 +133,55 @@ def deal(num_micro: int, per_step: int, ranks: int, rank: int, start_step: int =
     return np.where((place < per_step) & (number < num_micro), number, EMPTY)
 
 
+def split_steps(
+    plan: EpochPlan, lengths: npt.NDArray[np.integer], *, parts: int, by_length: bool = True
+) -> EpochPlan:
+    """Divide each global step into micro-batches; the steps and their items stay the same.
+
+    Args:
+        plan: A plan with one micro-batch a step.
+        lengths: (N,) tokens of each item, special tokens included.
+        parts: Micro-batches of each global step.
+        by_length: Whether similar lengths share a micro-batch, so that little is padded. Otherwise all micro-batches
+            get about equally many tokens.
+
+    Returns:
+        A plan of `parts` micro-batches a step, the largest first; some are empty where a step has fewer items.
+    """
+    sizes = lengths.astype(np.int64)
+    micro: list[npt.NDArray[np.int64]] = []
+    for number in range(plan.num_steps):
+        step = plan.step(number)
+        ordered = step[np.argsort(-sizes[step], kind="stable")]
+        batches = _divide(ordered, sizes, parts) if by_length else _balance(ordered, sizes, parts)
+        tokens = [_padded(batch, sizes) if by_length else int(sizes[batch].sum()) for batch in batches]
+        micro.extend(batches[index] for index in np.argsort(-np.array(tokens), kind="stable"))
+    return _plan(micro, parts)
+
+
+def idle_share(plan: EpochPlan, lengths: npt.NDArray[np.integer], *, ranks: int, padded: bool) -> float:
+    """Share of the ranks' time in which a rank waits for the others, if time is proportional to tokens.
+
+    Args:
+        plan: The plan of an epoch.
+        lengths: (N,) tokens of each item, special tokens included.
+        ranks: Number of ranks.
+        padded: Whether a micro-batch is padded to its longest item, so that its padding takes time too.
+
+    Returns:
+        0 where all ranks are busy all the time, up to 1 - 1 / ranks where one rank has all the work.
+    """
+    sizes = lengths.astype(np.int64)
+    turns = -(-plan.per_step // ranks)
+    work = np.zeros((plan.num_steps, turns * ranks), dtype=np.int64)
+    for number in range(plan.num_micro):
+        items = plan.micro(number)
+        tokens = _padded(items, sizes) if padded else int(sizes[items].sum())
+        work[divmod(number, plan.per_step)] = tokens
+    taken = int(work.reshape(plan.num_steps, turns, ranks).max(axis=-1).sum()) * ranks
+    return 1.0 - int(work.sum()) / taken if taken else 0.0
+
+
 def padded_tokens(plan: EpochPlan, lengths: npt.NDArray[np.integer]) -> int:
     """Tokens computed when each micro-batch is padded to its longest item."""
     return sum(int(lengths[plan.micro(m)].max()) * len(plan.micro(m)) for m in range(plan.num_micro))
@@ -175,19 +224,46 @@ def _spread(
     Their number is a multiple of `per_step`, unless there are fewer items.
     """
     alone = ordered[lengths[ordered] > budget]
-    rest = ordered[lengths[ordered] <= budget][::-1].tolist()
-    count = -(-sum(int(lengths[item]) for item in rest) // budget)
+    rest = ordered[lengths[ordered] <= budget][::-1]
+    count = -(-int(lengths[rest].sum()) // budget)
     while True:
         count += -(count + len(alone)) % per_step
-        loads = [(0, number) for number in range(count)]
-        batches: list[list[int]] = [[] for _ in range(count)]
-        for item in rest:
-            load, number = loads[0]
-            batches[number].append(item)
-            heapq.heapreplace(loads, (load + int(lengths[item]), number))
-        if not loads or max(loads)[0] <= budget:
-            return [np.array(items) for items in [*([item] for item in alone.tolist()), *batches] if items]
+        batches = _balance(rest, lengths, count)
+        if all(int(lengths[items].sum()) <= budget for items in batches):
+            return [items for items in [*alone[:, None], *batches] if len(items)]
         count += 1
+
+
+def _padded(items: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> int:
+    return int(lengths[items].max()) * len(items) if len(items) else 0
+
+
+def _balance(
+    ordered: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], parts: int
+) -> list[npt.NDArray[np.int64]]:
+    """Parts of about equally many tokens: the longest item left goes to the emptiest part (Graham 1969)."""
+    loads = [(0, number) for number in range(parts)]
+    batches: list[list[int]] = [[] for _ in range(parts)]
+    for item in ordered.tolist():
+        load, number = loads[0]
+        batches[number].append(item)
+        heapq.heapreplace(loads, (load + int(lengths[item]), number))
+    return [np.array(items, dtype=np.int64) for items in batches]
+
+
+def _divide(
+    ordered: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], parts: int
+) -> list[npt.NDArray[np.int64]]:
+    """Parts of neighbours, the largest of which has as few padded tokens as possible."""
+    low, high = 1, max(1, _padded(ordered, lengths))
+    while low < high:
+        budget = (low + high) // 2
+        if len(_fill(ordered, lengths, budget)) <= parts:
+            high = budget
+        else:
+            low = budget + 1
+    batches = _fill(ordered, lengths, low)
+    return batches + [ordered[:0]] * (parts - len(batches))
 
 
 def _plan(micro: list[npt.NDArray[np.int64]], per_step: int) -> EpochPlan:

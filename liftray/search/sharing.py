@@ -53,7 +53,7 @@ class Preparer:
     def __call__(self, settings: Settings) -> PreparedRun:
         """What `prepare_run` gives, as far as signatures and stored states depend on it."""
         shared = settings.digest("data", "backbone", "task", "ss3_map", "scaling")
-        key = f"{shared} {settings.head.kind} {settings.train.tokens_per_batch}"
+        key = f"{shared} {settings.head.kind} {settings.train.tokens_per_batch} {settings.train.tokens_per_step}"
         if key not in self._found:
             self._found[key] = prepare_run(settings)
         return self._found[key].with_settings(settings)

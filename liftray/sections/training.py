@@ -58,7 +58,13 @@ class TrainSettings(Section):
     micro_batches_per_step: Result[int] = Field(
         default=4,
         ge=1,
-        description="micro-batches of a global step = workers x accumulation; fixes the step's chains",
+        description="micro-batches of a global step, if tokens_per_step is not set; workers beyond them are idle",
+    )
+    tokens_per_step: Result[int | None] = Field(
+        default=None,
+        ge=64,
+        description="most tokens of a global step, which is split evenly over workers and accumulation; null: the step "
+        "is micro_batches_per_step micro-batches",
     )
     patience: Result[int] = Field(
         default=5, ge=1, description="stop after this many epochs without a better validation score"
@@ -100,6 +106,12 @@ class TrainSettings(Section):
     @model_validator(mode="after")
     def _agrees(self) -> "TrainSettings":
         unused_settings_stay_at_their_default(self, self.average, _TRAIN_USES)
+        default = type(self).model_fields["micro_batches_per_step"].default
+        if self.tokens_per_step is not None and self.micro_batches_per_step != default:
+            raise ValueError(
+                "train.micro_batches_per_step would change nothing: train.tokens_per_step is set, and the step is "
+                f"split over the workers; leave it at {default}"
+            )
         return self
 
 

@@ -121,6 +121,7 @@ class Loop:
             "train/seconds": seconds,
             "train/residues_per_s": seen / seconds,
             "train/data_wait_share": waited / seconds,
+            "train/idle_share": self.job.idle_share,
             **{f"valid/{name}": value for name, value in scores.items()},
         }
         self.progress.history.append(record)

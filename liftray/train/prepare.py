@@ -20,6 +20,7 @@ from liftray.cache.prefix import StoredPrefix
 from liftray.config import Settings
 from liftray.data import index
 from liftray.data.feed import FeedSpec
+from liftray.data.step_split import StepSplit
 from liftray.errors import ConfigError
 from liftray.predict import bundle
 from liftray.train import run_digest
@@ -68,7 +69,8 @@ def prepare_run(settings: Settings) -> PreparedRun:
     """Check everything that a run needs and find its parts.
 
     Raises:
-        ConfigError: Sets are not named, a batch cannot hold the longest window, or no block is left to adapt.
+        ConfigError: Sets are not named, a batch cannot hold the longest window, a global step cannot be split over the
+            workers, or no block is left to adapt.
         DataError: A data set is missing, damaged or of the wrong alphabet.
         BackboneError: No backbone source is reachable.
         BundleError: `train.start_from` names no bundle.
@@ -79,12 +81,14 @@ def prepare_run(settings: Settings) -> PreparedRun:
             raise ConfigError(
                 f"data.{split} names no data set", remedy=f"set data.{split}.NAME=DIR, as ingest wrote it"
             )
-    if settings.train.tokens_per_batch < settings.data.max_length + MOST_SPECIALS:
+    window = settings.data.max_length + MOST_SPECIALS
+    if settings.train.tokens_per_batch < window:
         raise ConfigError(
             f"train.tokens_per_batch={settings.train.tokens_per_batch} cannot hold a window of "
             f"data.max_length={settings.data.max_length} residues and its special tokens",
-            remedy=f"set at least {settings.data.max_length + MOST_SPECIALS}",
+            remedy=f"set at least {window}",
         )
+    split = StepSplit.of(settings.train, window, settings.scaling.num_workers)
     backbone = resolve(settings.backbone.source)
     if settings.method != "features" or settings.head.mix_blocks:
         kinds.check(settings.adapter, backbone.num_blocks, backbone.name, backbone.width)
@@ -99,8 +103,9 @@ def prepare_run(settings: Settings) -> PreparedRun:
         task=settings.task,
         ss3_map=settings.ss3_map,
         seed=settings.train.seed,
-        budget=settings.train.tokens_per_batch,
-        per_step=settings.train.micro_batches_per_step,
+        budget=split.largest if split else settings.train.tokens_per_batch,
+        per_step=split.parts if split else settings.train.micro_batches_per_step,
+        step_tokens=split.tokens if split else None,
         by_length=_pads(settings, backbone),
     )
     if losses.needs_counts(settings.loss):

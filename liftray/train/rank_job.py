@@ -28,6 +28,7 @@ class RankJob:
         cut: Where the frozen part of the backbone ends.
         feed: What to train and validate on.
         total_steps: Global steps of all epochs.
+        idle_share: Share of the workers' time in which one waits for the others, by the plan of the first epoch.
         config_digest: Digest of the settings that a resumed run must share.
         first_version_digest: The digest that version 0.1 wrote for the same run, if it could have run it.
         store: Directory of the run's checkpoints, on storage that all nodes share.
@@ -40,6 +41,7 @@ class RankJob:
     cut: Cut
     feed: FeedSpec
     total_steps: int
+    idle_share: float
     config_digest: str
     store: Path
     start: Path | None = None
@@ -61,6 +63,7 @@ class RankJob:
             cut=prepared.cut,
             feed=feed,
             total_steps=sum(feed.plan(epoch).num_steps for epoch in range(settings.train.epochs)),
+            idle_share=feed.idle_share(0, settings.scaling.num_workers),
             config_digest=prepared.digest,
             first_version_digest=run_digest.first_version_digest(settings, prepared.backbone, feed),
             store=run_dir.resolve() / STORE,

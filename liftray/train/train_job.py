@@ -31,7 +31,7 @@ from liftray.predict.predictor import Predictor
 from liftray.progress import show_line
 from liftray.track.mlflow import runs, versions
 from liftray.track.mlflow.outbox import Outbox
-from liftray.train import cluster, launch, memory
+from liftray.train import batch_report, cluster, launch, memory
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.prepare import PreparedRun, prepare_run
 from liftray.train.reporter import Reporter, follow
@@ -80,6 +80,7 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
     show_line(describe_sets(_splits(settings)))
     show_line(prepared.backbone.describe())
     memory.report(settings, prepared.backbone)
+    batch_report.report(prepared)
     cluster.check(settings.run, settings.scaling)
     uri = runs.check(settings.tracking.uri)
     run_dir = Path(settings.run.dir).resolve()
@@ -225,9 +226,9 @@ def _write_chains(evaluation: Path, predicted: Mapping[str, PredictedSet]) -> No
 
 
 def _effort(trained: Trained) -> dict[str, Any]:
-    history = trained.checkpoint.progress.history
+    prepared, history = trained.prepared, trained.checkpoint.progress.history
     seconds = sum(record["train/seconds"] for record in history)
-    seen = int(trained.prepared.feed.train.windows.lengths.sum()) * len(history)
+    seen = int(prepared.feed.train.windows.lengths.sum()) * len(history)
     return {
         "epochs": len(history),
         "best_epoch": trained.checkpoint.progress.best_epoch + 1,
@@ -235,6 +236,7 @@ def _effort(trained: Trained) -> dict[str, Any]:
         "residues": seen,
         "seconds": round(seconds, 3),
         "residues_per_s": round(seen / seconds, 1),
+        "idle_share": round(prepared.feed.idle_share(0, prepared.settings.scaling.num_workers), 4),
         "step_losses": trained.checkpoint.progress.step_losses,
     }
 

@@ -19,6 +19,7 @@ from liftray.adapt.parameters import TrainedParameters
 from liftray.backbone.dimensions import Dimensions
 from liftray.backbone.tokens import MOST_SPECIALS
 from liftray.config import Settings
+from liftray.data.step_split import StepSplit
 from liftray.train.memory import activations
 
 # DeepSpeed's defaults, in numbers: ZeRO 3 keeps a gathered weight that is used again within 1e9 numbers, which forward
@@ -110,6 +111,12 @@ def cut_of(settings: Settings, size: Dimensions) -> Cut:
     return Cut.of(settings.method, settings.adapter, size.family, size.blocks, settings.head.mix_blocks)
 
 
+def micro_batch_tokens(settings: Settings) -> int:
+    """Most tokens of a micro-batch of a run."""
+    split = StepSplit.of(settings.train, _window(settings), settings.scaling.num_workers)
+    return split.largest if split else settings.train.tokens_per_batch
+
+
 def _window(settings: Settings) -> int:
     return settings.data.max_length + MOST_SPECIALS
 
@@ -120,7 +127,7 @@ class _Run:
     def __init__(self, settings: Settings, size: Dimensions, cached: bool) -> None:
         self.settings, self.size, self.cached = settings, size, cached
         self.forward = forward_pass(settings, size)
-        self.tokens = settings.train.tokens_per_batch
+        self.tokens = micro_batch_tokens(settings)
         self.cut = cut_of(settings, size)
         self.first_block = self.cut.entry if cached else 0
         self.trained: TrainedParameters = parameters.count(

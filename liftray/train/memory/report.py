@@ -7,6 +7,7 @@ from liftray.backbone.dimensions import Dimensions
 from liftray.backbone.sources import ResolvedBackbone
 from liftray.backbone.tokens import MOST_SPECIALS
 from liftray.config import Settings
+from liftray.data.step_split import StepSplit
 from liftray.errors import ConfigError
 from liftray.progress import show_line
 from liftray.train.memory.estimate import cut_of, training
@@ -92,7 +93,10 @@ def remedies(settings: Settings, size: Dimensions, *, resident: bool = False) ->
 
 def _for_activations(settings: Settings) -> Iterator[str]:
     least = settings.data.max_length + MOST_SPECIALS
-    if settings.train.tokens_per_batch > least:
+    split = StepSplit.of(settings.train, least, settings.scaling.num_workers)
+    if split is not None and split.largest > 2 * least:
+        yield f"lower train.tokens_per_batch below {split.largest}"
+    elif split is None and settings.train.tokens_per_batch > least:
         yield f"lower train.tokens_per_batch (to {least} at least) and raise train.micro_batches_per_step alike"
     if not settings.train.recompute_activations and settings.method != "features":
         yield "set train.recompute_activations=true"

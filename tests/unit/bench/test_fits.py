@@ -35,8 +35,7 @@ def test_it_is_the_papers_and_its_backbone_is_pinned(path: Path) -> None:
     assert (settings.task, settings.train.lr, settings.train.weight_decay) == ("ss9", 1e-3, 1e-3)
     assert (settings.train.epochs, settings.train.patience) == (100, 5)
     # 32 chains of 225 residues, as windows of lift_train have on average, with some padding.
-    assert settings.train.tokens_per_batch * settings.train.micro_batches_per_step == 8192
-    assert settings.train.micro_batches_per_step % settings.scaling.num_workers == 0
+    assert settings.train.tokens_per_step == 8192
     assert settings.scaling.use_gpu
 
 

@@ -110,3 +110,51 @@ def test_length_bucketing_keeps_padding_low() -> None:
     lengths = np.random.default_rng(0).gamma(3.0, 80.0, size=3000).astype(int).clip(20, 513)
     plan = packing.plan_train(lengths, seed=0, epoch=0, budget=8192, per_step=4)
     assert packing.padded_tokens(plan, lengths) < 1.05 * lengths.sum()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(1, 519), min_size=1, max_size=120),
+    st.integers(1, 12),
+    st.booleans(),
+    st.integers(0, 5),
+)
+def test_a_step_is_split_over_any_number_of_workers_without_changing_its_items(
+    lengths: list[int], parts: int, by_length: bool, seed: int
+) -> None:
+    sizes, tokens = np.array(lengths), 4152
+    whole = packing.plan_train(sizes, seed=seed, epoch=1, budget=tokens, per_step=1, by_length=by_length)
+    split = packing.split_steps(whole, sizes, parts=parts, by_length=by_length)
+    assert (split.num_steps, split.num_micro) == (whole.num_steps, whole.num_steps * parts)
+    for number in range(whole.num_steps):
+        assert np.array_equal(np.sort(split.step(number)), np.sort(whole.step(number)))
+    for number in range(split.num_micro):
+        items = split.micro(number)
+        if len(items) and parts > 1:
+            taken = sizes[items].max() * len(items) if by_length else sizes[items].sum()
+            assert taken <= tokens / parts + 519
+
+
+def test_workers_get_about_the_same_work_from_a_split_step() -> None:
+    lengths = _lengths(3000)
+    for by_length in (True, False):
+        whole = packing.plan_train(lengths, seed=1, epoch=0, budget=8192, per_step=1, by_length=by_length)
+        for workers in (1, 2, 4, 8):
+            split = packing.split_steps(whole, lengths, parts=workers, by_length=by_length)
+            idle = packing.idle_share(split, lengths, ranks=workers, padded=by_length)
+            assert (
+                0 <= idle < (0.15 if by_length else 0.03)
+            )  # windows are not divided, so some work stays uneven
+
+
+def test_the_idle_share_counts_ranks_without_a_micro_batch_and_uneven_ones() -> None:
+    lengths = np.array([100, 100, 60])
+    plan = packing.EpochPlan(np.array([0, 1, 2]), np.array([0, 1, 2, 3]), per_step=1)
+    assert packing.idle_share(plan, lengths, ranks=1, padded=False) == 0
+    assert packing.idle_share(plan, lengths, ranks=8, padded=False) == pytest.approx(7 / 8)
+    pairs = packing.EpochPlan(plan.items, plan.offsets, per_step=2)
+    # The second step has 60 tokens for one of two ranks.
+    assert packing.idle_share(pairs, lengths, ranks=2, padded=False) == pytest.approx(1 - 260 / 320)
+    uneven = packing.EpochPlan(plan.items, np.array([0, 1, 3]), per_step=2)
+    assert packing.idle_share(uneven, lengths, ranks=2, padded=False) == pytest.approx(1 - 260 / 320)
+    assert packing.idle_share(uneven, lengths, ranks=2, padded=True) == pytest.approx(1 - 300 / 400)

@@ -9,7 +9,7 @@ import torch
 
 from liftray.config import Settings
 from liftray.errors import BackboneError, ConfigError, DataError, LiftrayError
-from liftray.train import checkpoint, launch
+from liftray.train import batch_report, checkpoint, launch
 from liftray.train.checkpoint import Checkpoint, Progress
 from liftray.train.prepare import prepare_run
 from liftray.train.rank_job import RankJob
@@ -173,3 +173,36 @@ def _store(run_dir: Path, progress: Progress) -> None:
 
 def _digest(settings: Settings) -> str:
     return RankJob.of(prepare_run(settings), Path()).config_digest
+
+
+def test_a_step_in_tokens_has_the_same_chains_on_any_number_of_workers(parts: dict[str, Any]) -> None:
+    one, four = (
+        prepare_run(
+            _settings(
+                parts,
+                data__max_length=60,
+                train__micro_batches_per_step=4,
+                train__tokens_per_step=400,
+                scaling__num_workers=workers,
+            )
+        )
+        for workers in (1, 4)
+    )
+    assert (one.feed.turns(1), four.feed.turns(4)) == (1, 1)
+    assert one.digest == four.digest
+    ours, theirs = one.feed.plan(1), four.feed.plan(1)
+    assert (ours.per_step, theirs.per_step) == (1, 4)
+    assert ours.num_steps == theirs.num_steps
+    for number in range(ours.num_steps):
+        assert sorted(ours.step(number).tolist()) == sorted(theirs.step(number).tolist())
+
+
+def test_workers_without_work_are_reported_with_the_setting_that_gives_them_some(
+    parts: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = {"train__tokens_per_batch": 600, "train__micro_batches_per_step": 1}
+    batch_report.report(prepare_run(_settings(parts, **chosen, scaling__num_workers=4)))
+    first, second = capsys.readouterr().err.splitlines()
+    assert "4 workers x 1 micro-batch of up to 600 tokens; workers are idle" in first
+    assert "3 of 4 workers have nothing to do in any step" in second
+    assert "set train.tokens_per_step=600" in second
