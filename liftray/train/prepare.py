@@ -76,10 +76,10 @@ def prepare_run(settings: Settings) -> PreparedRun:
         BundleError: `train.start_from` names no bundle.
         TrackingError: The bundle cannot be fetched.
     """
-    for split in ("train", "valid"):
-        if not getattr(settings.data, split):
+    for role in ("train", "valid"):
+        if not getattr(settings.data, role):
             raise ConfigError(
-                f"data.{split} names no data set", remedy=f"set data.{split}.NAME=DIR, as ingest wrote it"
+                f"data.{role} names no data set", remedy=f"set data.{role}.NAME=DIR, as ingest wrote it"
             )
     window = settings.data.max_length + MOST_SPECIALS
     if settings.train.tokens_per_batch < window:
