@@ -4,13 +4,17 @@ Invariant: only the checkpoint store decides which step comes next; a run resume
 MLflow run that it began. Flow: prepare, rank job -> [this] -> launch, in-process trial.
 """
 
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from liftray.config import Settings
+from liftray.data.dataset import ProteinDataset
 from liftray.errors import ConfigError
 from liftray.train import checkpoint
 from liftray.train.checkpoint import Checkpoint
+from liftray.train.prepare import PreparedRun
 from liftray.train.rank_job import RankJob
 
 SUMMARY, RUN_FILE = "summary.json", "run.json"
@@ -50,3 +54,37 @@ def earlier_run(run_dir: Path, settings: Settings, uri: str) -> str | None:
     earlier = json.loads(file.read_text())
     finished = (run_dir / SUMMARY).exists()
     return earlier["run_id"] if earlier["tracking_uri"] == uri and not finished else None
+
+
+def request_digest(prepared: PreparedRun) -> str:
+    """Digest of all that a train job delivers: what is computed, how it is evaluated, and where it is recorded.
+
+    Returns:
+        sha256 in hexadecimal. Two commands with the same digest in one run directory ask for the same result.
+    """
+    settings = prepared.settings
+    content = {
+        "result": prepared.digest,
+        "test": {name: ProteinDataset.open(path).digest for name, path in settings.data.test.items()},
+        **settings.model_dump(mode="json", include={"evaluate", "tracking", "registry"}),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def finished_summary(prepared: PreparedRun, run_dir: Path) -> dict[str, Any] | None:
+    """The summary of a run directory whose run is finished and was asked for by the same command.
+
+    Args:
+        prepared: The run.
+        run_dir: The run directory.
+
+    Returns:
+        What `summary.json` holds; None where there is something to do.
+    """
+    asked, summary = run_dir / RUN_FILE, run_dir / SUMMARY
+    if not prepared.settings.train.resume or not asked.exists() or not summary.exists():
+        return None
+    if json.loads(asked.read_text(encoding="utf-8")).get("request") != request_digest(prepared):
+        return None
+    content: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
+    return content if Path(content["bundle"]).is_dir() else None

@@ -1,7 +1,8 @@
 """The main job: protein data sets in, a registered adapter model out.
 
-Invariant: everything that can be refused is refused before the run directory exists; from then on a killed run goes on
-with the same command, in the same MLflow run. Read on in `prepare`, `launch`, `rank` and `step`.
+Invariant: everything that can be refused is refused before the run directory exists; from then on the same command
+resumes a killed run, in the same MLflow run, and leaves a finished one as it is. Read on in `prepare`,
+`launch`, `rank` and `step`.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from liftray import files
 from liftray.adapt.tagger import Tagger, TaggerSettings
 from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset, describe_sets
+from liftray.errors import TrackingError
 from liftray.evaluate import evaluation_report
 from liftray.evaluate.chains import PredictedSet
 from liftray.evaluate.scoring import (
@@ -35,7 +37,7 @@ from liftray.train import batch_report, cluster, launch, memory
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.prepare import PreparedRun, prepare_run
 from liftray.train.reporter import Reporter, follow
-from liftray.train.resume import RUN_FILE, SUMMARY, earlier_run
+from liftray.train.resume import RUN_FILE, SUMMARY, earlier_run, finished_summary, request_digest
 
 BUNDLE, FROZEN = "bundle", "frozen"
 # How long a finished run waits for a tracking store that does not answer.
@@ -43,8 +45,8 @@ _DRAIN_S = 600.0
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What came out of Ray Train.
+class TrainedRun:
+    """The result of Ray Train.
 
     Attributes:
         prepared: What the run was made of.
@@ -64,7 +66,7 @@ class Trained:
 
 
 def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any]:
-    """Train, evaluate, log and register as the settings say.
+    """Train, evaluate, log and register a run; one that is finished already is left as it is.
 
     Args:
         settings: The run's settings.
@@ -81,27 +83,47 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
     show_line(prepared.backbone.describe())
     memory.report(settings, prepared.backbone)
     batch_report.report(prepared)
+    uri, run_dir = runs.check(settings.tracking.uri), Path(settings.run.dir).resolve()
+    finished = finished_summary(prepared, run_dir)
+    if finished is not None and _is_recorded(finished, uri):
+        show_line(f"already finished: {finished['model_uri']}")
+        return finished
     cluster.check(settings.run, settings.scaling)
-    uri = runs.check(settings.tracking.uri)
-    run_dir = Path(settings.run.dir).resolve()
     with cluster.connected(settings.run, settings.scaling), files.sole_user(run_dir, "run"):
         run_id = earlier_run(run_dir, settings, uri)
         with runs.start_run(settings, run_id=run_id, parent_run_id=parent_run_id) as run:
-            files.write_json(run_dir / RUN_FILE, {"run_id": run.run_id, "tracking_uri": uri})
+            _begin(run_dir, {"run_id": run.run_id, "tracking_uri": uri, "request": request_digest(prepared)})
             _log_data(run, settings)
             trained = _fit(prepared, run_dir, settings, Reporter(uri, run.run_id, run_dir), "train")
             frozen = _fit_frozen(settings, run_dir, uri)
             return _finish(settings, run, run_dir, trained, frozen)
 
 
-def _fit(prepared: PreparedRun, run_dir: Path, settings: Settings, reporter: Reporter, title: str) -> Trained:
+def _begin(run_dir: Path, run: Mapping[str, str]) -> None:
+    """Record the run that the directory holds from now on; the summary of an earlier one is not its own."""
+    (run_dir / SUMMARY).unlink(missing_ok=True)
+    files.write_json(run_dir / RUN_FILE, run)
+
+
+def _is_recorded(summary: Mapping[str, Any], uri: str) -> bool:
+    """Whether the registered version of a finished run is still in the registry."""
+    try:
+        versions.locate(summary["model_uri"], uri)
+    except TrackingError:
+        return False
+    return True
+
+
+def _fit(
+    prepared: PreparedRun, run_dir: Path, settings: Settings, reporter: Reporter, title: str
+) -> TrainedRun:
     with follow(run_dir, settings.train.epochs, title):
         saved = launch.fit(prepared, run_dir, [reporter])
     model = bundle.assemble(
         prepared.backbone, TaggerSettings.of(settings), settings.backbone.dtype, saved.best
     )
     info: dict[str, Any] = {"ss3_map": settings.ss3_map, "calibration": {"temperature": 1.0}}
-    trained = Trained(prepared, saved, model, info)
+    trained = TrainedRun(prepared, saved, model, info)
     if settings.evaluate.calibrate:
         info["calibration"] = calibration_of(trained.predictor(), settings.data.valid, settings.ss3_map)
         model.to("cpu")
@@ -115,7 +137,7 @@ def frozen_settings(settings: Settings) -> Settings:
     return settings.replace({"method": "features", "train.start_from": ""})
 
 
-def _fit_frozen(settings: Settings, run_dir: Path, uri: str) -> Trained | None:
+def _fit_frozen(settings: Settings, run_dir: Path, uri: str) -> TrainedRun | None:
     """The frozen backbone with the same head, trained with the same care: what the adapters must beat."""
     if FROZEN not in settings.evaluate.baselines or settings.method == "features":
         return None
@@ -126,7 +148,7 @@ def _fit_frozen(settings: Settings, run_dir: Path, uri: str) -> Trained | None:
 
 
 def _finish(
-    settings: Settings, run: runs.Run, run_dir: Path, trained: Trained, frozen: Trained | None
+    settings: Settings, run: runs.Run, run_dir: Path, trained: TrainedRun, frozen: TrainedRun | None
 ) -> dict[str, Any]:
     sets = _sets(settings)
     predicted = predict_sets(trained.predictor(), sets, settings.ss3_map)
@@ -184,7 +206,7 @@ def _sets(settings: Settings) -> dict[str, str]:
 
 
 def _rivals(
-    settings: Settings, predicted: Mapping[str, PredictedSet], frozen: Trained | None
+    settings: Settings, predicted: Mapping[str, PredictedSet], frozen: TrainedRun | None
 ) -> dict[str, dict[str, PredictedSet]]:
     asked = [name for name in settings.evaluate.baselines if name != FROZEN]
     train_sets = list(settings.data.train.values())
@@ -225,7 +247,7 @@ def _write_chains(evaluation: Path, predicted: Mapping[str, PredictedSet]) -> No
         pq.write_table(evaluation_report.per_protein(chains), evaluation / folder / f"{file}.parquet")
 
 
-def _effort(trained: Trained) -> dict[str, Any]:
+def _effort(trained: TrainedRun) -> dict[str, Any]:
     prepared, history = trained.prepared, trained.checkpoint.progress.history
     seconds = sum(record["train/seconds"] for record in history)
     seen = int(prepared.feed.train.windows.lengths.sum()) * len(history)

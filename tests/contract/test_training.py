@@ -227,6 +227,23 @@ def test_checkpoint_and_bundle_load_where_pickle_raises(whole: Whole) -> None:
     assert len(found.stdout.strip()) == len(sequence)
 
 
+def test_the_same_command_on_a_finished_run_makes_no_second_run_or_version(
+    whole: Whole, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow import MlflowClient
+
+    from liftray.train.train_job import train
+
+    recorded = json.loads((whole.run_dir / "run.json").read_text())
+    capsys.readouterr()
+    again = train(whole.settings.replace({"scaling.num_workers": 2, "zero.stage": 0}))
+    assert f"already finished: models:/{_NAME}/1\n" in capsys.readouterr().err
+    assert again == json.loads((whole.run_dir / "summary.json").read_text())
+    assert json.loads((whole.run_dir / "run.json").read_text()) == recorded
+    store = MlflowClient(whole.uri, whole.uri)
+    assert len(store.search_model_versions(f"name='{_NAME}'")) == 1
+
+
 def test_its_settings_in_the_same_directory_make_no_second_training(whole: Whole) -> None:
     from liftray.train.train_job import train
 
