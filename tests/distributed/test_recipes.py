@@ -44,6 +44,9 @@ BLOCK = re.compile(
 )
 # Three epochs pass the gates of a first champion.
 SHORT = "train.epochs=3 evaluate.resamples=100 evaluate.baselines=[]"
+FILE = re.compile(
+    r"(?<![\w/.-])((?:liftray|tests|jobs|configs|cluster|docs|reports)/[\w/.-]+\.(?:py|yaml|md|sh|png|sbatch))"
+)
 HOW = ("run", "resolve", "study", "cluster", "prepared", "syntax", "check", "output")
 
 
@@ -87,6 +90,13 @@ def test_every_command_is_tested_in_a_named_way(page: Path) -> None:
             compile(recipe.text, where, "exec")
         elif recipe.language == "yaml":
             yaml.safe_load(recipe.text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    # Changelogs and records of decisions may name what is gone.
+    named = FILE.findall(page.read_text(encoding="utf-8")) if page.name != "decisions.md" else []
+    assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("script", ["local.sh", "slurm.sbatch"])
