@@ -17,6 +17,7 @@ from liftray.adapt.tagger import Tagger, TaggerSettings, fingerprint
 from liftray.backbone import model as backbones
 from liftray.backbone.sources import resolve
 from liftray.predict import bundle
+from liftray.sections.kinds import ADAPTERS
 from tests.parts import tiny
 
 _SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", "GSHMLEDPVAG", "A", "UBZOXJKLM"]
@@ -71,6 +72,10 @@ def _hidden(model: Tagger) -> torch.Tensor:
     batches = [tiny.batch(model.backbone, [sequence]) for sequence in _SEQUENCES]
     with model.backbone.autocast("cpu"):
         return torch.cat([model.suffix(model.prefix(*batch), batch[1]) for batch in batches]).float()
+
+
+def test_every_kind_has_a_row_here() -> None:
+    assert {settings.get("adapter__kind") for settings, _ in _CASES.values()} == {None, *ADAPTERS}
 
 
 @families

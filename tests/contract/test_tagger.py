@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from liftray.adapt.tagger import Tagger, fingerprint
+from liftray.sections.kinds import HEADS
 from tests.parts import tiny
 
 _SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", "GSHMLEDPVAG", "A", "UBZOXJKLM"]
@@ -16,7 +17,7 @@ _SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", "GSHMLEDPVAG", "A", "UBZOXJKL
 everywhere = pytest.mark.parametrize("skip", [0, 1, tiny.BLOCKS - 1])
 families = pytest.mark.parametrize("family", tiny.FAMILIES)
 kinds = pytest.mark.parametrize("kind", ["bottleneck", "lora"])
-heads = pytest.mark.parametrize("head", ["linear", "conv", "metric", "lstm"])
+heads = pytest.mark.parametrize("head", HEADS)
 
 
 def _model(family: str, kind: str, skip: int, dtype: str = "float32", head: str = "linear") -> Tagger:

@@ -13,11 +13,12 @@ from liftray.adapt.heads.lstm import UNITS, LstmHead
 from liftray.adapt.heads.metric import MetricHead
 from liftray.backbone.packed import WindowLayout
 from liftray.config import HeadSettings
+from liftray.sections.kinds import HEADS
 
 _WIDTH, _CLASSES = 24, 9
 
 
-@pytest.fixture(params=["linear", "conv", "metric", "lstm"])
+@pytest.fixture(params=HEADS)
 def head(request: pytest.FixtureRequest) -> torch.nn.Module:
     torch.manual_seed(0)
     return heads.build(HeadSettings(kind=request.param), _WIDTH, _CLASSES).eval()
@@ -98,7 +99,7 @@ def test_dropout_acts_in_training_only(head: torch.nn.Module) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("kind", ["linear", "conv", "metric", "lstm"])
+@pytest.mark.parametrize("kind", HEADS)
 @pytest.mark.parametrize("mixed", [False, True])
 def test_pads_tells_which_heads_lay_windows_out_as_rows(
     kind: Any, mixed: bool, monkeypatch: pytest.MonkeyPatch
