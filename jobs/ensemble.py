@@ -25,7 +25,7 @@ from liftray.cli import job, tracking_option
 def main(models: tuple[str, ...], out: str, tracking_uri: str) -> None:
     from liftray import files
     from liftray.predict.merge import merge
-    from liftray.track.promotion.registry import resolve
+    from liftray.track.mlflow.versions import resolve
 
     place = Path(out) / "bundle"
     info = merge([resolve(uri, tracking_uri) for uri in models], place)

@@ -1,12 +1,12 @@
-"""Move a registered model's champion, or tell how it came to be: propose, promote, rollback, history, show.
+"""Move a registered model's champion, or show its history: propose, promote, rollback, history, show.
 
 propose sets the alias candidate on --version; promote makes --version (default: the candidate) champion if
-the gates allow it (configs/gates.yaml says what they ask); rollback gives champion back to the version
-before; history and show change nothing. The result, a refusal's verdict too, is printed as JSON.
+the gates allow it (configs/gates.yaml holds their limits); rollback makes the previous champion champion again;
+history and show only read. The result, also the verdict of a refusal, is printed as JSON. On a terminal, history
+is a table unless --json is given.
 """
 
-import json
-from typing import Any
+import sys
 
 import click
 
@@ -18,43 +18,33 @@ from liftray.cli import job, tracking_option
 @click.option("--name", required=True, help="Registered model.")
 @click.option("--version", type=click.IntRange(min=1), help="Its version.")
 @click.option("--reason", default="", help="Why, for the ledger; promote and rollback need one.")
-@click.option("--dry-run", is_flag=True, help="Judge and tell; change nothing.")
-@click.option("--gates", metavar="FILE", help="What the gates ask; default: as in configs/gates.yaml.")
-@click.option("--override", multiple=True, metavar="CODE", help="Pass over this reason; goes to the ledger.")
+@click.option("--dry-run", is_flag=True, help="Judge only; change nothing.")
+@click.option("--gates", metavar="FILE", help="Limits of the gates; default: as in configs/gates.yaml.")
+@click.option("--override", multiple=True, metavar="CODE", help="Ignore this reason; the ledger records it.")
+@click.option("--json", "json_", is_flag=True, help="Print the history as JSON on a terminal too.")
 @tracking_option
-def main(action: str, name: str, version: Any, tracking_uri: str, **given: Any) -> None:
-    from liftray.progress import show_line
-    from liftray.track.promotion import gates, policy, registry
+def main(
+    action: str,
+    name: str,
+    version: int | None,
+    reason: str,
+    dry_run: bool,
+    gates: str | None,
+    override: tuple[str, ...],
+    json_: bool,
+    tracking_uri: str,
+) -> None:
+    from liftray.track.promotion import promote_job
+    from liftray.track.promotion.verdict import Refusal
 
-    reason, dry_run, override = given["reason"], given["dry_run"], given["override"]
-    if (action == "propose") > (version is not None) or (action == "rollback" and version is not None):
-        raise click.UsageError(
-            "propose needs --version N; rollback takes none, it goes to the champion before"
-        )
-    if (dry_run and action == "propose") or (override and action != "promote"):
-        raise click.UsageError("--dry-run goes with promote and rollback, --override with promote")
-    result: Any
+    request = promote_job.PromoteRequest(
+        action, name, tracking_uri, version, reason, dry_run, gates, override
+    )
     try:
-        if action in ("history", "show"):
-            result = getattr(registry, action)(name, uri=tracking_uri)
-        else:
-            rules: dict[str, Any] = {"uri": tracking_uri, "policy": policy.load(given["gates"])}
-            if action == "propose":
-                result = registry.propose(name, version, reason=reason or "proposed", **rules)
-            elif action == "promote":
-                rules |= {"reason": reason, "dry_run": dry_run}
-                result = registry.promote(name, version, override=override, **rules)
-            else:
-                result = registry.rollback(name, reason=reason, dry_run=dry_run, **rules)
-    except gates.Refusal as refusal:
-        click.echo(json.dumps(refusal.verdict, indent=2, ensure_ascii=False))
+        click.echo(promote_job.run(request, as_table=sys.stdout.isatty() and not json_))
+    except Refusal as refusal:
+        click.echo(promote_job.as_json(refusal.verdict))
         raise
-    if action in ("promote", "rollback"):
-        stands = "is" if result["changed"] else "would become" if dry_run else "was already"
-        show_line(
-            f"{name}: version {result['version']} {stands} champion; before: {result['previous'] or 'none'}"
-        )
-    click.echo(json.dumps(result, indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":

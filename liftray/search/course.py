@@ -25,7 +25,7 @@ from liftray.search.stopping import Budget
 from liftray.search.trial import EPOCHS_DONE, FAILURE, settings_of
 from liftray.track.mlflow import runs
 from liftray.track.mlflow.outbox import Outbox
-from liftray.track.mlflow.store import client, impatient, told
+from liftray.track.mlflow.store import client, mlflow_errors, short_timeouts
 from liftray.train import checkpoint
 from liftray.train.checkpoint import Progress
 from liftray.train.resume import RUN_FILE
@@ -102,7 +102,7 @@ class Course(Searcher):
         self._ledger.write(ended)
         values = [OBJECTIVES[name].of(ended) for name in self._settings.search.objectives]
         known = ended.state in ("finished", "stopped") and all(value is not None for value in values)
-        self._proposals.told(
+        self._proposals.mlflow_errors(
             ended.config, [value for value in values if value is not None] if known else None
         )
         self._board.report(ended)
@@ -162,7 +162,7 @@ class Course(Searcher):
     def _close(self, trial: Trial) -> None:
         """End the trial's MLflow run and say there why; without an answer, `settle` tries again."""
         try:
-            with impatient():
+            with short_timeouts():
                 end_run(self._settings.tracking.uri, trial)
         except TrackingError as error:
             show_line(f"the MLflow run of trial {trial.number} is still open ({error.what})")
@@ -189,7 +189,7 @@ def end_run(uri: str, trial: Trial) -> None:
     if trial.run_id is None:
         return
     store = client(uri)
-    with told(uri):
+    with mlflow_errors(uri):
         if store.get_run(trial.run_id).info.status == "RUNNING":
             tags = {"liftray.trial": str(trial.number), "liftray.state": trial.state}
             runs.attach(uri, trial.run_id).tag({**tags, "liftray.stop_reason": trial.reason})

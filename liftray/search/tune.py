@@ -22,7 +22,7 @@ from liftray.search.ledger import ENDED, TRIALS, Ledger, Trial
 from liftray.search.objectives import OBJECTIVES
 from liftray.sections import domain
 from liftray.track.mlflow import runs
-from liftray.track.mlflow.store import client, told
+from liftray.track.mlflow.store import client, mlflow_errors
 from liftray.train import cluster
 from liftray.train.prepare import prepare_run
 from liftray.train.resume import RUN_FILE, SUMMARY, earlier_run
@@ -204,5 +204,5 @@ def _name_the_search(result: dict[str, Any], parent: runs.Run) -> None:
     uri = str(result["model_uri"])
     if uri.startswith("models:/"):
         name, _, version = uri.removeprefix("models:/").rpartition("/")
-        with told(parent.uri):
+        with mlflow_errors(parent.uri):
             client(parent.uri).set_model_version_tag(name, version, _PARENT_TAG, parent.run_id)

@@ -8,8 +8,8 @@ import pytest
 
 from liftray.errors import TrackingError
 from liftray.track.mlflow.store import client
-from liftray.track.promotion import ledger, registry
-from liftray.track.promotion.gates import Refusal
+from liftray.track.promotion import history, ledger, registry
+from liftray.track.promotion.verdict import Refusal
 from tests.parts.registry_parts import LENIENT, NAME, add_version, champion, gate, state
 
 
@@ -27,15 +27,15 @@ def test_a_champion_comes_goes_and_comes_back(mlflow_uri: str, tmp_path: Path) -
     assert champion(mlflow_uri) == 1
     with pytest.raises(Refusal, match="NOTHING_BEFORE"):
         registry.rollback(NAME, uri=mlflow_uri, reason="again")
-    told = registry.history(NAME, uri=mlflow_uri)
-    assert [(entry["action"], entry["version"], entry["previous"]) for entry in told] == [
+    recorded = history.entries(NAME, uri=mlflow_uri)
+    assert [(entry["action"], entry["version"], entry["previous"]) for entry in recorded] == [
         ("promote", 1, None),
         ("promote", 2, 1),
         ("rollback", 1, 2),
     ]
-    assert told[1]["evidence"]["difference"] == pytest.approx(0.005)
-    assert told[2]["reason"] == "fails on long chains"
-    shown = registry.show(NAME, uri=mlflow_uri)
+    assert recorded[1]["evidence"]["difference"] == pytest.approx(0.005)
+    assert recorded[2]["reason"] == "fails on long chains"
+    shown = history.show(NAME, uri=mlflow_uri)
     assert shown["aliases"] == {"candidate": 2, "champion": 1}
     assert [version["version"] for version in shown["versions"]] == [1, 2]
     assert shown["ledger"]["entries"] == 3
@@ -51,7 +51,7 @@ def test_a_champion_comes_goes_and_comes_back(mlflow_uri: str, tmp_path: Path) -
         ({"q3": None}, "NO_SCORE"),
     ],
 )
-def test_a_refusal_says_why_and_changes_nothing(
+def test_a_refusal_names_its_reason_moves_no_alias_and_is_recorded(
     mlflow_uri: str, tmp_path: Path, info: dict[str, Any], reason: str
 ) -> None:
     add_version(mlflow_uri, tmp_path / "a", correct=[70] * 10)
@@ -64,7 +64,29 @@ def test_a_refusal_says_why_and_changes_nothing(
         assert reason in caught.value.reasons
         assert caught.value.exit_code == 3
         assert caught.value.verdict["verdict"]["passed"] is False
-        assert state(mlflow_uri) == before
+        assert state(mlflow_uri)[0] == before[0]
+        if dry_run:
+            assert state(mlflow_uri) == before
+    last = history.entries(NAME, uri=mlflow_uri)[-1]
+    assert (last["action"], last["version"], last["previous"], last["reason"]) == ("refuse", 2, 1, "please")
+    assert reason in last["evidence"]["reasons"]
+
+
+def test_a_refusal_in_the_ledger_stops_no_later_move(mlflow_uri: str, tmp_path: Path) -> None:
+    add_version(mlflow_uri, tmp_path / "a", correct=[70] * 10)
+    registry.promote(NAME, uri=mlflow_uri, reason="first", policy=LENIENT)
+    add_version(mlflow_uri, tmp_path / "b", correct=[60] * 10)
+    with pytest.raises(Refusal):
+        registry.promote(NAME, uri=mlflow_uri, reason="worse", policy=LENIENT)
+    add_version(mlflow_uri, tmp_path / "c", correct=[80] * 10)
+    registry.promote(NAME, uri=mlflow_uri, reason="better", policy=LENIENT)
+    registry.rollback(NAME, uri=mlflow_uri, reason="back")
+
+    assert champion(mlflow_uri) == 1
+    lines = history.table(history.entries(NAME, uri=mlflow_uri)).splitlines()
+    assert [line.split()[3] for line in lines] == ["action", "promote", "refuse", "promote", "rollback"]
+    assert "SCORE_LOWER" in lines[2]
+    assert "(worse)" in lines[2]
 
 
 def test_scores_come_from_the_run_where_the_bundle_has_none(mlflow_uri: str, tmp_path: Path) -> None:
@@ -101,7 +123,8 @@ def test_proposing_moves_the_candidate_only(mlflow_uri: str, tmp_path: Path) -> 
     registry.promote(NAME, 2, uri=mlflow_uri, reason="first", policy=LENIENT)
     proposed = registry.propose(NAME, 1, uri=mlflow_uri, policy=LENIENT)
     assert proposed["verdict"]["passed"]
-    assert registry.show(NAME, uri=mlflow_uri)["aliases"] == {"candidate": 1, "champion": 2}
+    assert proposed["verdict"]["to_check_at_promote"] == []
+    assert history.show(NAME, uri=mlflow_uri)["aliases"] == {"candidate": 1, "champion": 2}
     with pytest.raises(TrackingError, match="no version 7"):
         registry.propose(NAME, 7, uri=mlflow_uri)
 
@@ -138,13 +161,13 @@ def test_a_move_that_was_recorded_but_not_made_can_be_finished(mlflow_uri: str, 
     client(mlflow_uri).set_registered_model_alias(NAME, "champion", "1")
     assert registry.promote(NAME, 2, uri=mlflow_uri, reason="second", policy=LENIENT)["changed"]
     assert champion(mlflow_uri) == 2
-    assert len(registry.history(NAME, uri=mlflow_uri)) == 2
+    assert len(history.entries(NAME, uri=mlflow_uri)) == 2
 
 
-def test_of_two_promoters_at_once_one_wins_and_the_other_is_told(mlflow_uri: str, tmp_path: Path) -> None:
+def test_of_two_promoters_at_once_one_wins_and_the_other_is_refused(mlflow_uri: str, tmp_path: Path) -> None:
     for name in ("a", "b"):
         add_version(mlflow_uri, tmp_path / name)
-    ready, results, told = threading.Barrier(2), [], []
+    ready, results, recorded = threading.Barrier(2), [], []
 
     def work(version: int) -> None:
         ready.wait()
@@ -153,7 +176,7 @@ def test_of_two_promoters_at_once_one_wins_and_the_other_is_told(mlflow_uri: str
                 registry.promote(NAME, version, uri=mlflow_uri, reason=f"number {version}", policy=LENIENT)
             )
         except Refusal as refusal:
-            told.append(refusal.reasons)
+            recorded.append(refusal.reasons)
 
     threads = [threading.Thread(target=work, args=(version,)) for version in (1, 2)]
     for thread in threads:
@@ -161,7 +184,7 @@ def test_of_two_promoters_at_once_one_wins_and_the_other_is_told(mlflow_uri: str
     for thread in threads:
         thread.join()
     entries = ledger.read(client(mlflow_uri), mlflow_uri, NAME)
-    assert len(results) + len(told) == 2
+    assert len(results) + len(recorded) == 2
     assert [entry["version"] for entry in entries] == [result["version"] for result in results]
     assert champion(mlflow_uri) == entries[-1]["version"]
-    assert all(reasons in (["CONCURRENT"], ["ALIAS_MOVED"]) for reasons in told)
+    assert all(reasons in (["CONCURRENT"], ["ALIAS_MOVED"]) for reasons in recorded)

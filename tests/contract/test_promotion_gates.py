@@ -1,6 +1,9 @@
 """A real bundle through the real gates: promoted, refused for each thing that can be wrong, rolled back."""
 
+import contextlib
 import json
+import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -18,11 +21,12 @@ from liftray.evaluate import evaluation_report
 from liftray.evaluate.scoring import leakage_of, predict_sets, score_sets
 from liftray.predict import bundle
 from liftray.predict.predictor import Predictor
+from liftray.track.mlflow import versions
 from liftray.track.mlflow.runs import start_run
 from liftray.track.mlflow.store import client
-from liftray.track.promotion import registry
-from liftray.track.promotion.gates import Refusal
+from liftray.track.promotion import history, registry
 from liftray.track.promotion.policy import Policy
+from liftray.track.promotion.verdict import Refusal
 from tests.parts import tiny
 
 NAME = "gated"
@@ -96,7 +100,7 @@ def add(uri: str, folder: Path, parts: Parts, which: str = "good", **change: Any
         bundle.save(predictor.tagger, folder / "bundle", [weights], details)  # type: ignore[arg-type]
         pq.write_table(evaluation_report.per_protein(predicted["valid"]), folder / "valid.parquet")
         run.log_artifacts(folder / "valid.parquet", "evaluation/valid")
-        return registry.register(folder / "bundle", run.run_id, uri, NAME, metrics)
+        return versions.register(folder / "bundle", run.run_id, uri, NAME, metrics)
 
 
 @pytest.fixture(params=["sqlite", "mlflow_server", "postgresql_server"])
@@ -116,15 +120,19 @@ def state(uri: str) -> tuple[Any, Any]:
 
 def refused(uri: str, policy: Policy = POLICY, **options: Any) -> Refusal:
     """The refusal of the candidate, which must have changed nothing."""
-    before = state(uri)
+    aliases, _ = state(uri)
     with pytest.raises(Refusal) as caught:
         registry.promote(NAME, uri=uri, reason="please", policy=policy, **options)
     assert caught.value.exit_code == 3
-    assert state(uri) == before
+    assert state(uri)[0] == aliases
+    last = history.entries(NAME, uri=uri)[-1]
+    assert (last["action"], last["evidence"]["reasons"]) == ("refuse", caught.value.reasons)
     return caught.value
 
 
-def test_promoted_refused_overridden_rolled_back_and_told(uri: str, tmp_path: Path, parts: Parts) -> None:
+def test_the_ledger_records_promotion_refusal_override_and_rollback(
+    uri: str, tmp_path: Path, parts: Parts
+) -> None:
     add(uri, tmp_path / "a", parts)
     first = registry.promote(NAME, uri=uri, reason="first", policy=POLICY)
     by_name = {one["gate"]: one for one in first["verdict"]["gates"]}
@@ -141,18 +149,20 @@ def test_promoted_refused_overridden_rolled_back_and_told(uri: str, tmp_path: Pa
     )
     assert forced["overridden"] == worse.reasons
     registry.rollback(NAME, uri=uri, reason="not wanted after all", policy=POLICY)
-    told = registry.history(NAME, uri=uri)
-    assert [(entry["action"], entry["version"]) for entry in told] == [
+    recorded = history.entries(NAME, uri=uri)
+    assert [(entry["action"], entry["version"]) for entry in recorded] == [
         ("promote", 1),
         ("promote", 2),
+        ("refuse", 3),
         ("promote", 3),
         ("rollback", 2),
     ]
-    assert told[2]["evidence"]["overridden"] == worse.reasons
-    assert told[2]["reason"] == "known, and wanted"
-    assert told[0]["evidence"]["data"][0].startswith("sha256:")
+    assert recorded[2]["reason"] == "please"
+    assert recorded[3]["evidence"]["overridden"] == worse.reasons
+    assert recorded[3]["reason"] == "known, and wanted"
+    assert recorded[0]["evidence"]["data"][0].startswith("sha256:")
     run_id = client(uri).get_model_version(NAME, "3").run_id
-    kept = client(uri).download_artifacts(run_id, f"promotion/{NAME}-000003.json", str(tmp_path))
+    kept = client(uri).download_artifacts(run_id, f"promotion/{NAME}-000004.json", str(tmp_path))
     assert json.loads(Path(kept).read_text()) == forced["verdict"]
 
 
@@ -257,7 +267,46 @@ def test_the_job_prints_the_verdict_and_ends_with_three(
     assert nameless.returncode == 2, "an override needs a reason"
 
 
-def test_of_two_promoting_processes_one_wins_and_the_other_is_told(
+def _on_terminal(command: list[str], folder: Path) -> str:
+    """What a command prints to a real terminal."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, cwd=folder) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux reports the end of a terminal
+            while part := os.read(ours, 4096):
+                shown += part
+    os.close(ours)
+    assert process.returncode == 0
+    return shown.decode()
+
+
+def test_the_job_proposes_and_shows_the_history(mlflow_uri: str, tmp_path: Path, parts: Parts) -> None:
+    add(mlflow_uri, tmp_path / "a", parts)
+    gates = tmp_path / "gates.yaml"
+    gates.write_text(yaml.safe_dump(RULES))
+    where = ["--name", NAME, "--tracking-uri", mlflow_uri]
+    proposed = subprocess.run(
+        [*PROMOTE, "propose", *where, "--version", "1", "--gates", str(gates)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    verdict = json.loads(proposed.stdout)["verdict"]
+    assert (verdict["passed"], verdict["reasons"]) == (None, [])
+    assert "replay" in verdict["to_check_at_promote"]
+    assert "to be checked at promote: " in proposed.stderr
+    command = [*PROMOTE, "history", *where]
+    piped = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert [entry["action"] for entry in json.loads(piped)] == ["propose"]
+    assert json.loads(_on_terminal([*command, "--json"], tmp_path)) == json.loads(piped)
+    header, row = _on_terminal(command, tmp_path).split("\r\n")[:2]
+    assert header.split()[:4] == ["n", "time", "who", "action"]
+    assert row.split()[3:5] == ["propose", "1"]
+
+
+def test_of_two_promoting_processes_one_wins_and_the_other_is_refused(
     uri: str, tmp_path: Path, parts: Parts
 ) -> None:
     for name in ("a", "b"):
@@ -287,8 +336,8 @@ def test_of_two_promoting_processes_one_wins_and_the_other_is_told(
         for version in ("1", "2")
     ]
     outcomes = [(process.communicate()[1], process.returncode) for process in started]
-    entries = registry.history(NAME, uri=uri)
+    entries = history.entries(NAME, uri=uri)
     assert len(entries) == sum(code == 0 for _, code in outcomes) >= 1
-    assert all("CONCURRENT" in told for told, code in outcomes if code == 3)
+    assert all("CONCURRENT" in recorded for recorded, code in outcomes if code == 3)
     assert {code for _, code in outcomes} <= {0, 3}
     assert int(state(uri)[0]["champion"]) == entries[-1]["version"]

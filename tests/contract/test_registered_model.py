@@ -14,9 +14,10 @@ import pytest
 
 from liftray.config import Settings
 from liftray.errors import TrackingError
+from liftray.track.mlflow import versions
 from liftray.track.mlflow.runs import start_run
 from liftray.track.promotion import registry
-from liftray.track.promotion.gates import Refusal
+from liftray.track.promotion.verdict import Refusal
 from tests.parts.registry_parts import LENIENT, NAME, champion, files_of
 
 
@@ -77,7 +78,7 @@ def test_the_champion_loads_as_pyfunc_without_pickle_and_predicts_the_same(
 
     with start_run(Settings().replace({"tracking.uri": mlflow_uri}), system_metrics_s=None) as run:
         run.log_dataset("valid", "small", "d1", "/absent")
-        registry.register(real_bundle, run.run_id, mlflow_uri, NAME)
+        versions.register(real_bundle, run.run_id, mlflow_uri, NAME)
     registry.promote(NAME, uri=mlflow_uri, reason="first", policy=LENIENT)
     command = [sys.executable, "-c", _PREDICT, mlflow_uri, f"models:/{NAME}@champion", json.dumps(SEQUENCES)]
     environment = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
@@ -95,11 +96,11 @@ def test_the_champion_loads_as_pyfunc_without_pickle_and_predicts_the_same(
 def test_pyfunc_takes_every_form_of_input(mlflow_uri: str, real_bundle: Path) -> None:
     import mlflow
 
-    from liftray.track.mlflow.store import scoped
+    from liftray.track.mlflow.store import process_wide
 
     with start_run(Settings().replace({"tracking.uri": mlflow_uri}), system_metrics_s=None) as run:
-        made = registry.register(real_bundle, run.run_id, mlflow_uri, NAME)
-    with scoped(mlflow_uri):
+        made = versions.register(real_bundle, run.run_id, mlflow_uri, NAME)
+    with process_wide(mlflow_uri):
         model = mlflow.pyfunc.load_model(made["model_uri"])
     states = list(model.predict(SEQUENCES)["states"])
     assert [len(one) for one in states] == [len(one) for one in SEQUENCES]
@@ -133,11 +134,11 @@ def test_pyfunc_takes_every_form_of_input(mlflow_uri: str, real_bundle: Path) ->
 def test_a_bad_sequence_costs_one_row_and_no_more(mlflow_uri: str, real_bundle: Path) -> None:
     import mlflow
 
-    from liftray.track.mlflow.store import scoped
+    from liftray.track.mlflow.store import process_wide
 
     with start_run(Settings().replace({"tracking.uri": mlflow_uri}), system_metrics_s=None) as run:
-        made = registry.register(real_bundle, run.run_id, mlflow_uri, NAME)
-    with scoped(mlflow_uri):
+        made = versions.register(real_bundle, run.run_id, mlflow_uri, NAME)
+    with process_wide(mlflow_uri):
         model = mlflow.pyfunc.load_model(made["model_uri"])
     table = model.predict(["MKV", "M-V", "", "GGG"], params={"probabilities": True})
     assert list(table["error"].notna()) == [False, True, True, False]
@@ -151,18 +152,18 @@ def test_a_bad_sequence_costs_one_row_and_no_more(mlflow_uri: str, real_bundle: 
 def test_the_whole_way_works_over_a_server(mlflow_server: str, tmp_path: Path, real_bundle: Path) -> None:
     import mlflow
 
-    from liftray.track.mlflow.store import scoped
+    from liftray.track.mlflow.store import process_wide
 
     settings = Settings().replace({"tracking.uri": f"{mlflow_server}/"})
     with start_run(settings, system_metrics_s=None) as run:
         run.log_steps([(step, {"train/loss": 1.0}) for step in range(1500)])
         run.log_dataset("train", "big", "a" * 64, "/data/big")
         run.log_dataset("valid", "small", "d1", "/absent")
-        made = registry.register(real_bundle, run.run_id, mlflow_server, NAME)
+        made = versions.register(real_bundle, run.run_id, mlflow_server, NAME)
     registry.promote(NAME, uri=mlflow_server, reason="first", policy=LENIENT)
     for uri in (made["bundle_uri"], f"models:/{NAME}/1", f"models:/{NAME}@champion"):
-        assert files_of(registry.resolve(uri, mlflow_server)) == files_of(real_bundle)
-    with scoped(mlflow_server):
+        assert files_of(versions.resolve(uri, mlflow_server)) == files_of(real_bundle)
+    with process_wide(mlflow_server):
         model = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
     assert len(model.predict(SEQUENCES)) == 3
     worse = tmp_path / "worse"
@@ -171,9 +172,9 @@ def test_the_whole_way_works_over_a_server(mlflow_server: str, tmp_path: Path, r
     (worse / "bundle.json").write_text(json.dumps({**info, "metrics": {"valid": {"q3": 0.4}}}))
     with start_run(settings, system_metrics_s=None) as second:
         second.log_dataset("valid", "small", "d1", "/absent")
-        registry.register(worse, second.run_id, mlflow_server, NAME)
+        versions.register(worse, second.run_id, mlflow_server, NAME)
     with pytest.raises(Refusal, match="SCORE_LOWER"):
         registry.promote(NAME, uri=mlflow_server, reason="x", policy=LENIENT)
     assert champion(mlflow_server) == 1
     with pytest.raises(TrackingError, match="@candidate, @champion, 1, 2"):
-        registry.resolve(f"models:/{NAME}/9", mlflow_server)
+        versions.resolve(f"models:/{NAME}/9", mlflow_server)

@@ -10,6 +10,7 @@ import pytest
 
 from liftray.config import Settings
 from liftray.errors import BundleError, TrackingError
+from liftray.track.mlflow import versions
 from liftray.track.mlflow.runs import start_run
 from liftray.track.mlflow.store import client
 from liftray.track.promotion import registry
@@ -69,9 +70,9 @@ def test_registering_prints_nothing(
 def test_a_bundle_may_have_any_name(mlflow_uri: str, tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "my best model")
     with start_run(Settings().replace({"tracking.uri": mlflow_uri}), system_metrics_s=None) as run:
-        made = registry.register(bundle, run.run_id, mlflow_uri, NAME)
+        made = versions.register(bundle, run.run_id, mlflow_uri, NAME)
     for uri in (made["bundle_uri"], made["model_uri"]):
-        assert files_of(registry.resolve(uri, mlflow_uri)) == files_of(bundle)
+        assert files_of(versions.resolve(uri, mlflow_uri)) == files_of(bundle)
 
 
 def test_every_name_of_a_model_gives_the_same_bundle(mlflow_uri: str, tmp_path: Path) -> None:
@@ -85,15 +86,15 @@ def test_every_name_of_a_model_gives_the_same_bundle(mlflow_uri: str, tmp_path: 
         f"models:/{NAME}@candidate",
         f"models:/{NAME}@champion",
     ):
-        assert files_of(registry.resolve(uri, mlflow_uri)) == original
-    assert registry.locate(f"models:/{NAME}@champion", mlflow_uri) == {"name": NAME, "version": 1}
-    assert registry.locate(str(tmp_path), mlflow_uri) == {}
+        assert files_of(versions.resolve(uri, mlflow_uri)) == original
+    assert versions.locate(f"models:/{NAME}@champion", mlflow_uri) == {"name": NAME, "version": 1}
+    assert versions.locate(str(tmp_path), mlflow_uri) == {}
 
 
 def test_a_directory_resolves_without_mlflow(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle")
     code = (
-        "import sys; from liftray.track.promotion.registry import resolve; resolve(sys.argv[1], 'sqlite:///missing/x.db');"
+        "import sys; from liftray.track.mlflow.versions import resolve; resolve(sys.argv[1], 'sqlite:///missing/x.db');"
         "sys.exit('mlflow' in sys.modules)"
     )
     assert (
@@ -122,7 +123,7 @@ def test_a_directory_resolves_without_mlflow(tmp_path: Path) -> None:
 def test_what_names_no_model_is_refused_before_the_store(uri: str, tmp_path: Path) -> None:
     store = tmp_path / "mlflow.db"
     with pytest.raises(BundleError, match="models:/NAME@champion"):
-        registry.resolve(uri, f"sqlite:///{store}")
+        versions.resolve(uri, f"sqlite:///{store}")
     assert not store.exists()
 
 
@@ -134,9 +135,9 @@ def test_what_is_missing_is_told_with_what_there_is(mlflow_uri: str, tmp_path: P
         (f"models:/{NAME}@champion", "@candidate, 1"),
     ):
         with pytest.raises(TrackingError, match=told):
-            registry.resolve(uri, mlflow_uri)
+            versions.resolve(uri, mlflow_uri)
     with pytest.raises(TrackingError):
-        registry.resolve(f"runs:/{'0' * 32}/bundle", mlflow_uri)
+        versions.resolve(f"runs:/{'0' * 32}/bundle", mlflow_uri)
 
 
 def test_a_stored_bundle_that_was_changed_is_refused(mlflow_uri: str, tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_a_stored_bundle_that_was_changed_is_refused(mlflow_uri: str, tmp_path: 
     changed = folder / "artifacts" / "bundle" / "bundle.json"
     changed.write_text(changed.read_text().replace("0.8", "0.9"))
     with pytest.raises(BundleError, match="not the one that was registered"):
-        registry.resolve(f"models:/{NAME}/1", mlflow_uri)
+        versions.resolve(f"models:/{NAME}/1", mlflow_uri)
 
 
 def test_links_and_unsafe_formats_are_refused_both_ways(mlflow_uri: str, tmp_path: Path) -> None:
@@ -154,25 +155,25 @@ def test_links_and_unsafe_formats_are_refused_both_ways(mlflow_uri: str, tmp_pat
         pass
     (bundle / "extra.pkl").write_bytes(pickle.dumps(1))
     with pytest.raises(BundleError, match=r"extra\.pkl"):
-        registry.register(bundle, run.run_id, mlflow_uri, NAME)
+        versions.register(bundle, run.run_id, mlflow_uri, NAME)
     (bundle / "extra.pkl").unlink()
     (bundle / "secret").symlink_to("/etc/hostname")
     with pytest.raises(BundleError, match="link"):
-        registry.resolve(str(bundle), mlflow_uri)
+        versions.resolve(str(bundle), mlflow_uri)
     with pytest.raises(BundleError, match="link"):
-        registry.register(bundle, run.run_id, mlflow_uri, NAME)
+        versions.register(bundle, run.run_id, mlflow_uri, NAME)
     assert not client(mlflow_uri).search_registered_models()
     (bundle / "secret").unlink()
-    registry.register(bundle, run.run_id, mlflow_uri, "")
+    versions.register(bundle, run.run_id, mlflow_uri, "")
     stored = Path(client(mlflow_uri).get_run(run.run_id).info.artifact_uri) / "bundle"
     (stored / "evil.pkl").write_bytes(pickle.dumps(1))
     with pytest.raises(BundleError, match=r"evil\.pkl"):
-        registry.resolve(f"runs:/{run.run_id}/bundle", mlflow_uri)
+        versions.resolve(f"runs:/{run.run_id}/bundle", mlflow_uri)
 
 
 def test_without_a_name_only_the_run_has_the_bundle(mlflow_uri: str, tmp_path: Path) -> None:
     with start_run(Settings().replace({"tracking.uri": mlflow_uri}), system_metrics_s=None) as run:
-        made = registry.register(write_bundle(tmp_path / "bundle"), run.run_id, mlflow_uri, "")
+        made = versions.register(write_bundle(tmp_path / "bundle"), run.run_id, mlflow_uri, "")
     assert made == {"run_id": run.run_id, "bundle_uri": f"runs:/{run.run_id}/bundle"}
     assert not client(mlflow_uri).search_registered_models()
 
@@ -182,4 +183,4 @@ def test_a_name_that_mlflow_refuses_is_told(mlflow_uri: str, tmp_path: Path) -> 
         start_run(Settings().replace({"tracking.uri": mlflow_uri}), system_metrics_s=None) as run,
         pytest.raises(TrackingError),
     ):
-        registry.register(write_bundle(tmp_path / "bundle"), run.run_id, mlflow_uri, "a/b:c")
+        versions.register(write_bundle(tmp_path / "bundle"), run.run_id, mlflow_uri, "a/b:c")

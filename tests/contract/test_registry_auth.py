@@ -9,9 +9,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from liftray.errors import TrackingError
+from liftray.track.mlflow import versions
 from liftray.track.mlflow.runs import start_run
 from liftray.track.mlflow.store import check
-from liftray.track.promotion import registry
+from liftray.track.promotion import history, registry
 from liftray.track.promotion.policy import Policy
 from tests.parts import tiny
 from tests.parts.servers import mlflow_server
@@ -75,13 +76,13 @@ def test_with_a_user_the_whole_way_works_and_no_secret_is_kept(
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
     with start_run(tiny.settings(tracking__uri=address), system_metrics_s=None) as run:
         run.log_dataset("valid", "small", "d1", "/absent")
-        registry.register(_bundle(tmp_path / "bundle", run.run_id), run.run_id, address, "guarded")
+        versions.register(_bundle(tmp_path / "bundle", run.run_id), run.run_id, address, "guarded")
     promoted = registry.promote("guarded", uri=address, reason="first", policy=POLICY)
     assert promoted["entry"]["who"].startswith(f"{USER}@")
-    assert registry.resolve("models:/guarded@champion", address).is_dir()
+    assert versions.resolve("models:/guarded@champion", address).is_dir()
     shown = "".join(capfd.readouterr())
     assert PASSWORD not in shown
-    assert PASSWORD not in json.dumps(registry.history("guarded", uri=address))
+    assert PASSWORD not in json.dumps(history.entries("guarded", uri=address))
     for file in [*(folder / "files").rglob("*"), folder / "server.db", *tmp_path.rglob("*")]:
         assert not file.is_file() or PASSWORD.encode() not in file.read_bytes(), file
 

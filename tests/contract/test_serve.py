@@ -13,8 +13,9 @@ import pytest
 
 from liftray.predict import bundle
 from liftray.predict.predictor import Predictor
+from liftray.track.mlflow import versions
 from liftray.track.mlflow.runs import start_run
-from liftray.track.mlflow.store import scoped
+from liftray.track.mlflow.store import process_wide
 from liftray.track.promotion import registry
 from liftray.track.promotion.policy import Policy
 from tests.parts import tiny
@@ -49,7 +50,7 @@ def _register(uri: str, folder: Path, weights: str, seed: int) -> Path:
     bundle.save(made, folder, [weights], details)
     with start_run(tiny.settings(tracking__uri=uri), system_metrics_s=None) as run:
         run.log_dataset("valid", "set", "d1", "/absent")
-        registry.register(folder, run.run_id, uri, NAME)
+        versions.register(folder, run.run_id, uri, NAME)
     return folder
 
 
@@ -116,7 +117,7 @@ def test_a_rollback_is_followed_on_the_next_load(mlflow_uri: str, bundles: list[
     import mlflow
 
     def served_now() -> list[str]:
-        with scoped(mlflow_uri):
+        with process_wide(mlflow_uri):
             model = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
         return list(model.predict(SEQUENCES)["states"])
 

@@ -19,7 +19,7 @@ import pytest
 from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
 from liftray.data.labels import encode, map_codes
-from liftray.track.mlflow.store import scoped
+from liftray.track.mlflow.store import process_wide
 from tests.parts import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed]
@@ -178,7 +178,7 @@ def test_the_pyfunc_gives_the_same_states(whole: Whole, monkeypatch: pytest.Monk
     expected = list(
         Predictor.load(whole.run_dir / "bundle").predict((one.id, one.sequence) for one in records)
     )
-    with scoped(whole.uri):
+    with process_wide(whole.uri):
         loaded = mlflow.pyfunc.load_model(f"models:/{_NAME}@candidate")
     table = loaded.predict([record.sequence for record in records])
     assert table["states"].tolist() == [prediction.states for prediction in expected]

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from liftray.config import Settings
+from liftray.track.mlflow import versions
 from liftray.track.mlflow.runs import start_run
 from liftray.track.mlflow.store import client
-from liftray.track.promotion import registry
 from liftray.track.promotion.policy import Policy
 
 NAME = "tagger"
@@ -64,7 +64,7 @@ def add_version(uri: str, folder: Path, *, correct: list[int] | None = None, **i
             info["q3"] = sum(correct) / (100 * len(correct))
         run.log_dataset("valid", "small", info.get("data", "d1"), "/absent")
         bundle = write_bundle(folder / "bundle", run_id=run.run_id, **info)
-    return registry.register(bundle, run.run_id, uri, NAME)
+    return versions.register(bundle, run.run_id, uri, NAME)
 
 
 def gate(result: dict[str, Any], name: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import liftray
 from liftray.errors import BundleError
 from liftray.files import sha256_file
-from liftray.track.mlflow.store import client, harden, scoped, told
+from liftray.track.mlflow.store import client, harden, mlflow_errors, process_wide
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -96,7 +96,7 @@ def log_bundle(directory: Path, run_id: str, uri: str) -> str:
     Returns:
         `runs:/ID/bundle`.
     """
-    with told(uri):
+    with mlflow_errors(uri):
         client(uri).log_artifacts(run_id, str(directory), ARTIFACT)
     return f"runs:/{run_id}/{ARTIFACT}"
 
@@ -113,7 +113,7 @@ def log_model(directory: Path, run_id: str, uri: str, tags: dict[str, str]) -> s
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     store = client(uri)
-    with told(uri):
+    with mlflow_errors(uri):
         experiment_id = store.get_run(run_id).info.experiment_id
         logged = store.create_logged_model(experiment_id, name="model", source_run_id=run_id, tags=tags)
         status = LoggedModelStatus.FAILED
@@ -140,7 +140,7 @@ def create_version(
 
     store = client(uri)
     # An SQLite registry looks the model up in the process-wide store.
-    with told(uri), scoped(uri):
+    with mlflow_errors(uri), process_wide(uri):
         try:
             store.create_registered_model(name, description="Secondary structure models made by LiftRay.")
         except MlflowException as error:

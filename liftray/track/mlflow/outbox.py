@@ -14,7 +14,7 @@ from typing import Any
 
 from liftray.errors import TrackingError
 from liftray.progress import show_line
-from liftray.track.mlflow.store import client, impatient, redacted, told
+from liftray.track.mlflow.store import client, mlflow_errors, redacted, short_timeouts
 
 FILE = "metrics.pending.jsonl"
 _METRICS_PER_CALL = 1000
@@ -52,7 +52,7 @@ class Outbox:
                 {"run": self._run_id, "time": time.time_ns() // 1_000_000, "step": step, "metrics": values}
             )
             try:
-                with impatient():
+                with short_timeouts():
                     self._send()
             except TrackingError as error:
                 if not before:
@@ -79,7 +79,7 @@ class Outbox:
         until, wait_s = time.monotonic() + patience_s, _FIRST_WAIT_S
         while True:
             try:
-                with self._locked(), impatient():
+                with self._locked(), short_timeouts():
                     return self._send()
             except TrackingError as error:
                 left = until - time.monotonic()
@@ -129,7 +129,7 @@ class Outbox:
             for record in pending
             for name, value in record["metrics"].items()
         ]
-        with told(self._uri):
+        with mlflow_errors(self._uri):
             for start in range(0, len(found), _METRICS_PER_CALL):
                 client(self._uri).log_batch(self._run_id, metrics=found[start : start + _METRICS_PER_CALL])
         self.file.unlink(missing_ok=True)

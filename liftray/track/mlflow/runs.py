@@ -20,7 +20,7 @@ from liftray.config import Settings, to_yaml
 from liftray.errors import LiftrayError, TrackingError
 from liftray.progress import show_line
 from liftray.sections.kinds import ADAPTERS
-from liftray.track.mlflow.store import artifact_root, check, client, redacted, told
+from liftray.track.mlflow.store import artifact_root, check, client, mlflow_errors, redacted
 from liftray.track.provenance import code_tags
 
 __all__ = ["Run", "attach", "check", "start_run"]
@@ -70,7 +70,7 @@ class Run:
         try:
             if error is not None:
                 self.tag({"liftray.error": f"{type(error).__name__}: {error}"})
-            with told(self.uri):
+            with mlflow_errors(self.uri):
                 self._client.set_terminated(self.run_id, status=_status(error))
         except LiftrayError as lost:
             if error is None:
@@ -101,7 +101,7 @@ class Run:
             for name, value in metrics.items()
             if value is not None
         ]
-        with told(self.uri):
+        with mlflow_errors(self.uri):
             for start in range(0, len(found), _METRICS_PER_CALL):
                 self._client.log_batch(self.run_id, metrics=found[start : start + _METRICS_PER_CALL])
 
@@ -136,13 +136,13 @@ class Run:
         source = json.dumps({"path": str(path), "digest": digest})
         dataset = Dataset(name, digest.rpartition(":")[2][:_DIGEST_CHARACTERS], "local", source)
         tags = [InputTag("mlflow.data.context", split), InputTag("liftray.digest", digest)]
-        with told(self.uri):
+        with mlflow_errors(self.uri):
             self._client.log_inputs(self.run_id, [DatasetInput(dataset, tags)])
 
     def log_artifacts(self, path: str | Path, folder: str | None = None) -> None:
         """Store a file, or what a directory holds, under `folder` of the run."""
         path = Path(path)
-        with told(self.uri):
+        with mlflow_errors(self.uri):
             if path.is_dir():
                 self._client.log_artifacts(self.run_id, str(path), folder)
             else:
@@ -150,7 +150,7 @@ class Run:
 
     def log_text(self, text: str, name: str) -> None:
         """Store a text as a file of the run."""
-        with told(self.uri):
+        with mlflow_errors(self.uri):
             self._client.log_text(self.run_id, text, name)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
@@ -158,7 +158,7 @@ class Run:
         from mlflow.entities import Param
 
         texts = {key: _param(value) for key, value in params.items()}
-        with told(self.uri):
+        with mlflow_errors(self.uri):
             known = self._client.get_run(self.run_id).data.params
             new = [Param(key, text) for key, text in texts.items() if key not in known]
             for start in range(0, len(new), _PARAMS_PER_CALL):
@@ -171,7 +171,7 @@ class Run:
         """Set tags, cut to MLflow's length."""
         from mlflow.entities import RunTag
 
-        with told(self.uri):
+        with mlflow_errors(self.uri):
             self._client.log_batch(
                 self.run_id, tags=[RunTag(key, v[:_TAG_CHARACTERS]) for key, v in tags.items()]
             )
@@ -234,7 +234,7 @@ def _create(uri: str, settings: Settings) -> str:
     from mlflow.exceptions import MlflowException
 
     store, experiment = client(uri), settings.tracking.experiment
-    with told(uri):
+    with mlflow_errors(uri):
         found = store.get_experiment_by_name(experiment)
         if found is None:
             try:
@@ -259,7 +259,7 @@ def _create(uri: str, settings: Settings) -> str:
 
 def _reopen(uri: str, run_id: str, system_metrics_s: float | None) -> Run:
     try:
-        with told(uri):
+        with mlflow_errors(uri):
             info = client(uri).get_run(run_id).info
             if info.lifecycle_stage != "active":
                 raise TrackingError(f"run {run_id} is deleted", where=redacted(uri))

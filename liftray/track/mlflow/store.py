@@ -84,12 +84,12 @@ def check(uri: str, *, create: bool = True, write: bool = True) -> str:
         uri = uri.rstrip("/")
     else:
         raise TrackingError(f"tracking.uri {redacted(uri)!r} is no store that LiftRay uses", remedy=_FORMS)
-    with impatient(), told(uri):
+    with short_timeouts(), mlflow_errors(uri):
         client(uri).search_experiments(max_results=1)
     return uri
 
 
-def impatient() -> contextlib.AbstractContextManager[None]:
+def short_timeouts() -> contextlib.AbstractContextManager[None]:
     """Let MLflow give up within seconds inside the block: for a look, or where someone waits for better work."""
     return _environment(_PROBE)
 
@@ -125,7 +125,7 @@ def artifact_root(uri: str, experiment: str) -> str | None:
 
 
 @contextlib.contextmanager
-def told(uri: str) -> Iterator[None]:
+def mlflow_errors(uri: str) -> Iterator[None]:
     """Turn MLflow's failures into a TrackingError of one line."""
     from mlflow.exceptions import MlflowException
 
@@ -152,7 +152,7 @@ def told(uri: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def scoped(uri: str) -> Iterator[None]:
+def process_wide(uri: str) -> Iterator[None]:
     """Make this the process-wide store for a few calls that MLflow offers in no other way."""
     import mlflow
 
@@ -276,7 +276,7 @@ def _create(path: Path) -> None:
         raise TrackingError(f"cannot create the MLflow store ({error})", where=str(path)) from error
     try:
         fresh = folder / "mlflow.db"
-        with told(f"sqlite:///{fresh}"):
+        with mlflow_errors(f"sqlite:///{fresh}"):
             client(f"sqlite:///{fresh}").search_experiments(max_results=1)
         if path.exists() and not path.stat().st_size:
             os.replace(fresh, path)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from liftray.errors import BundleError, TrackingError
 from liftray.track.mlflow import model
 from liftray.track.mlflow.card import card
-from liftray.track.mlflow.store import check, client, redacted, told
+from liftray.track.mlflow.store import check, client, mlflow_errors, redacted
 from liftray.track.primary_score import PRIMARY
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def register(
     tags = _tags(info, metrics, run_id, model.digest(directory))
     model_id = model.log_model(directory, run_id, uri, tags)
     version = model.create_version(model_id, name, run_id, uri, tags=tags, description=card(info, metrics))
-    with told(uri):
+    with mlflow_errors(uri):
         client(uri).set_registered_model_alias(name, CANDIDATE, str(version))
     return {
         "run_id": run_id,
@@ -134,7 +134,7 @@ def aliases(store: "MlflowClient", uri: str, name: str) -> dict[str, int]:
     """
     from mlflow.exceptions import MlflowException
 
-    with told(uri):
+    with mlflow_errors(uri):
         try:
             found = store.get_registered_model(name)
         except MlflowException as error:
@@ -158,7 +158,7 @@ def find(name: str, wanted: str, uri: str) -> Any:
     from mlflow.exceptions import MlflowException
 
     known = aliases(store, uri, name)
-    with told(uri):
+    with mlflow_errors(uri):
         try:
             return store.get_model_version(
                 name, str(known.get(wanted, wanted) if not wanted.isdigit() else wanted)
@@ -182,7 +182,7 @@ def bundle_of(found: Any, uri: str) -> Path:
     """
     # MLflow would look a models:/ address up in the process-wide store; where the files lie needs no such
     # look-up.
-    with told(uri):
+    with mlflow_errors(uri):
         place = client(uri).get_model_version_download_uri(found.name, found.version)
     directory = _fetch(f"{place.rstrip('/')}/artifacts/{model.ARTIFACT}", uri)
     model.read_info(directory)
@@ -201,7 +201,7 @@ def _fetch(artifact_uri: str, uri: str) -> Path:
 
     folder = tempfile.mkdtemp(prefix="liftray-model-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    with told(uri):
+    with mlflow_errors(uri):
         found = Path(
             mlflow.artifacts.download_artifacts(
                 artifact_uri=artifact_uri, dst_path=folder, tracking_uri=uri, registry_uri=uri

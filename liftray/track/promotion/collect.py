@@ -1,4 +1,4 @@
-"""Gathers a version's evidence: its bundle, the per-chain tables of its run, and what a fresh process says.
+"""Gathers a version's evidence: its bundle, the per-chain tables of its run, and a replay in a fresh process.
 
 Invariant: what cannot be read is missing evidence with its reason, never a passed check; nothing is written.
 Flow: registry -> [this] -> gates.
@@ -13,25 +13,31 @@ from typing import Any
 
 from liftray.errors import BundleError
 from liftray.track.mlflow import model, versions
-from liftray.track.mlflow.store import client, told
+from liftray.track.mlflow.store import client, mlflow_errors
 from liftray.track.primary_score import PRIMARY
-from liftray.track.promotion.evidence import ChainScores, Contender, Files, Replayed, SetEvidence
+from liftray.track.promotion.evidence import (
+    ChainScores,
+    FileEvidence,
+    ReplayResult,
+    SetEvidence,
+    VersionEvidence,
+)
 from liftray.track.promotion.policy import Policy
-from liftray.track.promotion.replay import Evaluated, replay
+from liftray.track.promotion.replay import EvaluatedSet, replay
 
 VALID = "valid"
 _ROUNDING = 1e-6
 
 
-def contender(name: str, version: int, uri: str, policy: Policy, *, fresh: bool) -> Contender:
-    """A version's evidence.
+def evidence_of(name: str, version: int, uri: str, policy: Policy, *, fresh: bool) -> VersionEvidence:
+    """Gather a version's evidence.
 
     Args:
         name: Registered model.
         version: Its version.
         uri: The store.
-        policy: What the gates ask; says where validation data lie.
-        fresh: Also load the bundle in a fresh process, where the policy asks for it.
+        policy: The limits of the gates; it may name the places of validation data.
+        fresh: Replay the bundle in a fresh process, where the policy requires it.
 
     Raises:
         TrackingError: There is no such version, or the store cannot be used.
@@ -41,7 +47,7 @@ def contender(name: str, version: int, uri: str, policy: Policy, *, fresh: bool)
         directory = versions.bundle_of(found, uri)
     except BundleError as error:
         task, ss3_map = found.tags.get("liftray.task", "ss3"), found.tags.get("liftray.ss3_map", "dssp")
-        return Contender(version, task, ss3_map, {}, Files(("BUNDLE_CHANGED",), (str(error),)))
+        return VersionEvidence(version, task, ss3_map, {}, FileEvidence(("BUNDLE_CHANGED",), (str(error),)))
     info = model.read_info(directory)
     inputs, recorded = _run(found.run_id, uri)
     with _tables(found.run_id, uri) as tables:
@@ -50,14 +56,17 @@ def contender(name: str, version: int, uri: str, policy: Policy, *, fresh: bool)
         if fresh and policy.replay.required:
             replayed = _replayed(directory, info, tables, inputs, policy)
     files = _files(directory, info, found.tags, inputs, sets)
-    return Contender(version, info["task"], info.get("ss3_map", "dssp"), sets, files, replayed)
+    deferred = policy.replay.required and not fresh
+    return VersionEvidence(
+        version, info["task"], info.get("ss3_map", "dssp"), sets, files, replayed, deferred
+    )
 
 
 def _run(run_id: str | None, uri: str) -> tuple[list[dict[str, str]], dict[str, float]]:
     """Data sets (`split`, `name`, `digest`, `path`) and metrics that a run recorded."""
     if not run_id:
         return [], {}
-    with told(uri):
+    with mlflow_errors(uri):
         run = client(uri).get_run(run_id)
     inputs = []
     for entry in run.inputs.dataset_inputs if run.inputs else []:
@@ -80,7 +89,7 @@ def _tables(run_id: str | None, uri: str) -> Iterator[dict[str, Path]]:
     with tempfile.TemporaryDirectory(prefix="liftray-evidence-") as folder:
         found: dict[str, Path] = {}
         for split in (VALID, "test") if run_id else ():
-            with told(uri):
+            with mlflow_errors(uri):
                 for entry in client(uri).list_artifacts(run_id, f"evaluation/{split}"):
                     if entry.path.endswith(".parquet"):
                         local = Path(client(uri).download_artifacts(run_id, entry.path, folder))
@@ -116,7 +125,7 @@ def _leaky(leaks: list[Mapping[str, Any]], count: int) -> tuple[bool | None, flo
 
 
 def _worst(scored: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """The scores of one set; of several, those that floors ask for, each from the set that fares worst."""
+    """The scores of one set; of several, those that have floors, each from the set with the worst value."""
     if len(scored) < 2:
         return dict(scored[0]) if scored else {}
     states = {state for scores in scored for state in scores.get("per_state") or {}}
@@ -141,7 +150,7 @@ def _worst(scored: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _chains(tables: Mapping[str, Path], task: str) -> ChainScores | None:
-    """Per-chain results of one or more tables; None where there are none, or one cannot be read."""
+    """Per-chain results of the tables; None where there are no tables, or one cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -154,7 +163,7 @@ def _chains(tables: Mapping[str, Path], task: str) -> ChainScores | None:
             for row in table.to_pylist():
                 chain = f"{key}/{row['id']}"
                 labelled[chain] = row["labelled"]
-                # A chain's accuracy is correct / labelled, so the product is a whole number but for rounding.
+                # A chain's accuracy is correct / labelled, so the product is a whole number, up to rounding.
                 correct[chain] = round((row[PRIMARY[task]] or 0) * row["labelled"])
         except (pa.ArrowException, OSError, ValueError, KeyError):
             return None
@@ -167,16 +176,16 @@ def _replayed(
     tables: Mapping[str, Path],
     inputs: list[dict[str, str]],
     policy: Policy,
-) -> Replayed:
+) -> ReplayResult:
     data = (info.get("data") or {}).get(VALID) or {}
     sets = []
     for name, digest in data.items():
         table = tables.get(f"{VALID}/{VALID if len(data) == 1 else name}")
         if table is None:
-            return Replayed(("NOT_REPRODUCED",), (f"the run kept no per-chain results of {name}",))
+            return ReplayResult(("NOT_REPRODUCED",), (f"the run stored no per-chain results of {name}",))
         known = [one["path"] for one in inputs if one["split"] == VALID and one["digest"] == digest]
         path = policy.replay.data.get(name) or next(iter(known), None)
-        sets.append(Evaluated(name, path, digest, str(table)))
+        sets.append(EvaluatedSet(name, path, digest, str(table)))
     return replay(directory, sets, policy.replay.timeout_s)
 
 
@@ -186,7 +195,7 @@ def _files(
     tags: Mapping[str, str],
     inputs: list[dict[str, str]],
     sets: Mapping[str, SetEvidence],
-) -> Files:
+) -> FileEvidence:
     backbone, score = info.get("backbone") or {}, PRIMARY[info["task"]]
     problems: list[tuple[str, str]] = []
     if backbone.get("digest") != tags.get("liftray.backbone_digest"):
@@ -206,11 +215,13 @@ def _files(
             )
     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     reasons = tuple(dict.fromkeys(code for code, _ in problems))
-    return Files(reasons, tuple(detail for _, detail in problems), size, backbone.get("licence") or None)
+    return FileEvidence(
+        reasons, tuple(detail for _, detail in problems), size, backbone.get("licence") or None
+    )
 
 
-def whole(name: str, version: int, uri: str) -> None:
-    """Make sure that a version is still there and its bundle the registered one.
+def check_bundle(name: str, version: int, uri: str) -> None:
+    """Check that a version exists and that its bundle is the registered one.
 
     Raises:
         TrackingError: There is no such version.

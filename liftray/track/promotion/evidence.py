@@ -1,4 +1,4 @@
-"""What the gates look at: one version's scores chain by chain, and what was found out about its files.
+"""The evidence on one version: its scores chain by chain, the state of its files, and the result of a replay.
 
 Invariant: plain data, no MLflow and no torch; None means "not known" and never "fine".
 Flow: collect, replay -> [this] -> gates.
@@ -35,8 +35,8 @@ class SetEvidence:
     Attributes:
         digests: Content digests of the data; those of all validation sets for the pooled `valid`.
         scores: What evaluation recorded, in the shape of `metrics.json`.
-        chains: Per-chain results, where the run kept them.
-        leaky: Whether training has seen too much of it; None where that was not measured.
+        chains: Per-chain results, where the run stored them.
+        leaky: Whether training saw too many of its chains; None where that was not measured.
         leakage_share: Share of chains seen in training.
     """
 
@@ -55,14 +55,14 @@ class SetEvidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """What a fresh process found.
+class ReplayResult:
+    """The result of predicting again in a fresh process.
 
     Attributes:
-        reasons: Codes of what went wrong; empty where the bundle gave the evaluated predictions again.
+        reasons: Codes of what went wrong; empty where the bundle reproduced the evaluated predictions.
         detail: One line on each reason.
         num_chains: Chains predicted again.
-        differing: Some of the chains that came out otherwise.
+        differing: Some of the chains that were not reproduced.
         load_s: Seconds to load bundle and backbone.
         latency_s: Seconds for one chain alone, median of a few.
         ece: Expected calibration error of those predictions, a fraction.
@@ -78,14 +78,14 @@ class Replayed:
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
-    """What was found out about the stored files.
+class FileEvidence:
+    """The state of the stored files.
 
     Attributes:
-        reasons: Codes of what is not as recorded.
+        reasons: Codes of the differences from what was recorded.
         detail: One line on each.
         bundle_bytes: Size of the bundle; None where it could not be fetched.
-        licence: Of the backbone, as recorded.
+        licence: The recorded licence of the backbone.
     """
 
     reasons: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class VersionEvidence:
     """One version and all its evidence.
 
     Attributes:
@@ -103,13 +103,15 @@ class Contender:
         task: ss3, ss8 or ss9.
         ss3_map: dssp or lift.
         sets: Set -> evidence; `valid` is all validation sets pooled, test sets go by their names.
-        files: What is known of its files.
-        replayed: What a fresh process found; None where none was asked.
+        files: The state of its files.
+        replayed: The result of a replay; None where there was none.
+        replay_deferred: Whether `promote` makes the replay later.
     """
 
     version: int
     task: str
     ss3_map: str
     sets: Mapping[str, SetEvidence]
-    files: Files = field(default_factory=Files)
-    replayed: Replayed | None = None
+    files: FileEvidence = field(default_factory=FileEvidence)
+    replayed: ReplayResult | None = None
+    replay_deferred: bool = False

@@ -3,128 +3,55 @@
 Invariant: every gate is judged, and a verdict that refuses names every reason. Flow: registry -> [this].
 
 `difference` is candidate minus champion in one score on the same chains, with the 95 % interval of a paired
-bootstrap over chains (chains, not residues, are independent). The first champion has nothing to be compared
-with; all other gates hold for it too.
+bootstrap over chains (chains, not residues, are independent). The first champion is compared with nothing; all other
+gates hold for it too. `propose` starts no fresh process: what needs one is pending until `promote`.
 
 - comparable: TASK_DIFFERS, MAP_DIFFERS, DATA_DIFFERS (primary set), NO_SCORE.
-- primary: SCORE_LOWER (difference < -equal_within: staying costs nothing, and champions that may each be a
-  little worse than the last drift downwards); NOT_BETTER where the policy asks for a significant gain.
+- primary: SCORE_LOWER (difference < -equal_within: keeping the champion costs nothing, and champions that are each a
+  little worse than the last drift downwards); NOT_BETTER where the policy demands a significant gain.
 - sets: NOT_NON_INFERIOR (the interval reaches below -margin, so a loss of that size is not excluded);
-  SIGNIFICANTLY_WORSE (the interval lies wholly below zero: a margin forgives noise, never a loss that the
-  data show); NOT_PAIRED (no per-chain results of the same chains); SET_MISSING (a named set).
-  Test sets are guarded here and never decide: what is better is said by the primary set alone.
-- leakage: LEAKY_SET, LEAKAGE_UNKNOWN for named sets; other leaky sets are not counted, and told.
+  SIGNIFICANTLY_WORSE (the whole interval is below zero: a margin forgives noise, never a loss that the data show);
+  NOT_PAIRED (no per-chain results of the same chains); SET_MISSING (a named set). Test sets only guard against a loss:
+  the primary set alone decides which model is better.
+- leakage: LEAKY_SET, LEAKAGE_UNKNOWN for named sets; other leaky sets are reported and not counted.
 - floors: STATE_BELOW_FLOOR, SOV_BELOW_FLOOR, FLOOR_UNKNOWN. calibration: CALIBRATION_POOR, CALIBRATION_UNKNOWN.
 - files: BUNDLE_CHANGED, BACKBONE_CHANGED, DATA_CHANGED, DATA_NOT_RECORDED, SCORES_CHANGED.
-- replay: those of `replay`, and NOT_REPLAYED. budgets: TOO_LARGE, TOO_SLOW, LATENCY_UNKNOWN.
+- replay: the codes of `replay`, and NOT_REPLAYED. budgets: TOO_LARGE, TOO_SLOW, LATENCY_UNKNOWN.
 - licence: LICENCE_UNKNOWN.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from liftray.errors import GateRefused
 from liftray.track.primary_score import PRIMARY
-from liftray.track.promotion.evidence import Contender, SetEvidence
+from liftray.track.promotion.evidence import SetEvidence, VersionEvidence
 from liftray.track.promotion.pairing import paired
 from liftray.track.promotion.policy import Policy
+from liftray.track.promotion.verdict import GateResult, Verdict
 
-# Nobody can vouch for these: what would become champion is not what was scored.
+# Not to be overridden: the model that would become champion is not the one that was scored.
 FINAL = ("BUNDLE_CHANGED", "BACKBONE_CHANGED", "BUNDLE_UNLOADABLE", "NO_SCORE")
 _ROUNDING = 1e-9
 
 
-class Refusal(GateRefused):
-    """A refused promotion.
-
-    Attributes:
-        reasons: Stable codes such as SCORE_LOWER.
-        verdict: The whole verdict, JSON-ready; empty where none was reached.
-    """
-
-    def __init__(
-        self,
-        what: str,
-        *,
-        where: str | None = None,
-        remedy: str | None = None,
-        reasons: list[str] | None = None,
-        verdict: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(what, where=where, remedy=remedy)
-        self.reasons = reasons or []
-        self.verdict = dict(verdict or {})
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one gate says.
-
-    Attributes:
-        gate: Its name.
-        reasons: Codes of why not; empty where it passes.
-        evidence: The numbers it rests on, JSON-ready.
-    """
-
-    gate: str
-    reasons: tuple[str, ...] = ()
-    evidence: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The answer of all gates."""
-
-    findings: tuple[Finding, ...]
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why not, each code once, in the gates' order; empty when passed."""
-        return tuple(dict.fromkeys(code for finding in self.findings for code in finding.reasons))
-
-    @property
-    def passed(self) -> bool:
-        """Whether the candidate may become champion."""
-        return not self.reasons
-
-    def evidence(self, gate: str) -> dict[str, Any]:
-        """The numbers of one gate."""
-        return next(finding.evidence for finding in self.findings if finding.gate == gate)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The verdict, for JSON."""
-        gates = [
-            {
-                "gate": one.gate,
-                "passed": not one.reasons,
-                "reasons": list(one.reasons),
-                "evidence": one.evidence,
-            }
-            for one in self.findings
-        ]
-        return {"passed": self.passed, "reasons": list(self.reasons), "gates": gates}
-
-
-def judge(candidate: Contender, champion: Contender | None, policy: Policy) -> Verdict:
-    """Ask every gate; the rules stand in the module's docstring.
+def judge(candidate: VersionEvidence, champion: VersionEvidence | None, policy: Policy) -> Verdict:
+    """Judge every gate by the rules in the module's docstring.
 
     Args:
-        candidate: The version that wants to be champion.
-        champion: The present one; None where there is none.
-        policy: What is asked.
+        candidate: The version that may become champion.
+        champion: The present champion; None where there is none.
+        policy: The limits.
     """
     comparable = _comparable(candidate, champion, policy)
-    rival = None if comparable.reasons else champion
+    compared = None if comparable.reasons else champion
     return Verdict(
         (
             comparable,
-            _primary(candidate, rival, policy),
-            _sets(candidate, rival, policy),
+            _primary(candidate, compared, policy),
+            _sets(candidate, compared, policy),
             _leakage(candidate, policy),
             _floors(candidate, policy),
             _calibration(candidate, policy),
-            Finding("files", candidate.files.reasons, {"detail": list(candidate.files.detail)}),
+            GateResult("files", candidate.files.reasons, {"detail": list(candidate.files.detail)}),
             _replay(candidate, policy),
             _budgets(candidate, policy),
             _licence(candidate, policy),
@@ -132,11 +59,11 @@ def judge(candidate: Contender, champion: Contender | None, policy: Policy) -> V
     )
 
 
-def _score_name(contender: Contender, policy: Policy) -> str:
+def _score_name(contender: VersionEvidence, policy: Policy) -> str:
     return policy.primary.score or PRIMARY[contender.task]
 
 
-def _comparable(candidate: Contender, champion: Contender | None, policy: Policy) -> Finding:
+def _comparable(candidate: VersionEvidence, champion: VersionEvidence | None, policy: Policy) -> GateResult:
     name, score = policy.primary.set, _score_name(candidate, policy)
     ours = candidate.sets.get(name)
     evidence: dict[str, Any] = {"set": name, "score": score, "data": sorted(ours.digests) if ours else []}
@@ -147,29 +74,32 @@ def _comparable(candidate: Contender, champion: Contender | None, policy: Policy
             reasons.append("TASK_DIFFERS")
         elif (candidate.task == "ss3" or score == "q3") and candidate.ss3_map != champion.ss3_map:
             reasons.append("MAP_DIFFERS")
-        # The digests say what was scored; the names in the config may differ.
+        # The digests identify the data; the names in the config may differ.
         if ours is None or theirs is None or not _same_data(ours, theirs):
             reasons.append("DATA_DIFFERS")
         elif theirs.score(score) is None:
             reasons.append("NO_SCORE")
         evidence |= {"champion_version": champion.version}
-    return Finding("comparable", tuple(dict.fromkeys(reasons)), evidence)
+    return GateResult("comparable", tuple(dict.fromkeys(reasons)), evidence)
 
 
 def _same_data(one: SetEvidence, other: SetEvidence) -> bool:
     return bool(one.digests) and sorted(one.digests) == sorted(other.digests)
 
 
-def _primary(candidate: Contender, champion: Contender | None, policy: Policy) -> Finding:
+def _primary(candidate: VersionEvidence, champion: VersionEvidence | None, policy: Policy) -> GateResult:
     name, score = policy.primary.set, _score_name(candidate, policy)
     ours = candidate.sets.get(name)
     value = ours.score(score) if ours is not None else None
     evidence: dict[str, Any] = {"set": name, "score": score, "candidate": value}
     if champion is None or ours is None or value is None:
-        return Finding("primary", (), evidence)
+        return GateResult("primary", (), evidence)
     theirs = champion.sets[name]
     present = theirs.score(score)
-    assert present is not None, "comparable contenders have a score"
+    if present is None:
+        raise ValueError(
+            f"version {champion.version} has no {score} on {name}: `comparable` refuses such a pair"
+        )
     found = paired(ours.chains, theirs.chains)
     difference = value - present
     evidence |= {"champion": present, "difference": difference, "paired": found}
@@ -179,12 +109,12 @@ def _primary(candidate: Contender, champion: Contender | None, policy: Policy) -
         reasons.append("SCORE_LOWER")
     if policy.primary.significant and (found is None or found["ci95"][0] <= 0):
         reasons.append("NOT_BETTER")
-    return Finding("primary", tuple(reasons), evidence)
+    return GateResult("primary", tuple(reasons), evidence)
 
 
-def _sets(candidate: Contender, champion: Contender | None, policy: Policy) -> Finding:
+def _sets(candidate: VersionEvidence, champion: VersionEvidence | None, policy: Policy) -> GateResult:
     if champion is None:
-        return Finding("sets")
+        return GateResult("sets")
     named = policy.named()
     common = [name for name in candidate.sets if name in champion.sets]
     counted = named | (set() if policy.sets.names else {n for n in common if not candidate.sets[n].leaky})
@@ -198,13 +128,13 @@ def _sets(candidate: Contender, champion: Contender | None, policy: Policy) -> F
             evidence[name] = {"not_compared": "scored on other data"}
         else:
             reasons += codes
-    return Finding("sets", tuple(dict.fromkeys(reasons)), evidence)
+    return GateResult("sets", tuple(dict.fromkeys(reasons)), evidence)
 
 
 def _not_worse(
     ours: SetEvidence | None, theirs: SetEvidence | None, margin: float
 ) -> tuple[list[str], dict[str, Any]]:
-    """Reasons and evidence of one set."""
+    """Reasons and evidence for one set."""
     if ours is None or theirs is None or not _same_data(ours, theirs):
         return ["SET_MISSING"], {"margin": margin}
     found = paired(ours.chains, theirs.chains)
@@ -215,7 +145,7 @@ def _not_worse(
     return reasons + (["SIGNIFICANTLY_WORSE"] if high < 0 else []), {"margin": margin, **found}
 
 
-def _leakage(candidate: Contender, policy: Policy) -> Finding:
+def _leakage(candidate: VersionEvidence, policy: Policy) -> GateResult:
     reasons, evidence = [], {}
     for name, found in candidate.sets.items():
         evidence[name] = {"leaky": found.leaky, "share": found.leakage_share, "counted": not found.leaky}
@@ -225,10 +155,10 @@ def _leakage(candidate: Contender, policy: Policy) -> Finding:
             reasons.append("LEAKY_SET")
         elif found.leaky is None and not policy.leakage.allow_unknown:
             reasons.append("LEAKAGE_UNKNOWN")
-    return Finding("leakage", tuple(dict.fromkeys(reasons)), evidence)
+    return GateResult("leakage", tuple(dict.fromkeys(reasons)), evidence)
 
 
-def _floors(candidate: Contender, policy: Policy) -> Finding:
+def _floors(candidate: VersionEvidence, policy: Policy) -> GateResult:
     found = candidate.sets.get(policy.primary.set)
     scores = found.scores if found is not None else {}
     states = scores.get("per_state") or {}
@@ -245,7 +175,7 @@ def _floors(candidate: Contender, policy: Policy) -> Finding:
         value = row.get("f1") if row else None
         evidence[f"f1:{state}"] = {"value": value, "floor": floor}
         reasons += _below(value, floor, "STATE_BELOW_FLOOR")
-    return Finding("floors", tuple(dict.fromkeys(reasons)), evidence)
+    return GateResult("floors", tuple(dict.fromkeys(reasons)), evidence)
 
 
 def _below(value: float | None, floor: float, code: str) -> list[str]:
@@ -254,33 +184,37 @@ def _below(value: float | None, floor: float, code: str) -> list[str]:
     return [code] if value < floor else []
 
 
-def _calibration(candidate: Contender, policy: Policy) -> Finding:
+def _calibration(candidate: VersionEvidence, policy: Policy) -> GateResult:
     limit, found = policy.calibration.max_ece, candidate.sets.get(policy.primary.set)
     recorded = found.scores.get("ece") if found is not None else None
     measured = candidate.replayed.ece if candidate.replayed is not None else None
     value = recorded if measured is None else measured
     evidence = {"ece": value, "limit": limit}
     if limit is None:
-        return Finding("calibration", (), evidence)
+        return GateResult("calibration", (), evidence)
+    if value is None and candidate.replay_deferred:
+        return GateResult("calibration", (), evidence, pending=True)
     if value is None:
-        return Finding("calibration", ("CALIBRATION_UNKNOWN",), evidence)
-    return Finding("calibration", ("CALIBRATION_POOR",) if value > limit else (), evidence)
+        return GateResult("calibration", ("CALIBRATION_UNKNOWN",), evidence)
+    return GateResult("calibration", ("CALIBRATION_POOR",) if value > limit else (), evidence)
 
 
-def _replay(candidate: Contender, policy: Policy) -> Finding:
+def _replay(candidate: VersionEvidence, policy: Policy) -> GateResult:
     found = candidate.replayed
     if found is None:
-        return Finding("replay", ("NOT_REPLAYED",) if policy.replay.required else (), {"asked": False})
+        pending = policy.replay.required and candidate.replay_deferred
+        reasons = ("NOT_REPLAYED",) if policy.replay.required and not pending else ()
+        return GateResult("replay", reasons, {"replayed": False}, pending)
     evidence = {
         "num_chains": found.num_chains,
         "differing": list(found.differing),
         "load_s": found.load_s,
         "detail": list(found.detail),
     }
-    return Finding("replay", found.reasons, evidence)
+    return GateResult("replay", found.reasons, evidence)
 
 
-def _budgets(candidate: Contender, policy: Policy) -> Finding:
+def _budgets(candidate: VersionEvidence, policy: Policy) -> GateResult:
     size, limits = candidate.files.bundle_bytes, policy.budgets
     latency = candidate.replayed.latency_s if candidate.replayed is not None else None
     megabytes = None if size is None else size / 1e6
@@ -293,16 +227,17 @@ def _budgets(candidate: Contender, policy: Policy) -> Finding:
     reasons = []
     if limits.max_bundle_mb is not None and megabytes is not None and megabytes > limits.max_bundle_mb:
         reasons.append("TOO_LARGE")
-    if limits.max_latency_s is not None:
+    pending = limits.max_latency_s is not None and latency is None and candidate.replay_deferred
+    if limits.max_latency_s is not None and not pending:
         if latency is None:
             reasons.append("LATENCY_UNKNOWN")
         elif latency > limits.max_latency_s:
             reasons.append("TOO_SLOW")
-    return Finding("budgets", tuple(reasons), evidence)
+    return GateResult("budgets", tuple(reasons), evidence, pending)
 
 
-def _licence(candidate: Contender, policy: Policy) -> Finding:
+def _licence(candidate: VersionEvidence, policy: Policy) -> GateResult:
     recorded, vouched = candidate.files.licence, policy.licence.backbone
     evidence = {"backbone": recorded or vouched, "vouched": not recorded and bool(vouched)}
     known = bool(recorded or vouched) or not policy.licence.required
-    return Finding("licence", () if known else ("LICENCE_UNKNOWN",), evidence)
+    return GateResult("licence", () if known else ("LICENCE_UNKNOWN",), evidence)

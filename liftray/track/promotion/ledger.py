@@ -25,8 +25,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from liftray.errors import InputError
-from liftray.track.mlflow.store import told
-from liftray.track.promotion.gates import Refusal
+from liftray.track.mlflow.store import mlflow_errors
+from liftray.track.promotion.verdict import Refusal
 from liftray.track.provenance import user
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def read(client: "MlflowClient", uri: str, name: str) -> list[dict[str, Any]]:
         Refusal: LEDGER_BROKEN: an entry was changed, removed or added by other hands.
         TrackingError: There is no such registered model, or no store.
     """
-    with told(uri):
+    with mlflow_errors(uri):
         tags = client.get_registered_model(name).tags
     return verify(tags, name)
 
@@ -107,7 +107,7 @@ def append(
     text = json.dumps(entry, sort_keys=True)
     if len(text) > _TAG_CHARACTERS:
         raise InputError(f"the ledger's entry has {len(text)} characters, over {_TAG_CHARACTERS}")
-    with told(uri):
+    with mlflow_errors(uri):
         client.set_registered_model_tag(name, _key(entry["n"]), text)
         stands = client.get_registered_model(name).tags.get(_key(entry["n"]))
     if stands != text:
@@ -144,7 +144,7 @@ def claim(client: "MlflowClient", uri: str, name: str) -> Iterator[list[dict[str
     """
     key = f"{_CLAIM}{uuid.uuid4().hex}"
     for attempt in range(_TRIES):
-        with told(uri):
+        with mlflow_errors(uri):
             client.set_registered_model_tag(name, key, f"{time.time():.3f}")
             tags = client.get_registered_model(name).tags
         try:
@@ -154,7 +154,7 @@ def claim(client: "MlflowClient", uri: str, name: str) -> Iterator[list[dict[str
                 yield verify(tags, name)
                 return
         finally:
-            with told(uri):
+            with mlflow_errors(uri):
                 client.delete_registered_model_tag(name, key)
         # Both may have stepped back; waits of different lengths let one through.
         time.sleep(random.uniform(0.05, 0.2) * (attempt + 1))

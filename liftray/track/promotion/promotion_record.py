@@ -1,4 +1,4 @@
-"""A verdict as others get it: the refusal a user reads, the summary in the ledger, the whole with the run.
+"""Records of a verdict: the refusal that a user reads, the summary in the ledger, the whole with the run.
 
 Invariant: the ledger's summary carries the digest of the whole verdict, which is stored with the version's run.
 Flow: gates -> [this] -> registry.
@@ -11,35 +11,36 @@ from typing import Any
 from liftray.errors import TrackingError
 from liftray.progress import show_line
 from liftray.track.mlflow import versions
-from liftray.track.mlflow.store import client, told
-from liftray.track.promotion.gates import FINAL, Refusal, Verdict
+from liftray.track.mlflow.store import client, mlflow_errors
+from liftray.track.promotion.gates import FINAL
+from liftray.track.promotion.verdict import Refusal, Verdict
 
 _SETS_IN_LEDGER = 20
-_DIGEST_CHARACTERS = 19  # of `sha256:...`, in the ledger; the bundle has the whole
+_DIGEST_CHARACTERS = 19  # of `sha256:...`, in the ledger; the bundle has the whole digest
 
 
 def refusal(name: str, version: int, verdict: Verdict, left: list[str], result: dict[str, Any]) -> Refusal:
-    """The refusal that tells a user every reason, and what can be done.
+    """Make the refusal, which names every reason and what can be done.
 
     Args:
         name: Registered model.
         version: The refused version.
-        verdict: What the gates said.
-        left: The reasons that were not passed over.
-        result: What the job prints.
+        verdict: The results of the gates.
+        left: The reasons that were not overridden.
+        result: The content that the job prints.
     """
-    advice = "" if any(code in FINAL for code in left) else ", or pass over a code with --override CODE"
+    advice = "" if any(code in FINAL for code in left) else ", or override a code with --override CODE"
     return Refusal(
-        f"{', '.join(left)}: version {version} stays out{_compared(verdict.evidence('primary'))}",
+        f"{', '.join(left)}: version {version} does not become champion{_compared(verdict.evidence('primary'))}",
         where=f"registered model {name!r}",
-        remedy=f"the champion stays; the verdict tells the evidence of each gate{advice}",
+        remedy=f"the champion stays; the verdict holds the evidence of each gate{advice}",
         reasons=left,
         verdict=result,
     )
 
 
 def evidence(verdict: Verdict) -> dict[str, Any]:
-    """The verdict in a few hundred characters: what a tag can hold, with a digest of the whole."""
+    """The verdict in the few hundred characters that a tag can hold, with a digest of the whole."""
     primary, data = verdict.evidence("primary"), verdict.evidence("comparable")["data"]
     sets = {
         name: [round(found["difference"], 6), *(round(end, 6) for end in found["ci95"])]
@@ -54,6 +55,7 @@ def evidence(verdict: Verdict) -> dict[str, Any]:
         },
         "sets": dict(list(sets.items())[:_SETS_IN_LEDGER]),
         "data": [digest[:_DIGEST_CHARACTERS] for digest in data[:_SETS_IN_LEDGER]],
+        **({} if verdict.passed else {"reasons": list(verdict.reasons)}),
         "verdict_sha256": hashlib.sha256(_canonical(verdict.as_dict()).encode()).hexdigest(),
     }
 
@@ -68,10 +70,10 @@ def keep(name: str, version: int, uri: str, entry: dict[str, Any], verdict: dict
     try:
         found = versions.find(name, str(version), uri)
         if found.run_id:
-            with told(uri):
+            with mlflow_errors(uri):
                 client(uri).log_text(found.run_id, _canonical(verdict), file)
     except TrackingError as error:
-        show_line(f"The verdict could not be stored with the run ({error.what}); the promotion stands")
+        show_line(f"The verdict could not be stored with the run ({error.what}); the ledger has its summary")
 
 
 def _compared(evidence: dict[str, Any]) -> str:

@@ -1,25 +1,25 @@
-"""The model registry as jobs use it: register, resolve, and move the aliases `candidate` and `champion`.
+"""Moves the aliases `candidate` and `champion` of a registered model: propose, promote, rollback.
 
-Invariant: the ledger's last entry names the version that `champion` stands on; where the two disagree,
-nothing is decided until the recorded move is finished or the alias set back. Flow: jobs -> [this] ->
-versions, collect, gates, ledger, hook.
+Invariant: the ledger's last move names the version with the alias `champion`. Where the two disagree, nothing is
+decided until the recorded move is finished or the alias is set back. Flow: jobs -> [this] -> versions, collect, gates,
+ledger, hook.
 
 A move is written to the ledger first and made after, so a process that dies in between leaves a record, and
-repeating the same command finishes it.
+repeating the same command finishes it. A refusal by the gates is written too.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from liftray.errors import InputError
+from liftray.errors import InputError, LiftrayError
+from liftray.progress import show_line
 from liftray.track.mlflow import versions
-from liftray.track.mlflow.store import check, client, told
-from liftray.track.mlflow.versions import CANDIDATE, CHAMPION, locate, register, resolve
+from liftray.track.mlflow.store import check, client, mlflow_errors
+from liftray.track.mlflow.versions import CANDIDATE, CHAMPION
 from liftray.track.promotion import collect, gates, hook, ledger, promotion_record
-from liftray.track.promotion.gates import FINAL, Refusal, Verdict
+from liftray.track.promotion.gates import FINAL
 from liftray.track.promotion.policy import Policy
-
-__all__ = ["history", "locate", "promote", "propose", "register", "resolve", "rollback", "show"]
+from liftray.track.promotion.verdict import Refusal, Verdict
 
 _MOVES = ("promote", "rollback")
 
@@ -27,9 +27,9 @@ _MOVES = ("promote", "rollback")
 def propose(
     name: str, version: int, *, uri: str, reason: str = "proposed", policy: Policy | None = None
 ) -> dict[str, Any]:
-    """Set the alias `candidate` on a version and say how the gates would judge it; `champion` stays.
+    """Set the alias `candidate` on a version and judge it; `champion` stays.
 
-    The gates that need a fresh process are left to `promote`: the verdict names them as not asked.
+    What needs a fresh process is left to `promote`: the verdict lists these gates in `to_check_at_promote`.
 
     Returns:
         `action`, `name`, `version`, `champion`, `verdict`, `entry` (of the ledger).
@@ -44,7 +44,7 @@ def propose(
     with ledger.claim(store, uri, name) as entries:
         fields: dict[str, Any] = {"version": version, "previous": champion, "reason": reason, "evidence": {}}
         entry = ledger.append(store, uri, name, entries, action="propose", **fields)
-        with told(uri):
+        with mlflow_errors(uri):
             store.set_registered_model_alias(name, CANDIDATE, str(version))
     return {
         "action": "propose",
@@ -73,18 +73,18 @@ def promote(
         version: The version; default: the one with the alias `candidate`.
         uri: The store.
         reason: Why, for the ledger.
-        dry_run: Judge only.
-        policy: What the gates ask; default: the safe defaults.
-        override: Reason codes to pass over; they are written in the ledger beside the reason.
+        dry_run: Judge only; nothing is written, a refusal neither.
+        policy: The limits of the gates; default: the safe defaults.
+        override: Reason codes to ignore; the ledger records them.
 
     Returns:
         `action`, `name`, `version`, `previous`, `changed`, `dry_run`, `verdict`, `overridden`, `entry` (null
         where nothing changed), `hook`.
 
     Raises:
-        Refusal: A gate refused, or the ledger is broken, in use or at odds with the alias. Nothing was
-            changed.
-        InputError: No reason was given, or a code cannot be passed over.
+        Refusal: A gate refused, or the ledger is broken, in use or at odds with the alias. No alias was moved; the
+            ledger records a refusal by the gates.
+        InputError: No reason was given, or a code cannot be overridden.
     """
     uri, policy = check(uri, create=False), policy or Policy()
     reason = reason if dry_run and not override else ledger.check_reason(reason)
@@ -108,19 +108,22 @@ def promote(
     if champion == version:
         return result
     if finished is not None:  # it was judged when it was recorded
-        return result | {"changed": not dry_run, "hook": _tell(policy, name, finished, dry_run=dry_run)}
+        return result | {"changed": not dry_run, "hook": _notify(policy, name, finished, dry_run=dry_run)}
     verdict, _ = _judge(name, version, uri, policy, fresh=True)
     result["verdict"] = verdict.as_dict()
     result["overridden"] = overridden = [code for code in verdict.reasons if code in override]
     if left := [code for code in verdict.reasons if code not in override]:
-        raise promotion_record.refusal(name, version, verdict, left, result)
+        refusal = promotion_record.refusal(name, version, verdict, left, result)
+        if not dry_run:
+            _record_refusal(uri, name, champion, version, reason, verdict)
+        raise refusal
     if dry_run:
         return result
     evidence = promotion_record.evidence(verdict) | ({"overridden": overridden} if overridden else {})
     result["entry"] = entry = _move(uri, name, entries, champion, "promote", version, reason, evidence)
     result["changed"] = True
     promotion_record.keep(name, version, uri, entry, result["verdict"])
-    return result | {"hook": _tell(policy, name, entry, dry_run=False)}
+    return result | {"hook": _notify(policy, name, entry, dry_run=False)}
 
 
 def rollback(
@@ -150,7 +153,7 @@ def rollback(
             reasons=["NOTHING_BEFORE"],
         )
     former = stack[-2]
-    collect.whole(name, former, uri)
+    collect.check_bundle(name, former, uri)
     entry = None if dry_run else _move(uri, name, entries, champion, "rollback", former, reason, {})
     return {
         "action": "rollback",
@@ -160,51 +163,17 @@ def rollback(
         "changed": not dry_run,
         "dry_run": dry_run,
         "entry": entry,
-        "hook": {} if entry is None else _tell(policy, name, entry, dry_run=False),
-    }
-
-
-def history(name: str, *, uri: str) -> list[dict[str, Any]]:
-    """All ledger entries, oldest first, verified."""
-    uri = check(uri, create=False, write=False)
-    store = client(uri)
-    versions.aliases(store, uri, name)
-    return ledger.read(store, uri, name)
-
-
-def show(name: str, *, uri: str) -> dict[str, Any]:
-    """Aliases, versions with their tags, and the ledger's last entry."""
-    uri = check(uri, create=False, write=False)
-    store = client(uri)
-    known = versions.aliases(store, uri, name)
-    entries = ledger.read(store, uri, name)
-    with told(uri):
-        known_versions = sorted(
-            store.search_model_versions(f"name='{name}'"), key=lambda found: int(found.version)
-        )
-    return {
-        "name": name,
-        "aliases": known,
-        "versions": [
-            {
-                "version": int(found.version),
-                "run_id": found.run_id,
-                "aliases": sorted(alias for alias, number in known.items() if number == int(found.version)),
-                "tags": {key: value for key, value in found.tags.items() if key.startswith("liftray.")},
-            }
-            for found in known_versions
-        ],
-        "ledger": {"entries": len(entries), "last": entries[-1] if entries else None},
+        "hook": {} if entry is None else _notify(policy, name, entry, dry_run=False),
     }
 
 
 def _judge(name: str, version: int, uri: str, policy: Policy, *, fresh: bool) -> tuple[Verdict, int | None]:
-    """What the gates say of a version, and the champion that it was held against."""
+    """The verdict on a version, and the champion that it was compared with."""
     champion = versions.aliases(client(uri), uri, name).get(CHAMPION)
-    candidate = collect.contender(name, version, uri, policy, fresh=fresh)
+    candidate = collect.evidence_of(name, version, uri, policy, fresh=fresh)
     present = None
     if champion is not None and champion != version:
-        present = collect.contender(name, champion, uri, policy, fresh=False)
+        present = collect.evidence_of(name, champion, uri, policy, fresh=False)
     return gates.judge(candidate, present, policy), champion
 
 
@@ -212,11 +181,11 @@ def _check_override(override: Sequence[str]) -> None:
     for code in override:
         if code in FINAL:
             raise InputError(
-                f"{code} cannot be passed over", remedy="what would become champion is not what was scored"
+                f"{code} cannot be overridden", remedy="what would become champion is not what was scored"
             )
 
 
-def _tell(policy: Policy, name: str, entry: dict[str, Any], *, dry_run: bool) -> dict[str, str]:
+def _notify(policy: Policy, name: str, entry: dict[str, Any], *, dry_run: bool) -> dict[str, str]:
     if dry_run:
         return {}
     keys = ("action", "version", "previous", "reason", "who", "time", "n", "hash")
@@ -233,16 +202,30 @@ def _move(
     reason: str,
     evidence: dict[str, Any],
 ) -> dict[str, Any]:
-    """Record a move, then make it, if nothing has changed since the evidence was looked at."""
+    """Record a move, then make it, if nothing has changed since the evidence was read."""
     store = client(uri)
     with ledger.claim(store, uri, name) as entries:
         if entries != seen or versions.aliases(store, uri, name).get(CHAMPION) != champion:
-            raise ledger.concurrent(name, "someone else changed the champion or the ledger meanwhile")
+            raise ledger.concurrent(name, "another promoter changed the champion or the ledger meanwhile")
         fields = {"version": version, "previous": champion, "reason": reason, "evidence": evidence}
         entry = ledger.append(store, uri, name, entries, action=action, **fields)
-        with told(uri):
+        with mlflow_errors(uri):
             store.set_registered_model_alias(name, CHAMPION, str(version))
     return entry
+
+
+def _record_refusal(
+    uri: str, name: str, champion: int | None, version: int, reason: str, verdict: Verdict
+) -> None:
+    """Write a refusal to the ledger; where that fails, the refusal is still what the user must see."""
+    store, fields = client(uri), {"version": version, "previous": champion, "reason": reason}
+    try:
+        with ledger.claim(store, uri, name) as entries:
+            fields["evidence"] = promotion_record.evidence(verdict)
+            entry = ledger.append(store, uri, name, entries, action="refuse", **fields)
+        promotion_record.keep(name, version, uri, entry, verdict.as_dict())
+    except LiftrayError as error:
+        show_line(f"The refusal could not be written to the ledger ({error.what})")
 
 
 def _finish(
@@ -261,7 +244,7 @@ def _finish(
         _agree(name, entries, champion)
         return None
     if not dry_run:
-        with told(uri):
+        with mlflow_errors(uri):
             store.set_registered_model_alias(name, CHAMPION, str(version))
     return last
 
@@ -270,10 +253,10 @@ def _agree(name: str, entries: list[dict[str, Any]], champion: int | None) -> No
     stack = _champions(entries)
     recorded = stack[-1] if stack else None
     if recorded != champion:
-        stands = "no version" if champion is None else f"version {champion}"
-        meant = "none" if recorded is None else f"version {recorded}"
+        present = "no version" if champion is None else f"version {champion}"
+        noted = "none" if recorded is None else f"version {recorded}"
         raise Refusal(
-            f"ALIAS_MOVED: champion is {stands}, the ledger says {meant}",
+            f"ALIAS_MOVED: champion is {present}, the ledger names {noted}",
             where=f"registered model {name!r}",
             remedy="find out who moved the alias, and set it back"
             + (
@@ -284,7 +267,7 @@ def _agree(name: str, entries: list[dict[str, Any]], champion: int | None) -> No
 
 
 def _champions(entries: list[dict[str, Any]]) -> list[int]:
-    """The champions in order, each rollback taking the last one away."""
+    """The champions in order; a rollback removes the last one."""
     stack: list[int] = []
     for entry in entries:
         if entry["action"] == "promote":

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import liftray
 from liftray.errors import BackboneError, BundleError, DataError
-from liftray.track.promotion.evidence import Replayed
+from liftray.track.promotion.evidence import ReplayResult
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +40,7 @@ _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
+class EvaluatedSet:
     """One data set as evaluation left it.
 
     Attributes:
@@ -56,7 +56,7 @@ class Evaluated:
     table: str
 
 
-def replay(bundle: Path, sets: Sequence[Evaluated], timeout_s: float) -> Replayed:
+def replay(bundle: Path, sets: Sequence[EvaluatedSet], timeout_s: float) -> ReplayResult:
     """Ask a fresh process.
 
     Args:
@@ -74,13 +74,13 @@ def replay(bundle: Path, sets: Sequence[Evaluated], timeout_s: float) -> Replaye
                 command, capture_output=True, text=True, timeout=timeout_s, env=_environment(), check=False
             )
         except subprocess.TimeoutExpired:
-            return Replayed(("REPLAY_FAILED",), (f"no answer in {timeout_s:g} s",))
+            return ReplayResult(("REPLAY_FAILED",), (f"no answer in {timeout_s:g} s",))
         if done.returncode or not answer.exists():
             last = next(iter(reversed(done.stderr.strip().splitlines())), f"exit code {done.returncode}")
-            return Replayed(("REPLAY_FAILED",), (last[:300],))
+            return ReplayResult(("REPLAY_FAILED",), (last[:300],))
         found: dict[str, Any] = json.loads(answer.read_text())
     fields: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
-    return Replayed(**fields)
+    return ReplayResult(**fields)
 
 
 def _environment() -> dict[str, str]:
@@ -118,27 +118,27 @@ def _same(one: Mapping[str, Any], two: Mapping[str, Any], columns: Sequence[str]
 def main(request: Path, answer: Path) -> None:
     """What the fresh process does: read the request, write the answer."""
     asked = json.loads(request.read_text())
-    found = _answer(Path(asked["bundle"]), [Evaluated(**one) for one in asked["sets"]])
+    found = _answer(Path(asked["bundle"]), [EvaluatedSet(**one) for one in asked["sets"]])
     answer.write_text(json.dumps(asdict(found)))
 
 
-def _answer(directory: Path, sets: Sequence[Evaluated]) -> Replayed:
+def _answer(directory: Path, sets: Sequence[EvaluatedSet]) -> ReplayResult:
     from liftray.predict import bundle
     from liftray.predict.predictor import Predictor
 
     try:
         info = bundle.read_info(directory)
     except BundleError as error:
-        return Replayed(("BUNDLE_CHANGED",), (str(error),))
+        return ReplayResult(("BUNDLE_CHANGED",), (str(error),))
     start = time.perf_counter()
     try:
         predictor = Predictor.load(directory)
     except BackboneError as error:
-        return Replayed(("BACKBONE_UNREACHABLE",), (str(error),))
+        return ReplayResult(("BACKBONE_UNREACHABLE",), (str(error),))
     except (
         Exception
     ) as error:  # whatever a damaged adapter makes the libraries raise is one answer: it does not load
-        return Replayed((_why(info),), (f"{type(error).__name__}: {str(error)[:300]}",))
+        return ReplayResult((_why(info),), (f"{type(error).__name__}: {str(error)[:300]}",))
     load_s = time.perf_counter() - start
     return _predict_again(predictor, sets, load_s)
 
@@ -151,7 +151,7 @@ def _why(info: Mapping[str, Any]) -> str:
     return "BACKBONE_CHANGED" if changed else "BUNDLE_UNLOADABLE"
 
 
-def _predict_again(predictor: "Predictor", sets: Sequence[Evaluated], load_s: float) -> Replayed:
+def _predict_again(predictor: "Predictor", sets: Sequence[EvaluatedSet], load_s: float) -> ReplayResult:
     import pyarrow.parquet as pq
 
     from liftray.evaluate import evaluation_report
@@ -172,7 +172,7 @@ def _predict_again(predictor: "Predictor", sets: Sequence[Evaluated], load_s: fl
     if different:
         reasons.append("NOT_REPRODUCED")
         detail.append(f"{len(different)} chains come out otherwise than they were evaluated")
-    return Replayed(
+    return ReplayResult(
         tuple(dict.fromkeys(reasons)),
         tuple(detail),
         sum(len(chains.chains) for chains in predicted),
@@ -183,7 +183,7 @@ def _predict_again(predictor: "Predictor", sets: Sequence[Evaluated], load_s: fl
     )
 
 
-def _predicted(predictor: "Predictor", one: Evaluated) -> "PredictedSet | tuple[str, str]":
+def _predicted(predictor: "Predictor", one: EvaluatedSet) -> "PredictedSet | tuple[str, str]":
     """The predictions of a data set, or the reason why there are none and a line on it."""
     from liftray.data.dataset import ProteinDataset
     from liftray.evaluate.scoring import predict_set

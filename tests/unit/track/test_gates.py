@@ -3,9 +3,16 @@ from typing import Any
 
 import pytest
 
-from liftray.track.promotion.evidence import ChainScores, Contender, Files, Replayed, SetEvidence
-from liftray.track.promotion.gates import Refusal, judge
+from liftray.track.promotion.evidence import (
+    ChainScores,
+    FileEvidence,
+    ReplayResult,
+    SetEvidence,
+    VersionEvidence,
+)
+from liftray.track.promotion.gates import judge
 from liftray.track.promotion.policy import Policy
+from liftray.track.promotion.verdict import Refusal
 
 SCORES: dict[str, Any] = {
     "sov99": 0.6,
@@ -22,16 +29,16 @@ def _set(correct: list[int], **change: Any) -> SetEvidence:
     return replace(SetEvidence(("d1",), scores, chains, False, 0.0), **change)
 
 
-def _contender(version: int, correct: list[int], **sets: SetEvidence) -> Contender:
-    replayed = Replayed(num_chains=20, load_s=1.0, latency_s=0.1, ece=0.05)
-    files = Files(bundle_bytes=1000, licence="MIT")
-    return Contender(version, "ss3", "dssp", {"valid": _set(correct), **sets}, files, replayed)
+def _contender(version: int, correct: list[int], **sets: SetEvidence) -> VersionEvidence:
+    replayed = ReplayResult(num_chains=20, load_s=1.0, latency_s=0.1, ece=0.05)
+    files = FileEvidence(bundle_bytes=1000, licence="MIT")
+    return VersionEvidence(version, "ss3", "dssp", {"valid": _set(correct), **sets}, files, replayed)
 
 
 CHAMPION = _contender(1, [70] * 20)
 
 
-def _with_valid(contender: Contender, **change: Any) -> Contender:
+def _with_valid(contender: VersionEvidence, **change: Any) -> VersionEvidence:
     return replace(contender, sets={**contender.sets, "valid": replace(contender.sets["valid"], **change)})
 
 
@@ -94,7 +101,7 @@ def test_rounding_is_no_loss() -> None:
         (_with_valid(_contender(2, [99] * 20), scores={}, chains=None), "NO_SCORE"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_however_good(candidate: Contender, reason: str) -> None:
+def test_what_cannot_be_compared_is_refused_however_good(candidate: VersionEvidence, reason: str) -> None:
     verdict = judge(candidate, CHAMPION, DEFAULT)
     assert verdict.reasons[0] == reason
     assert not verdict.evidence("sets")
@@ -192,7 +199,17 @@ def test_what_was_not_replayed_does_not_pass() -> None:
     assert reasons == ("CALIBRATION_UNKNOWN", "NOT_REPLAYED", "LATENCY_UNKNOWN")
 
 
-def test_every_gate_is_told_with_its_evidence() -> None:
+def test_what_promote_replays_later_is_pending_and_no_reason() -> None:
+    proposed = replace(CHAMPION, replayed=None, replay_deferred=True)
+    verdict = judge(proposed, None, DEFAULT)
+    assert (verdict.passed, verdict.reasons) == (None, ())
+    assert verdict.pending == ("calibration", "replay", "budgets")
+    assert verdict.as_dict()["to_check_at_promote"] == ["calibration", "replay", "budgets"]
+    poor = judge(_with_valid(proposed, scores={**SCORES, "q3": 0.7, "sov99": 0.1}), None, DEFAULT)
+    assert (poor.passed, poor.reasons) == (False, ("SOV_BELOW_FLOOR",))
+
+
+def test_every_gate_is_reported_with_its_evidence() -> None:
     told = judge(_contender(2, [60] * 20), CHAMPION, DEFAULT).as_dict()
     assert [one["gate"] for one in told["gates"]] == [
         "comparable",

@@ -8,7 +8,7 @@ import pytest
 from liftray.errors import InputError, TrackingError
 from liftray.track.mlflow.store import client
 from liftray.track.promotion import ledger
-from liftray.track.promotion.gates import Refusal
+from liftray.track.promotion.verdict import Refusal
 
 NAME = "model"
 

@@ -6,7 +6,7 @@ import pytest
 
 from liftray.evaluate.chains import PredictedSet, ScoredChain
 from liftray.track.promotion import replay
-from liftray.track.promotion.replay import Evaluated, differing
+from liftray.track.promotion.replay import EvaluatedSet, differing
 
 
 def _table(**columns: list[object]) -> pa.Table:
@@ -49,5 +49,5 @@ def test_calibration_error_of_known_cases() -> None:
 
 
 def test_a_process_that_gives_no_answer_is_an_answer() -> None:
-    found = replay.replay(Path("/absent"), [Evaluated("a", None, "d", "t")], timeout_s=0.001)
+    found = replay.replay(Path("/absent"), [EvaluatedSet("a", None, "d", "t")], timeout_s=0.001)
     assert found.reasons == ("REPLAY_FAILED",)

@@ -13,7 +13,7 @@ from typing import ClassVar
 import pytest
 
 from liftray.errors import TrackingError
-from liftray.track.mlflow.store import check, client, redacted, scoped
+from liftray.track.mlflow.store import check, client, process_wide, redacted
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -232,7 +232,7 @@ def test_the_process_wide_store_is_put_back(mlflow_uri: str) -> None:
     import mlflow
 
     assert not mlflow.is_tracking_uri_set()
-    with scoped(mlflow_uri):
+    with process_wide(mlflow_uri):
         assert mlflow.get_tracking_uri() == mlflow_uri
     assert not mlflow.is_tracking_uri_set()
 
