@@ -102,7 +102,7 @@ class Course(Searcher):
         self._ledger.write(ended)
         values = [OBJECTIVES[name].of(ended) for name in self._settings.search.objectives]
         known = ended.state in ("finished", "stopped") and all(value is not None for value in values)
-        self._proposals.mlflow_errors(
+        self._proposals.told(
             ended.config, [value for value in values if value is not None] if known else None
         )
         self._board.report(ended)

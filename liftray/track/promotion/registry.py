@@ -218,11 +218,12 @@ def _record_refusal(
     uri: str, name: str, champion: int | None, version: int, reason: str, verdict: Verdict
 ) -> None:
     """Write a refusal to the ledger; where that fails, the refusal is still what the user must see."""
-    store, fields = client(uri), {"version": version, "previous": champion, "reason": reason}
+    store = client(uri)
+    fields = {"version": version, "previous": champion, "reason": reason}
     try:
+        evidence = promotion_record.evidence(verdict)
         with ledger.claim(store, uri, name) as entries:
-            fields["evidence"] = promotion_record.evidence(verdict)
-            entry = ledger.append(store, uri, name, entries, action="refuse", **fields)
+            entry = ledger.append(store, uri, name, entries, action="refuse", evidence=evidence, **fields)
         promotion_record.keep(name, version, uri, entry, verdict.as_dict())
     except LiftrayError as error:
         show_line(f"The refusal could not be written to the ledger ({error.what})")
