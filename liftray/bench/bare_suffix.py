@@ -57,7 +57,8 @@ class Suffix(nn.Module):
         attention: Attention = "fused",
     ) -> None:
         super().__init__()
-        assert entry == "cut" or kind == "bottleneck", "a LoRA changes the inside of its block"
+        if entry != "cut" and kind != "bottleneck":
+            raise ValueError("a LoRA changes the inside of its block: enter at the cut")
         esm: Any = encoder
         first = cut if entry == "cut" else cut + 1
         blocks = esm.encoder.layer

@@ -32,6 +32,7 @@ from liftray.cache.prefix import StoredPrefix
 from liftray.cache.shard import ROWS
 from liftray.cache.store import Store
 from liftray.data.batch import TRAIN
+from liftray.errors import ConfigError
 from liftray.progress import progress
 from liftray.train.prepare import PreparedRun
 
@@ -132,9 +133,7 @@ class _OneKind:
         return len(content)
 
     def _prefix(self) -> StoredPrefix:
-        prefix = self._prepared.stored_prefix()
-        assert prefix is not None, "no block is constant"
-        return prefix
+        return _stored_prefix(self._prepared)
 
     def _lap(self, name: str) -> Any:
         return self._laps.lap(f"{name}_{self._stored}")
@@ -173,10 +172,18 @@ class _OneKind:
                 source[start : start + step].copy()
 
 
+def _stored_prefix(prepared: PreparedRun) -> StoredPrefix:
+    prefix = prepared.stored_prefix()
+    if prefix is None:
+        raise ConfigError(
+            "no block is below the cut: there is nothing to store", remedy="choose cut=1 or more"
+        )
+    return prefix
+
+
 def _batches(prepared: PreparedRun) -> Batches:
     """The items of an epoch in the order of training; of chains with equal residues the first alone."""
-    prefix = prepared.stored_prefix()
-    assert prefix is not None, "no block is constant"
+    prefix = _stored_prefix(prepared)
     plan = prepared.feed.plan(0)
     seen: set[bytes] = set()
     batches: Batches = []
@@ -194,8 +201,7 @@ def _batches(prepared: PreparedRun) -> Batches:
 
 def _prefix_alone(laps: Laps, prepared: PreparedRun, backbone: Backbone, workload: Workload) -> None:
     """The frozen blocks over tokens that are ready, batched as a fill does: the longest first, one by one on a CPU."""
-    prefix = prepared.stored_prefix()
-    assert prefix is not None, "no block is constant"
+    prefix = _stored_prefix(prepared)
     sequences = sorted({sequence for _, sequence, _ in workload.drawn()}, key=len, reverse=True)
     tokens = [torch.from_numpy(backbone.tokens.encode(sequence)) for sequence in sequences]
     lengths = [len(each) for each in tokens]

@@ -64,8 +64,7 @@ class Fit:
     @property
     def gpu_gb(self) -> float:
         """Memory of the config's GPU in 1e9 bytes."""
-        assert self.settings.scaling.gpu_memory_gb is not None, f"{self.name} names no GPU"
-        return self.settings.scaling.gpu_memory_gb
+        return self.settings.scaling.gpu_memory_gb or 0.0
 
     @property
     def most(self) -> int:

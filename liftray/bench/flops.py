@@ -99,9 +99,11 @@ def suffix_cost(blocks: int, cut: int, *, bottleneck: bool = False, entered_at_a
 
     Raises:
         ConfigError: The cut leaves no block to train.
+        ValueError: A LoRA is entered at the adapter.
     """
     above = train_cost(blocks, cut, cached=True) // 2
-    assert bottleneck or not entered_at_adapter, "a LoRA changes the inside of its block"
+    if entered_at_adapter and not bottleneck:
+        raise ValueError("a LoRA changes the inside of its block: it is entered at the cut")
     return above - entered_at_adapter + above - bottleneck
 
 

@@ -21,6 +21,7 @@ from liftray.bench.competitors import models
 from liftray.bench.workload import WARM_CHAINS, Timing, Workload
 from liftray.config import AdapterSettings, HeadSettings
 from liftray.data.labels import decode
+from liftray.errors import DataError
 from liftray.predict.prediction import Prediction
 from liftray.predict.predictor import Predictor
 
@@ -42,8 +43,10 @@ def predictor(workload: Workload, *, tokens_per_batch: int = 4096) -> Timing:
 
     def predict(count: int) -> list[str]:
         found = list(model.predict(chains[:count]))
-        assert all(isinstance(each, Prediction) for each in found), "a chain was not predicted"
-        return [each.states for each in found if isinstance(each, Prediction)]
+        states = [each.states for each in found if isinstance(each, Prediction)]
+        if len(states) < len(found):
+            raise DataError("a chain of the workload was not predicted")
+        return states
 
     return _timed(workload, predict)
 

@@ -66,7 +66,8 @@ def merge(records: Sequence[Record]) -> Index:
 
 def as_array(ids: Sequence[bytes]) -> npt.NDArray[np.bytes_]:
     """(N,) `S16` array of entry ids."""
-    assert all(len(each) == ID_BYTES for each in ids), f"entry ids have {ID_BYTES} bytes"
+    if any(len(each) != ID_BYTES for each in ids):
+        raise ValueError(f"an entry id has {ID_BYTES} bytes")
     return np.frombuffer(b"".join(ids), dtype=f"S{ID_BYTES}")
 
 

@@ -61,6 +61,10 @@ class Reader:
         Raises:
             CacheError: An entry is not in the store, or a file cannot be opened.
         """
+        self._opened()
+        return self
+
+    def _opened(self) -> Index:
         while self._entries is None:
             index = self._store.index()
             at = index.find(self._ids)
@@ -73,7 +77,7 @@ class Reader:
             entries = index.take(at)
             if self._map(entries):
                 self._entries = entries
-        return self
+        return self._entries
 
     def close(self) -> None:
         """Give the leases back; that of a shard of which a view is still held goes with the view."""
@@ -95,18 +99,16 @@ class Reader:
                 reader opens itself now and an entry is not in the store.
             KeyError: The reader was not made for this entry.
         """
-        self.open()
-        assert self._entries is not None
-        wanted = as_array([entry])
-        at = int(self._entries.find(wanted)[0])
+        entries = self._opened()
+        at = int(entries.find(as_array([entry]))[0])
         if at < 0:
             raise KeyError(entry.hex())
         width = self._store.key.row_bytes
-        start, length = int(self._entries.starts[at]) * width, int(self._entries.lengths[at])
-        rows = self._maps[int(self._entries.shards[at])][start : start + length * width]
+        start, length = int(entries.starts[at]) * width, int(entries.lengths[at])
+        rows = self._maps[int(entries.shards[at])][start : start + length * width]
         if not self._checked[at]:
-            if hashlib.sha256(rows.data).digest() != self._entries.digests[at].tobytes():
-                raise self._damaged(at)
+            if hashlib.sha256(rows.data).digest() != entries.digests[at].tobytes():
+                raise self._damaged(entries, at)
             self._checked[at] = True
         return rows.reshape(length, width)
 
@@ -133,12 +135,11 @@ class Reader:
         self._maps = maps
         return True
 
-    def _damaged(self, at: int) -> CacheError:
-        assert self._entries is not None
-        name = self._entries.names[int(self._entries.shards[at])]
-        self._store.strike(name, self._entries.ids[at : at + 1])
+    def _damaged(self, entries: Index, at: int) -> CacheError:
+        name = entries.names[int(entries.shards[at])]
+        self._store.strike(name, entries.ids[at : at + 1])
         return CacheError(
-            f"damaged cache entry {self._entries.ids[at : at + 1].tobytes().hex()}",
+            f"damaged cache entry {entries.ids[at : at + 1].tobytes().hex()}",
             where=str(shard.rows_path(self._store.directory, name)),
             remedy=REMEDY,
         )

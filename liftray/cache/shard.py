@@ -116,7 +116,8 @@ def load(directory: Path, name: str, key_digest: str, row_bytes: int) -> Record:
         raise DamagedShardError("it was made under another key")
     if named.hex() != name:
         raise DamagedShardError("its ledger record is that of another shard")
-    assert len(body) == _HEADER.size + count * _ENTRY_BYTES, "a record that bears its own digest"
+    if len(body) != _HEADER.size + count * _ENTRY_BYTES:
+        raise DamagedShardError("its ledger record has another length than its entries need")
     try:
         size = rows_path(directory, name).stat().st_size
     except FileNotFoundError:

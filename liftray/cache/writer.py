@@ -56,13 +56,16 @@ class Writer:
 
         Raises:
             CacheError: The disk is full or not writable; the shard that was being written is gone.
+            ValueError: The entry has another shape, or the writer has stopped.
         """
-        assert not self._failed, "this writer has stopped"
-        assert len(entry) == ID_BYTES, entry
-        assert rows_LR.dtype == np.uint8, rows_LR.dtype
-        assert rows_LR.ndim == 2, rows_LR.shape
-        assert len(rows_LR), "an entry has rows"
-        assert rows_LR.shape[1] == self._key.row_bytes, (rows_LR.shape, self._key.row_bytes)
+        if self._failed:
+            raise ValueError("this writer has stopped")
+        shaped = rows_LR.dtype == np.uint8 and rows_LR.ndim == 2 and len(rows_LR) > 0
+        if len(entry) != ID_BYTES or not shaped or rows_LR.shape[1] != self._key.row_bytes:
+            raise ValueError(
+                f"entry {entry.hex()} of shape {rows_LR.shape} and type {rows_LR.dtype}: an id has {ID_BYTES} bytes, "
+                f"and its rows are (L > 0, {self._key.row_bytes}) uint8"
+            )
         if entry in self._seen:
             return
         if self._open and self._open.size + rows_LR.nbytes > self._max_bytes:

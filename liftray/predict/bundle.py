@@ -61,10 +61,17 @@ def assemble(
         settings: The tagger's shape.
         dtype: `float32` or `bfloat16`.
         weights: Trained weights by parameter name.
+
+    Raises:
+        BundleError: The weights are those of another model.
     """
     model = taggers.build(backbones.load(resolved, dtype=dtype), settings, seed=0)  # type: ignore[arg-type]
     trained = model.trained()
-    assert trained.keys() == weights.keys(), "weights and model train different parameters"
+    if trained.keys() != weights.keys():
+        raise BundleError(
+            f"weights and model train different parameters, such as {min(trained.keys() ^ weights.keys())}",
+            remedy="use the bundle with the LiftRay version that wrote it",
+        )
     for name, parameter in trained.items():
         parameter.data.copy_(weights[name])
     return model.eval()

@@ -48,7 +48,8 @@ class Inputs:
         """
         hidden_TD = None
         if batch.hidden_TR is not None:
-            assert stored is not None, "hidden states of an unknown kind"
+            if stored is None:
+                raise ValueError("a batch with stored hidden states needs the name of their number format")
             hidden_TD = codec.decode(_send(batch.hidden_TR, device), stored)
         return cls(
             tokens_T=_send(batch.tokens_T, device),

@@ -114,7 +114,7 @@ def test_a_block_that_fails_keeps_what_was_added(tmp_path: Path) -> None:
 )
 def test_what_is_no_entry_is_not_taken(tmp_path: Path, name: bytes, rows_LR: Bytes) -> None:
     store = Store.open(tmp_path, KEY)
-    with store.writer() as writer, pytest.raises(AssertionError):
+    with store.writer() as writer, pytest.raises(ValueError, match="uint8"):
         writer.add(name, rows_LR)
     assert store.report() == Report(0, 0, 0)
 
