@@ -1,8 +1,8 @@
-"""What a score is worth: the majority class, and a linear model on a window of residues.
+"""Baselines without a backbone: the majority class, and a linear model on a window of residues.
 
-Invariant: a baseline sees training labels and the sequence alone, no backbone, and is scored by the same
-`score_set`. Nothing is tuned on the sets that are scored: window and regularisation are fixed. Flow: training
-chains -> [this] -> PredictedSet -> bootstrap -> report.
+Invariant: a baseline sees training labels and the sequence alone, and is scored by the same `score_set`. Nothing is
+tuned on the sets that are scored: window and regularisation are fixed. Flow: training chains -> [this] ->
+PredictedSet -> scores.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ FloatArray = npt.NDArray[np.float32]
 _RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 _OTHER, _OUTSIDE = 20, 21  # any other letter; beyond either end of the chain
 _SYMBOLS = 22
-_MAX_RESIDUES = 100_000  # more change the scores of so small a model by less than their interval
+_MAX_RESIDUES = 100_000  # more change the scores of such a small model by less than their interval
 _MAX_ITERATIONS = 200  # about 40 are needed at 100,000 residues
 _INVERSE_REGULARISATION = 1.0
 
@@ -31,11 +31,11 @@ _CODES[np.frombuffer(_RESIDUES.encode("ascii"), dtype=np.uint8)] = np.arange(len
 
 
 class Baseline(Protocol):
-    """Something that predicts from the sequence alone."""
+    """A predictor that sees the sequence alone."""
 
     @property
     def name(self) -> str:
-        """How tables call it."""
+        """Its name in tables."""
 
     @property
     def alphabet(self) -> str:
@@ -69,22 +69,22 @@ class WindowedLinear:
 
     Attributes:
         alphabet: Alphabet of the classes.
-        weights_WSC: (W, 22, C) logit of each class by place in the window and symbol.
+        weights_WXC: (W, 22, C) logit of each class by place in the window and symbol.
         bias_C: (C,) logit of each class; -inf for a class that training never saw.
     """
 
     alphabet: str
-    weights_WSC: FloatArray
+    weights_WXC: FloatArray
     bias_C: FloatArray
     name: str = "windowed linear"
 
     def probabilities(self, sequence: str) -> FloatArray:
         """Softmax of the summed weights of the window's symbols: (L, C)."""
-        window = len(self.weights_WSC)
+        window = len(self.weights_WXC)
         if not sequence:
             return np.zeros((0, len(self.bias_C)), dtype=np.float32)
         symbols_LW = np.lib.stride_tricks.sliding_window_view(_padded(sequence, window), window)
-        logits_LC = self.bias_C + self.weights_WSC[np.arange(window), symbols_LW].sum(axis=1)
+        logits_LC = self.bias_C + self.weights_WXC[np.arange(window), symbols_LW].sum(axis=1)
         exponent_LC = np.exp(logits_LC - logits_LC.max(axis=1, keepdims=True))
         return (exponent_LC / exponent_LC.sum(axis=1, keepdims=True)).astype(np.float32)
 
@@ -120,7 +120,7 @@ def windowed_linear(
     Args:
         train: (sequence, (L,) codes) of each chain.
         alphabet: Alphabet of the codes.
-        window: Residues seen at once, odd.
+        window: Residues in the window, odd.
         seed: Of the draw.
 
     Raises:
@@ -162,11 +162,11 @@ def _fit(symbols_MW: npt.NDArray[np.int64], codes_M: npt.NDArray[np.int64], alph
 
     rows, window = symbols_MW.shape
     seen = np.unique(codes_M)
-    weights_WSC = np.zeros((window, _SYMBOLS, len(STATES[alphabet])), dtype=np.float32)
+    weights_WXC = np.zeros((window, _SYMBOLS, len(STATES[alphabet])), dtype=np.float32)
     bias_C = np.full(len(STATES[alphabet]), -np.inf, dtype=np.float32)
-    if seen.size == 1:  # nothing to tell apart, and the solver refuses it
+    if seen.size == 1:  # nothing to distinguish, and the solver refuses it
         bias_C[seen] = 0.0
-        return WindowedLinear(alphabet, weights_WSC, bias_C)
+        return WindowedLinear(alphabet, weights_WXC, bias_C)
     columns = (symbols_MW + np.arange(window) * _SYMBOLS).ravel()
     one_hot = csr_matrix(
         (np.ones(columns.size, np.float32), columns, np.arange(rows + 1) * window), (rows, window * _SYMBOLS)
@@ -174,14 +174,14 @@ def _fit(symbols_MW: npt.NDArray[np.int64], codes_M: npt.NDArray[np.int64], alph
     model = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=_MAX_ITERATIONS, tol=1e-3)
     model.fit(one_hot, codes_M)
     coefficients, intercepts = model.coef_, model.intercept_
-    if seen.size == 2:  # two classes come as one row of log-odds
+    if seen.size == 2:  # the solver gives one row of log-odds for two classes
         coefficients, intercepts = (
             np.vstack([-coefficients, coefficients]) / 2,
             np.r_[-intercepts, intercepts] / 2,
         )
-    weights_WSC[:, :, seen] = coefficients.T.reshape(window, _SYMBOLS, seen.size)
+    weights_WXC[:, :, seen] = coefficients.T.reshape(window, _SYMBOLS, seen.size)
     bias_C[seen] = intercepts
-    return WindowedLinear(alphabet, weights_WSC, bias_C)
+    return WindowedLinear(alphabet, weights_WXC, bias_C)
 
 
 def _padded(sequence: str, window: int) -> npt.NDArray[np.int64]:

@@ -1,17 +1,17 @@
-"""Whether a probability means what it says, and the one number that mends it: temperature scaling.
+"""Calibration: how well confidence matches accuracy, and temperature scaling, which corrects it with one number.
 
 Invariant: a temperature is fitted on validation chains alone and never changes which state is the most probable,
-so accuracies stay as they are. Pure NumPy and SciPy. Flow: predictions of the validation sets -> [calibrate] ->
+so accuracies do not change. Pure NumPy and SciPy. Flow: predictions of the validation sets -> [calibrate] ->
 `calibration` of bundle.json -> predictor, which divides its logits by the temperature; and [confidence_bins] ->
 metrics -> reliability curve.
 
 - Expected calibration error, ECE (Naeini, Cooper & Hauskrecht, AAAI 2015), of the most probable state: mean over
-  residues of |accuracy - confidence| of their bin. Bins hold equal numbers of residues, since equally wide ones are
-  nearly empty at one end and crowded at the other; equal confidences always share a bin.
+  residues of |accuracy - confidence| of their bin. Bins hold equal numbers of residues, since of equally wide
+  bins some are nearly empty and others hold most residues; equal confidences always share a bin.
 - NLL: mean of -ln p(true state), nats a residue. Brier score (1950): mean over residues of the squared distance
   between the probabilities and the label as a 0/1 vector, between 0 and 2.
-- Temperature T (Guo et al., ICML 2017): softmax(logits / T), T of the least NLL. The NLL is convex in 1/T, hence has
-  one minimum.
+- Temperature T (Guo et al., ICML 2017): softmax(logits / T) with the T of the smallest NLL. The NLL is convex in
+  1/T, so it has one minimum.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,9 +26,9 @@ from liftray.errors import DataError
 from liftray.evaluate.chains import PredictedSet
 
 NUM_BINS = 15
-FLOOR = 1e-12  # a probability of 0 for what is true costs 27.6 nats, not infinitely many
+FLOOR = 1e-12  # a probability of 0 for the true state costs 27.6 nats, not infinitely many
 
-# Beyond these a fit says that the validation set is too small or too easy to tell, not that the model is so far off.
+# A fit beyond these limits shows that the validation set is too small or too easy, not that the model is so far off.
 _COLDEST, _HOTTEST = 0.1, 10.0
 _TINY = float(np.finfo(np.float32).tiny)  # below it float32 softmax gives 0, and its logarithm no number
 
@@ -41,7 +41,7 @@ class Calibration:
     """The entry `calibration` of bundle.json.
 
     Attributes:
-        temperature: What the logits are to be divided by.
+        temperature: The divisor of the logits.
         fitted_on: Validation set -> its content digest.
         num_residues: Labelled residues that it was fitted on.
         nll_before: NLL as predicted, nats a residue.
@@ -68,7 +68,7 @@ def calibrate(valid: Sequence[PredictedSet], fitted_on: Mapping[str, str]) -> Ca
 
     Args:
         valid: The predictions; all residues are pooled.
-        fitted_on: Validation set -> content digest, to be kept beside the result.
+        fitted_on: Validation set -> content digest, to be kept with the result.
 
     Raises:
         DataError: No set, sets of different alphabets, or no labelled residue.
@@ -93,7 +93,7 @@ def calibrate(valid: Sequence[PredictedSet], fitted_on: Mapping[str, str]) -> Ca
 
 
 def fit_temperature(logits_MC: FloatArray, true_M: IntArray) -> float:
-    """Find the temperature of the least NLL, between 0.1 and 10.
+    """Find the temperature with the smallest NLL, between 0.1 and 10.
 
     Args:
         logits_MC: (M, C) logits, or log-probabilities: what is added to a row changes nothing.
@@ -103,7 +103,7 @@ def fit_temperature(logits_MC: FloatArray, true_M: IntArray) -> float:
         The temperature; 1 where none is better.
 
     Raises:
-        DataError: Arrays that do not fit each other, a code outside the classes, a logit that is not finite, or
+        DataError: Arrays of different lengths, a code outside the classes, a logit that is not finite, or
             no labelled row.
     """
     logits_MC, true_M = _labelled(logits_MC, true_M)
@@ -116,14 +116,14 @@ def fit_temperature(logits_MC: FloatArray, true_M: IntArray) -> float:
         inverse = np.exp(-log_temperature)
         return float((np.log(np.exp(scaled_MC * inverse).sum(axis=1)) - true_logit_M * inverse).mean())
 
-    found = minimize_scalar(
+    minimum = minimize_scalar(
         nll, bounds=(np.log(_COLDEST), np.log(_HOTTEST)), method="bounded", options={"xatol": 1e-5}
     )
-    return float(np.exp(found.x)) if found.fun < nll(0.0) else 1.0
+    return float(np.exp(minimum.x)) if minimum.fun < nll(0.0) else 1.0
 
 
 def at_temperature(probabilities_MC: FloatArray, temperature: float) -> FloatArray:
-    """Give the probabilities that the logits divided by a temperature would have.
+    """The probabilities that the logits divided by a temperature would have.
 
     Args:
         probabilities_MC: (M, C) probabilities at temperature 1.
@@ -138,7 +138,7 @@ def at_temperature(probabilities_MC: FloatArray, temperature: float) -> FloatArr
 
 
 def residue_nll(probabilities_MC: FloatArray, true_M: IntArray) -> npt.NDArray[np.float64]:
-    """(M,) -ln of the probability of what is true, in nats; probabilities below 1e-12 count as 1e-12."""
+    """(M,) -ln of the probability of the true state, in nats; probabilities below 1e-12 count as 1e-12."""
     true_probability_M = np.take_along_axis(probabilities_MC, true_M[:, None], axis=1)[:, 0]
     return -np.log(np.maximum(true_probability_M.astype(np.float64), FLOOR))
 
@@ -165,8 +165,8 @@ def expected_calibration_error(probabilities_MC: FloatArray, true_M: IntArray) -
     """
     confidence_M = probabilities_MC.max(axis=1).astype(np.float64)
     correct_M = probabilities_MC.argmax(axis=1) == true_M
-    gap_B = np.bincount(confidence_bins(confidence_M), correct_M - confidence_M)
-    return float(np.abs(gap_B).sum() / true_M.size)
+    gap_X = np.bincount(confidence_bins(confidence_M), correct_M - confidence_M)
+    return float(np.abs(gap_X).sum() / true_M.size)
 
 
 def _labelled(logits_MC: FloatArray, true_M: IntArray) -> tuple[npt.NDArray[np.float64], IntArray]:
@@ -180,7 +180,7 @@ def _labelled(logits_MC: FloatArray, true_M: IntArray) -> tuple[npt.NDArray[np.f
         )
     if not np.isfinite(kept_MC).all():
         raise DataError(
-            "a logit is not a finite number", remedy="a model that gives such cannot be calibrated"
+            "a logit is not a finite number", remedy="a model with such outputs cannot be calibrated"
         )
     if true_M.min() < 0 or true_M.max() >= kept_MC.shape[1]:
         raise DataError(f"a label code is outside 0..{logits_MC.shape[1] - 1}")

@@ -1,8 +1,7 @@
-"""The predictions that are scored: every residue of every chain, beside its label.
+"""The predictions that are scored: every residue of every chain, with its label.
 
 Invariant: a set has a probability for each class and each residue, labelled or not, in the alphabet of its
-task; only labelled residues are scored. Flow: windows and batches -> stitched chains -> [this] -> metrics,
-SOV, bootstrap -> report.
+task; only labelled residues are scored. Flow: windows and batches -> stitched chains -> [this] -> metrics.
 """
 
 from collections.abc import Sequence
@@ -52,7 +51,7 @@ class PredictedSet:
     ss3_map: Ss3Map = "dssp"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be scored."""
+        """Refuse chains that cannot be scored."""
         check_alphabet(self.task)
         if not self.chains:
             raise DataError(
@@ -61,7 +60,7 @@ class PredictedSet:
         seen: set[str] = set()
         for chain in self.chains:
             if chain.id in seen:
-                raise DataError(f"chain {chain.id!r} is there twice", remedy="predict each chain once")
+                raise DataError(f"chain {chain.id!r} occurs twice", remedy="predict each chain once")
             seen.add(chain.id)
             _check_chain(chain, len(STATES[self.task]))
 
@@ -81,7 +80,7 @@ class PredictedSet:
         return np.repeat(np.arange(len(self.chains)), [len(chain.sequence) for chain in self.chains])
 
     def mapped(self, task: str) -> "PredictedSet":
-        """Give the same predictions in a poorer alphabet: labels mapped, probabilities summed.
+        """The same predictions in a poorer alphabet: labels mapped, probabilities summed.
 
         Raises:
             DataError: `task` is richer than the set's.
@@ -106,7 +105,9 @@ def _check_chain(chain: ScoredChain, num_classes: int) -> None:
         ("probabilities", chain.probabilities_LC.shape, (length, num_classes)),
     ):
         if shape != expected:
-            raise DataError(f"{name} of shape {shape} where {expected} is due", where=f"chain {chain.id!r}")
+            raise DataError(
+                f"{name} of shape {shape} where {expected} is needed", where=f"chain {chain.id!r}"
+            )
     if not np.isfinite(chain.probabilities_LC).all():
         raise DataError("a probability is not a finite number", where=f"chain {chain.id!r}")
     outside = (chain.true_L != IGNORE_INDEX) & ((chain.true_L < 0) | (chain.true_L >= num_classes))

@@ -227,7 +227,7 @@ def _score_columns(metrics: Mapping[str, SetScores], further: tuple[str, ...]) -
 
 def _caption(leakage: Mapping[str, Leakage]) -> str:
     text = "Per cent, ± half of the 95 % bootstrap interval over chains."
-    leaky = [f"{name} {100 * found['share']:.1f} %" for name, found in leakage.items() if found["leaky"]]
+    leaky = [f"{name} {100 * leaked['share']:.1f} %" for name, leaked in leakage.items() if leaked["leaky"]]
     if leaky:
         text += f" {LEAKY_MARK} leaky: chains that are in the training set ({', '.join(leaky)})."
     return text

@@ -1,13 +1,13 @@
-"""How much of a test set the training set already holds.
+"""Leakage: how many chains of a test set are also in the training set.
 
 Invariant: each test chain is counted once, as identical, near or neither. Training chains are streamed:
 memory grows with the test set, time with the residues of both. Flow: train and test sequences -> [this] ->
-report, gates.
+evaluation_report, gates.
 
 A test chain is `identical` when a training chain has the same sequence, and `near` when one single training
-chain holds at least half of the test chain's distinct 7-mers. Seven residues hardly recur by chance (1 in
+chain holds at least half of the test chain's distinct 7-mers. Seven residues rarely recur by chance (1 in
 20^7) and half of them shared means a near-duplicate, a fragment or a close homologue (roughly 90 % identity
-and more); remote homologues are not seen. 7-mers with an unknown residue (X) are left out; a chain without a
+and more); remote homologues are not detected. 7-mers with an unknown residue (X) are left out; a chain without a
 7-mer can only be identical.
 """
 
@@ -25,8 +25,8 @@ NEAR_SHARE = 0.5
 LEAKY_SHARE = 0.05
 """A set is leaky when more than this share of its chains is identical or near.
 
-A chain seen in training can score up to some 20 points too well, so one chain in twenty moves the score of
-the set by a point at most: about the sampling half-width of a set of 364 chains.
+The score of a chain seen in training can be up to about 20 points too high. One chain in twenty then moves the score
+of the set by a point at most: about the sampling half-width of a set of 364 chains.
 """
 
 UIntArray = npt.NDArray[np.uint64]
@@ -48,7 +48,7 @@ class Leakage(TypedDict):
 
 
 def leakage(train_sequences: Iterable[str], test_chains: Iterable[tuple[str, str]]) -> Leakage:
-    """Find the test chains that the training set holds.
+    """Find the test chains that are in the training set.
 
     Args:
         train_sequences: Residues of each training chain; read once.
@@ -59,7 +59,9 @@ def leakage(train_sequences: Iterable[str], test_chains: Iterable[tuple[str, str
     """
     test = list(test_chains)
     if not test:
-        raise DataError("an empty test set has no leakage to speak of", remedy="give at least one test chain")
+        raise DataError(
+            "leakage cannot be measured on an empty test set", remedy="give at least one test chain"
+        )
     kmers = [_kmers(sequence) for _, sequence in test]
     distinct_N = np.array([chain.size for chain in kmers])
     # Inverted index: posting list i names the test chains that hold vocabulary[i].
@@ -69,16 +71,16 @@ def leakage(train_sequences: Iterable[str], test_chains: Iterable[tuple[str, str
     posting, end = owner[order], np.append(start[1:], every.size)
 
     known = {sequence for _, sequence in test}
-    found: set[str] = set()
+    identical_sequences: set[str] = set()
     most_N = np.zeros(len(test), dtype=np.int64)
     for sequence in train_sequences:
         if sequence in known:
-            found.add(sequence)
+            identical_sequences.add(sequence)
         shared = _lookup(vocabulary, _kmers(sequence))
         if shared.size:
             hits = np.concatenate([posting[start[at] : end[at]] for at in shared])
             np.maximum(most_N, np.bincount(hits, minlength=len(test)), out=most_N)
-    identical = np.array([sequence in found for _, sequence in test])
+    identical = np.array([sequence in identical_sequences for _, sequence in test])
     near = ~identical & (distinct_N > 0) & (most_N >= NEAR_SHARE * distinct_N)
     share = float((identical | near).mean())
     return Leakage(

@@ -1,23 +1,23 @@
 """Scores of a set as functions of per-chain counts: Q9, Q8, Q3, F1, MCC, SOV'99, SOV_refine, NLL, Brier, ECE.
 
-Invariant: every score is a function of columns summed over chains. Summed as they are, they give the score of
-the set; one row alone gives a chain's; weighted, a bootstrap resample's. So one formula serves all three.
-Pure NumPy. Flow: PredictedSet -> [SetStatistics] -> bootstrap, report.
+Invariant: every score is a function of columns summed over chains. Plain sums give the score of the set, one row alone
+that of a chain, and weighted sums that of a bootstrap resample. So one formula serves all three.
+Pure NumPy. Flow: PredictedSet -> [SetStatistics] -> comparison, scores.
 
 What a score means here (fractions, 0-1):
 - `q9`, `q8`, `q3`: correct over labelled residues, pooled over the set; `*_chain_mean`: the mean over
   labelled chains. A poorer alphabet's prediction is the most probable class after summing probabilities by
   the map.
-- `q3` goes by the configured map; ss9 sets have `q3_dssp` (P is coil) and `q3_lift` (P is helix) beside it.
+- `q3` uses the configured map; ss9 sets also have `q3_dssp` (P is coil) and `q3_lift` (P is helix).
 - `macro_f1`: mean over ALL states of the alphabet; a state that is neither true nor predicted anywhere counts
-  0, as in scikit-learn's f1_score(labels=all states, average="macro", zero_division=0). So the divisor never
-  depends on the data, and sets that lack a rare state cannot reach 1; `absent_states` of a scored set names
-  these.
+  0, as in scikit-learn's f1_score(labels=all states, average="macro", zero_division=0). So the divisor does
+  not depend on the data, and sets that lack a rare state cannot reach 1; `absent_states` of a scored set names
+  these states.
 - `mcc`: the multi-class Matthews coefficient R_K (Gorodkin, 2004); `mcc:H` that of one state against the rest
   (Matthews, 1975); 0 where undefined.
 - `sov99`, `sov_refine`: on the three-state strings by the configured map, for every task, pooled; `sov99:H` that of
   one of the three states. In the task's own alphabet: `sov99_ss9` and, by state, `state_sov99:G`.
-- `nll` (nats a residue), `brier` and `ece` of the task's own states, as `calibration` defines them; the lower, the
+- `nll` (nats a residue), `brier` and `ece` of the task's own states, as `calibration` defines them; lower is
   better. The bins of `ece` are those of the whole set, in every resample.
 """
 
@@ -91,17 +91,17 @@ class SetStatistics:
         columns = {name: column[chosen_N] for name, column in self.columns.items()}
         return replace(self, ids=ids, lengths_N=self.lengths_N[chosen_N], columns=columns)
 
-    def scores(self, sums_RK: FloatArray) -> Scores:
-        """All scores of R sums of columns.
+    def scores(self, sums_SK: FloatArray) -> Scores:
+        """All scores of S sums of columns.
 
         Args:
-            sums_RK: (R, K) weighted sums of the rows of `matrix_NK`.
+            sums_SK: (S, K) weighted sums of the rows of `matrix_NK`.
 
         Returns:
-            Name -> (R,) scores; NaN where nothing was there to score. States stand behind a colon: `f1:H`.
+            Name -> (S,) scores; NaN where there was nothing to score. A state follows a colon: `f1:H`.
         """
         edges = np.cumsum([column.shape[1] for column in self.columns.values()])[:-1]
-        sums = dict(zip(self.columns, np.split(sums_RK, edges, axis=1), strict=True))
+        sums = dict(zip(self.columns, np.split(sums_SK, edges, axis=1), strict=True))
         scores: Scores = {}
         for name in accuracy_names(self.task):
             scores[name] = _ratio(sums[name], sums["labelled"])[:, 0]
@@ -111,13 +111,13 @@ class SetStatistics:
         scores |= _sov_scores(sums, self.task)
         for name in ("nll", "brier"):
             scores[name] = _ratio(sums[name], sums["labelled"])[:, 0]
-        gap_R = np.abs(sums["bin_correct"] - sums["bin_confidence"]).sum(axis=1)
-        scores["ece"] = _ratio(gap_R, sums["labelled"][:, 0])
+        gap_S = np.abs(sums["bin_correct"] - sums["bin_confidence"]).sum(axis=1)
+        scores["ece"] = _ratio(gap_S, sums["labelled"][:, 0])
         return scores
 
 
 def collect(predicted: PredictedSet) -> SetStatistics:
-    """Count everything the scores of a set need, chain by chain.
+    """Count what the scores of a set need, chain by chain.
 
     Raises:
         DataError: The set has no labelled residue.
@@ -138,7 +138,7 @@ def collect(predicted: PredictedSet) -> SetStatistics:
         alphabet = _VIEWS[task][name]
         if name in ("q3", accuracy_names(task)[0]):
             counts = sov_counts(true_T, predicted_T, chain_T, num_chains, len(STATES[alphabet]))
-            sov = {"sov99": counts.sov99_NS, "sov_refine": counts.refine_NS, "sov_norm": counts.norm_NS}
+            sov = {"sov99": counts.sov99_NC, "sov_refine": counts.refine_NC, "sov_norm": counts.norm_NC}
             columns |= {f"{alphabet}_{key}": column for key, column in sov.items()}
     norm_N = columns["ss3_sov_norm"].sum(axis=1)
     for key in _SOVS:
@@ -149,7 +149,7 @@ def collect(predicted: PredictedSet) -> SetStatistics:
 
 
 def _residue_columns(predicted: PredictedSet, mask_T: npt.NDArray[np.bool_]) -> dict[str, FloatArray]:
-    """What is a sum over single residues: the confusion matrix and what calibration needs."""
+    """Sums over single residues: the confusion matrix and the columns of calibration."""
     num_chains, num_states = len(predicted.chains), len(STATES[predicted.task])
     true_M, chain_M = predicted.true_T[mask_T], predicted.chain_T[mask_T]
     probabilities_MC = predicted.probabilities_TC[mask_T]
@@ -160,11 +160,11 @@ def _residue_columns(predicted: PredictedSet, mask_T: npt.NDArray[np.bool_]) -> 
         sums = np.bincount(chain_M * cells + cell_M, weight_M, minlength=num_chains * cells)
         return sums.reshape(num_chains, cells).astype(np.float64)
 
-    nowhere_M = np.zeros_like(true_M)
+    single_M = np.zeros_like(true_M)
     return {
         "confusion": by_chain(true_M * num_states + state_M, num_states**2),
-        "nll": by_chain(nowhere_M, 1, residue_nll(probabilities_MC, true_M)),
-        "brier": by_chain(nowhere_M, 1, residue_brier(probabilities_MC, true_M)),
+        "nll": by_chain(single_M, 1, residue_nll(probabilities_MC, true_M)),
+        "brier": by_chain(single_M, 1, residue_brier(probabilities_MC, true_M)),
         "bin_residues": by_chain(bin_M, NUM_BINS),
         "bin_confidence": by_chain(bin_M, NUM_BINS, confidence_M),
         "bin_correct": by_chain(bin_M, NUM_BINS, (state_M == true_M).astype(np.float64)),
@@ -179,53 +179,53 @@ def _view(predicted: PredictedSet, name: str) -> tuple[npt.NDArray[np.int64], np
     return map_codes(predicted.true_T, task, target, ss3_map), probabilities.argmax(axis=1)
 
 
-def _confusion_scores(confusion_RCC: FloatArray, states: str) -> Scores:
-    hits_RC = np.diagonal(confusion_RCC, axis1=1, axis2=2)
-    true_RC, predicted_RC = confusion_RCC.sum(axis=2), confusion_RCC.sum(axis=1)
-    f1_RC = np.nan_to_num(_ratio(2 * hits_RC, true_RC + predicted_RC))
-    scores: Scores = {"macro_f1": f1_RC.mean(axis=1), "mcc": _mcc(hits_RC, true_RC, predicted_RC)}
-    precision_RC = np.nan_to_num(_ratio(hits_RC, predicted_RC))
-    recall_RC = np.nan_to_num(_ratio(hits_RC, true_RC))
-    mcc_RC = _state_mcc(hits_RC, true_RC, predicted_RC)
+def _confusion_scores(confusion_SCC: FloatArray, states: str) -> Scores:
+    hits_SC = np.diagonal(confusion_SCC, axis1=1, axis2=2)
+    true_SC, predicted_SC = confusion_SCC.sum(axis=2), confusion_SCC.sum(axis=1)
+    f1_SC = np.nan_to_num(_ratio(2 * hits_SC, true_SC + predicted_SC))
+    scores: Scores = {"macro_f1": f1_SC.mean(axis=1), "mcc": _mcc(hits_SC, true_SC, predicted_SC)}
+    precision_SC = np.nan_to_num(_ratio(hits_SC, predicted_SC))
+    recall_SC = np.nan_to_num(_ratio(hits_SC, true_SC))
+    mcc_SC = _state_mcc(hits_SC, true_SC, predicted_SC)
     for column, state in enumerate(states):
-        scores[f"precision:{state}"] = precision_RC[:, column]
-        scores[f"recall:{state}"] = recall_RC[:, column]
-        scores[f"f1:{state}"] = f1_RC[:, column]
-        scores[f"mcc:{state}"] = mcc_RC[:, column]
+        scores[f"precision:{state}"] = precision_SC[:, column]
+        scores[f"recall:{state}"] = recall_SC[:, column]
+        scores[f"f1:{state}"] = f1_SC[:, column]
+        scores[f"mcc:{state}"] = mcc_SC[:, column]
     return scores
 
 
 def _sov_scores(sums: Scores, task: str) -> Scores:
     scores: Scores = {}
-    norm_RS = sums["ss3_sov_norm"]
+    norm_SC = sums["ss3_sov_norm"]
     for key in _SOVS:
-        scores[key] = _ratio(sums[f"ss3_{key}"].sum(axis=1), norm_RS.sum(axis=1))
+        scores[key] = _ratio(sums[f"ss3_{key}"].sum(axis=1), norm_SC.sum(axis=1))
         scores[f"{key}_chain_mean"] = _ratio(sums[f"{key}_chain"], sums["scored"])[:, 0]
         for column, state in enumerate(STATES["ss3"]):
-            scores[f"{key}:{state}"] = _ratio(sums[f"ss3_{key}"][:, column], norm_RS[:, column])
-        own_RC, own_norm_RC = sums[f"{task}_{key}"], sums[f"{task}_sov_norm"]
+            scores[f"{key}:{state}"] = _ratio(sums[f"ss3_{key}"][:, column], norm_SC[:, column])
+        own_SC, own_norm_SC = sums[f"{task}_{key}"], sums[f"{task}_sov_norm"]
         if task != "ss3":
-            scores[f"{key}_{task}"] = _ratio(own_RC.sum(axis=1), own_norm_RC.sum(axis=1))
+            scores[f"{key}_{task}"] = _ratio(own_SC.sum(axis=1), own_norm_SC.sum(axis=1))
         for column, state in enumerate(STATES[task]):
-            scores[f"state_{key}:{state}"] = _ratio(own_RC[:, column], own_norm_RC[:, column])
+            scores[f"state_{key}:{state}"] = _ratio(own_SC[:, column], own_norm_SC[:, column])
     return scores
 
 
-def _mcc(hits_RC: FloatArray, true_RC: FloatArray, predicted_RC: FloatArray) -> FloatArray:
-    total_R = true_RC.sum(axis=1)
-    covariance_R = hits_RC.sum(axis=1) * total_R - (true_RC * predicted_RC).sum(axis=1)
-    spread_true_R = total_R**2 - (true_RC**2).sum(axis=1)
-    spread_predicted_R = total_R**2 - (predicted_RC**2).sum(axis=1)
-    return np.nan_to_num(_ratio(covariance_R, np.sqrt(spread_true_R) * np.sqrt(spread_predicted_R)))
+def _mcc(hits_SC: FloatArray, true_SC: FloatArray, predicted_SC: FloatArray) -> FloatArray:
+    total_S = true_SC.sum(axis=1)
+    covariance_S = hits_SC.sum(axis=1) * total_S - (true_SC * predicted_SC).sum(axis=1)
+    spread_true_S = total_S**2 - (true_SC**2).sum(axis=1)
+    spread_predicted_S = total_S**2 - (predicted_SC**2).sum(axis=1)
+    return np.nan_to_num(_ratio(covariance_S, np.sqrt(spread_true_S) * np.sqrt(spread_predicted_S)))
 
 
-def _state_mcc(hits_RC: FloatArray, true_RC: FloatArray, predicted_RC: FloatArray) -> FloatArray:
-    """Matthews' coefficient of each state against all others: (R, C)."""
-    total_R1 = true_RC.sum(axis=1, keepdims=True)
-    spread_true_RC = true_RC * (total_R1 - true_RC)
-    spread_predicted_RC = predicted_RC * (total_R1 - predicted_RC)
-    covariance_RC = hits_RC * total_R1 - true_RC * predicted_RC
-    return np.nan_to_num(_ratio(covariance_RC, np.sqrt(spread_true_RC) * np.sqrt(spread_predicted_RC)))
+def _state_mcc(hits_SC: FloatArray, true_SC: FloatArray, predicted_SC: FloatArray) -> FloatArray:
+    """Matthews' coefficient of each state against all others: (S, C)."""
+    total_S1 = true_SC.sum(axis=1, keepdims=True)
+    spread_true_SC = true_SC * (total_S1 - true_SC)
+    spread_predicted_SC = predicted_SC * (total_S1 - predicted_SC)
+    covariance_SC = hits_SC * total_S1 - true_SC * predicted_SC
+    return np.nan_to_num(_ratio(covariance_SC, np.sqrt(spread_true_SC) * np.sqrt(spread_predicted_SC)))
 
 
 def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

@@ -147,14 +147,14 @@ def reliability_curve(scores: Mapping[str, Any], path: str | Path, *, title: str
         title: Above the plot, such as the set's name.
     """
     bins = scores["reliability"]
-    confidence_Q = 100 * np.array([row["confidence"] for row in bins])
-    accuracy_Q = 100 * np.array([row["accuracy"] for row in bins])
-    low = max(0.0, 10 * np.floor(min(confidence_Q.min(), accuracy_Q.min()) / 10) - 5)
+    confidence_X = 100 * np.array([row["confidence"] for row in bins])
+    accuracy_X = 100 * np.array([row["accuracy"] for row in bins])
+    low = max(0.0, 10 * np.floor(min(confidence_X.min(), accuracy_X.min()) / 10) - 5)
     figure, axes = pictures.new_figure(4.3, 4.1)
     pictures.clean(axes, grid="both")
     axes.plot([low, 100], [low, 100], color=PALE, linewidth=1, linestyle=(0, (4, 3)))
-    axes.vlines(confidence_Q, confidence_Q, accuracy_Q, color=HELIX, linewidth=2, alpha=0.55)
-    axes.plot(confidence_Q, accuracy_Q, color=STRAND, linewidth=1.6, marker="o", markersize=5)
+    axes.vlines(confidence_X, confidence_X, accuracy_X, color=HELIX, linewidth=2, alpha=0.55)
+    axes.plot(confidence_X, accuracy_X, color=STRAND, linewidth=1.6, marker="o", markersize=5)
     axes.set_xlim(low, 102)
     axes.set_ylim(low, 102)
     axes.set_aspect("equal")

@@ -1,7 +1,7 @@
-"""The scores of one set as `metrics.json` has them: each with its interval, by state, by length, by confidence.
+"""The scores of one set in the form of `metrics.json`: each with its interval, by state, by length, by confidence.
 
-Invariant: every figure follows from the same per-chain columns, so no two of them can disagree about what was
-counted. Flow: PredictedSet -> metrics, comparison -> [score_set] -> report, page, MLflow, bundle.
+Invariant: all figures follow from the same per-chain columns, so they count the same residues. Flow: PredictedSet ->
+metrics, comparison -> [score_set] -> evaluation_report, page, MLflow, bundle.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ def score_set(predicted: PredictedSet, *, resamples: int = RESAMPLES) -> dict[st
     """
     statistics = collect(predicted)
     values = point_scores(statistics)
-    spread = intervals(statistics, resamples=resamples)
+    bounds = intervals(statistics, resamples=resamples)
     result: dict[str, Any] = {
         "task": predicted.task,
         "ss3_map": predicted.ss3_map,
@@ -50,12 +50,12 @@ def score_set(predicted: PredictedSet, *, resamples: int = RESAMPLES) -> dict[st
         "num_residues": int(statistics.columns["labelled"].sum()),
     }
     result |= {
-        name: value for score in values if ":" not in score for name, value in _pair(score, values, spread)
+        name: value for score in values if ":" not in score for name, value in _pair(score, values, bounds)
     }
-    result["per_state"] = _by_state(predicted.task, values, spread, statistics)
+    result["per_state"] = _by_state(predicted.task, values, bounds, statistics)
     for score in ("sov99", "sov_refine"):
         result[f"{score}_per_state"] = {
-            state: dict(_pair(f"{score}:{state}", values, spread)) for state in STATES["ss3"]
+            state: dict(_pair(f"{score}:{state}", values, bounds)) for state in STATES["ss3"]
         }
     result["absent_states"] = [
         state for state, row in result["per_state"].items() if not row["true"] and not row["predicted"]
@@ -67,10 +67,10 @@ def score_set(predicted: PredictedSet, *, resamples: int = RESAMPLES) -> dict[st
 
 
 def _pair(
-    score: str, values: dict[str, float], spread: dict[str, Interval], name: str | None = None
+    score: str, values: dict[str, float], bounds: dict[str, Interval], name: str | None = None
 ) -> list[tuple[str, Any]]:
     """A score and its interval under their JSON names; `sov99:H` is called `sov99`."""
-    name, value, interval = name or score.partition(":")[0], values[score], spread[score]
+    name, value, interval = name or score.partition(":")[0], values[score], bounds[score]
     return [
         (name, None if np.isnan(value) else value),
         (f"{name}_ci95", None if interval is None else list(interval)),
@@ -78,16 +78,16 @@ def _pair(
 
 
 def _by_state(
-    task: str, values: dict[str, float], spread: dict[str, Interval], statistics: SetStatistics
+    task: str, values: dict[str, float], bounds: dict[str, Interval], statistics: SetStatistics
 ) -> dict[str, dict[str, Any]]:
     confusion_CC = _confusion(statistics)
     rows: dict[str, dict[str, Any]] = {}
     for column, state in enumerate(STATES[task]):
         row = rows[state] = {}
         for score in ("precision", "recall", "f1", "mcc"):
-            row |= dict(_pair(f"{score}:{state}", values, spread))
+            row |= dict(_pair(f"{score}:{state}", values, bounds))
         for score in ("sov99", "sov_refine"):
-            row |= dict(_pair(f"state_{score}:{state}", values, spread, score))
+            row |= dict(_pair(f"state_{score}:{state}", values, bounds, score))
         row["true"], row["predicted"] = int(confusion_CC[column].sum()), int(confusion_CC[:, column].sum())
     return rows
 
@@ -117,7 +117,7 @@ def _by_length(statistics: SetStatistics, resamples: int) -> list[dict[str, Any]
         if not inside_N.any():
             continue
         chains = statistics.subset(inside_N)
-        values, spread = point_scores(chains), intervals(chains, resamples=resamples)
+        values, bounds = point_scores(chains), intervals(chains, resamples=resamples)
         row: dict[str, Any] = {
             "from": shortest,
             "to": None if following is None else following - 1,
@@ -125,6 +125,6 @@ def _by_length(statistics: SetStatistics, resamples: int) -> list[dict[str, Any]
             "num_residues": int(chains.columns["labelled"].sum()),
         }
         for score in (*accuracy_names(statistics.task), "macro_f1", "mcc", "sov99", "sov_refine"):
-            row |= dict(_pair(score, values, spread))
+            row |= dict(_pair(score, values, bounds))
         rows.append(row)
     return rows

@@ -1,7 +1,7 @@
 """Scoring a model on whole data sets: every chain predicted once, every labelled residue counted once.
 
-Invariant: scores come from the very predictions that `predict` gives for the same bundle; a chain that cannot be
-predicted is an error, never left out. Flow: bundle + Parquet -> [this] -> train, evaluation.
+Invariant: scores come from the same predictions that `predict` gives for the same bundle. A chain that cannot be
+predicted is an error, never left out. Flow: bundle + Parquet -> [this] -> train, evaluate_job.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,15 +32,15 @@ def named_sets(arguments: Sequence[str]) -> dict[str, str]:
     Raises:
         DataError: One is of another form, or a name comes twice.
     """
-    found: dict[str, str] = {}
+    sets: dict[str, str] = {}
     for argument in arguments:
         name, sign, path = argument.partition("=")
         if not (sign and name and path):
             raise DataError(f"{argument!r} is not NAME=PATH", remedy="write for example CASP12=data/casp12")
-        if name in found:
+        if name in sets:
             raise DataError(f"the set {name!r} is named twice", remedy="give each set a name of its own")
-        found[name] = path
-    return found
+        sets[name] = path
+    return sets
 
 
 def labelled_chains(
@@ -53,20 +53,20 @@ def labelled_chains(
 
 
 def common_alphabet(model: str, dataset: ProteinDataset) -> str:
-    """The richest alphabet that both the model and the data set's labels can tell."""
+    """The richest alphabet that both the model and the labels of the data set have."""
     return min(model, dataset.alphabet, key=_richness)
 
 
 def predict_set(
     predictor: "Predictor", dataset: ProteinDataset, ss3_map: labels.Ss3Map, advance: Advance | None = None
 ) -> PredictedSet:
-    """Predict every chain of a data set, beside its labels.
+    """Predict every chain of a data set, and pair the predictions with its labels.
 
     Args:
         predictor: The model.
         dataset: A Parquet data set.
-        ss3_map: How 9 states become 3.
-        advance: Told after each chain.
+        ss3_map: Map from 9 states to 3.
+        advance: Called after each chain.
 
     Returns:
         Chains in the data set's order, in the richest alphabet that model and labels share.
@@ -105,7 +105,7 @@ def calibration_of(
     Args:
         predictor: The model, at temperature 1.
         valid: Name -> path of the validation sets; no test set may be among them.
-        ss3_map: How 9 states become 3.
+        ss3_map: Map from 9 states to 3.
 
     Returns:
         `calibration` of bundle.json.
@@ -135,8 +135,8 @@ def compare_sets(
         sets on which that score is compared.
     """
     paired = {name: compare(ours[name], theirs[name], resamples=resamples) for name in ours if name in theirs}
-    for score in {score for found in paired.values() for score in found}:
-        rows = [found[score] for found in paired.values() if score in found]
+    for score in {score for scores in paired.values() for score in scores}:
+        rows = [scores[score] for scores in paired.values() if score in scores]
         for row, corrected in zip(rows, holm([row["p"] for row in rows]), strict=True):
             row["p_holm"] = corrected
     return paired
@@ -154,7 +154,7 @@ def baseline_sets(
     Args:
         train: Paths of the training sets.
         sets: Name -> the chains, with labels, as a model predicted them.
-        names: Which of them.
+        names: The baselines.
         seed: Of the windowed linear model's draw of residues.
 
     Returns:
@@ -183,20 +183,20 @@ def baseline_sets(
 
 
 def leakage_of(train: Sequence[str], tests: Mapping[str, str]) -> dict[str, Leakage]:
-    """How far each test set's chains stand in the training sets.
+    """The leakage of each test set: how many of its chains are in the training sets.
 
     Args:
         train: Paths of the training sets.
         tests: Name -> path of each test set.
     """
-    found = {}
+    leaks = {}
     for name, path in tests.items():
         sequences = (
             record.sequence for source in train for record in ProteinDataset.open(source).iter_records()
         )
         chains = ((record.id, record.sequence) for record in ProteinDataset.open(path).iter_records())
-        found[name] = leakage(sequences, chains)
-    return found
+        leaks[name] = leakage(sequences, chains)
+    return leaks
 
 
 def _by_baseline(baseline: baselines.Baseline, labelled: PredictedSet) -> PredictedSet:

@@ -1,9 +1,9 @@
 """Segment overlap: SOV'99 (Zemla, Venclovas, Fidelis & Rost, Proteins 34:220, 1999) and SOV_refine (Liu & Wang,
 Source Code for Biology and Medicine 13:1, 2018).
 
-Invariant: the score of a set is made of per-chain, per-state numerators and normalisers that add up, so a
-resampled set is scored by sums alone. Stands beside `metrics`, under `bootstrap`. Pure NumPy; a whole set at
-once, no loop over chains.
+Invariant: the score of a set follows from sums of per-chain, per-state numerators and normalisers, so a resampled set
+is scored by sums alone. Pure NumPy; a whole set at once, without a loop over chains. Flow: predictions -> [this] ->
+metrics.
 
 Over pairs (s1, s2) of a true and a predicted segment of the same state that share a residue,
 
@@ -39,14 +39,14 @@ class SovCounts(NamedTuple):
     """Sums from which both scores of any set of chains follow.
 
     Attributes:
-        sov99_NS: (N, S) numerators of SOV'99, by chain and state.
-        refine_NS: (N, S) numerators of SOV_refine.
-        norm_NS: (N, S) normalisers N(i), common to both.
+        sov99_NC: (N, C) numerators of SOV'99, by chain and state.
+        refine_NC: (N, C) numerators of SOV_refine.
+        norm_NC: (N, C) normalisers N(i), common to both.
     """
 
-    sov99_NS: FloatArray
-    refine_NS: FloatArray
-    norm_NS: FloatArray
+    sov99_NC: FloatArray
+    refine_NC: FloatArray
+    norm_NC: FloatArray
 
 
 class ChainSov(NamedTuple):
@@ -55,14 +55,14 @@ class ChainSov(NamedTuple):
     Attributes:
         sov99: SOV'99 over all states.
         refine: SOV_refine over all states.
-        sov99_S: (S,) SOV'99 of each state.
-        refine_S: (S,) SOV_refine of each state.
+        sov99_C: (C,) SOV'99 of each state.
+        refine_C: (C,) SOV_refine of each state.
     """
 
     sov99: float
     refine: float
-    sov99_S: FloatArray
-    refine_S: FloatArray
+    sov99_C: FloatArray
+    refine_C: FloatArray
 
 
 def sov_counts(
@@ -75,7 +75,7 @@ def sov_counts(
         predicted_T: (T,) predicted codes.
         chain_T: (T,) chain of each residue, ascending.
         num_chains: N; chains without a labelled residue score 0 / 0.
-        num_states: S.
+        num_states: C.
     """
     counts = SovCounts(*(np.zeros((num_chains, num_states)) for _ in range(3)))
     labelled = np.flatnonzero(true_T != IGNORE_INDEX)
@@ -97,14 +97,14 @@ def sov_counts(
     maxov = length1 + length2 - minov
     at = (chain_M[first], true_M[first])
     delta99 = np.minimum.reduce([maxov - minov, minov, length1 // 2, length2 // 2])
-    np.add.at(counts.sov99_NS, at, (minov + delta99) / maxov * length1)
+    np.add.at(counts.sov99_NC, at, (minov + delta99) / maxov * length1)
     refined = np.minimum(maxov - minov, allowance_N[chain_M[first]] * length1 * minov / maxov)
-    np.add.at(counts.refine_NS, at, (minov + refined) / maxov * length1)
+    np.add.at(counts.refine_NC, at, (minov + refined) / maxov * length1)
 
-    np.add.at(counts.norm_NS, at, length1)
+    np.add.at(counts.norm_NC, at, length1)
     missed = np.ones(true_length.size, dtype=bool)
     missed[true_segment_M[first]] = False
-    np.add.at(counts.norm_NS, (chain_M[starts[missed]], true_M[starts[missed]]), true_length[missed])
+    np.add.at(counts.norm_NC, (chain_M[starts[missed]], true_M[starts[missed]]), true_length[missed])
     return counts
 
 
@@ -114,17 +114,17 @@ def chain_sov(true_L: IntArray, predicted_L: IntArray, num_states: int) -> Chain
     Args:
         true_L: (L,) true codes, IGNORE_INDEX where there is no label.
         predicted_L: (L,) predicted codes.
-        num_states: S.
+        num_states: C.
     """
-    sov99_NS, refine_NS, norm_NS = sov_counts(
+    sov99_NC, refine_NC, norm_NC = sov_counts(
         true_L, predicted_L, np.zeros(len(true_L), np.int64), 1, num_states
     )
     with np.errstate(invalid="ignore"):
         return ChainSov(
-            float(sov99_NS.sum() / norm_NS.sum()),
-            float(refine_NS.sum() / norm_NS.sum()),
-            sov99_NS[0] / norm_NS[0],
-            refine_NS[0] / norm_NS[0],
+            float(sov99_NC.sum() / norm_NC.sum()),
+            float(refine_NC.sum() / norm_NC.sum()),
+            sov99_NC[0] / norm_NC[0],
+            refine_NC[0] / norm_NC[0],
         )
 
 
@@ -134,10 +134,10 @@ def _allowance(
     """SOV_refine's delta_all / L for each chain, from all true segments: (N,), 0 where a chain has none."""
     residues_N = np.bincount(chain, length, minlength=num_chains)
     squares_N = np.bincount(chain, length.astype(np.float64) ** 2, minlength=num_chains)
-    present_NS = np.zeros((num_chains, num_states), dtype=bool)
-    present_NS[chain, state] = True
+    present_NC = np.zeros((num_chains, num_states), dtype=bool)
+    present_NC[chain, state] = True
     # (states / sum (len / L)^2) / L = states * L / sum len^2
-    return present_NS.sum(axis=1) * residues_N / np.maximum(squares_N, 1)
+    return present_NC.sum(axis=1) * residues_N / np.maximum(squares_N, 1)
 
 
 def _runs(*keys: IntArray) -> IntArray:

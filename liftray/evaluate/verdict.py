@@ -31,7 +31,7 @@ def deciding_set(metrics: Mapping[str, SetScores], leakage: Mapping[str, Leakage
         The test set with the most labelled residues that is not leaky; without one, a validation set; without one,
         the largest leaky test set.
     """
-    leaky = {name for name, found in (leakage or {}).items() if found["leaky"]}
+    leaky = {name for name, leaked in (leakage or {}).items() if leaked["leaky"]}
 
     def rank(name: str) -> tuple[bool, bool, int]:
         return name not in leaky, not _is_validation(name), metrics[name]["num_residues"]

@@ -1,7 +1,7 @@
-"""What the driver does at each turn of a search: propose a trial, note how it goes, write how it ended.
+"""The driver of a search: it proposes trials to Ray Tune, follows their epochs, and records how they end.
 
-Invariant: this process alone writes the ledger and ends the trials' MLflow runs; how a trial ended is read from the
-trial's own directory, so nothing depends on a report that a kill swallowed. Flow: proposals -> [this, called by Ray
+Invariant: only this process writes the ledger and ends the trials' MLflow runs. How a trial ended is read from the
+trial's own directory, so a report that was lost in a kill does not matter. Flow: proposals -> [this, called by Ray
 Tune] -> ledger, board, MLflow.
 """
 
@@ -36,15 +36,15 @@ _LOST = "its process was lost more often than train.max_failures"
 
 
 class Course(Searcher):
-    """A search under way, as Ray Tune asks it for trials and tells it of them.
+    """A running search, in the form that Ray Tune requests trials from and reports them to.
 
     Args:
         settings: Of the search, addresses and directories absolute.
-        ledger: What is known of each trial.
-        proposals: Where trials come from.
+        ledger: The record of each trial.
+        proposals: The source of trials.
         stored: The frozen prefixes that trials read.
         budget: Hours and cost.
-        board: What the person who watches sees.
+        board: Shows progress.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class Course(Searcher):
         self._prepare = sharing.Preparer()
         self._running: dict[str, tuple[Trial, float]] = {}
         self._closing = False
-        # HyperBand's trials are all proposed at once and wait: their start is not told.
+        # HyperBand's trials are all proposed at once and wait, so the time to their start has no meaning.
         self._queued = settings.search.scheduler == "hyperband"
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next trial's values, as Tune hands them to `trial.run`."""
+        """The next trial's values, as Tune passes them to `trial.run`."""
         overrides = None if self._budget.spent() else self._proposals.propose()
         if overrides is None:
             return str(Searcher.FINISHED)
@@ -79,7 +79,7 @@ class Course(Searcher):
         return {"overrides": overrides, "cached": cached}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """An epoch of a trial."""
+        """Record an epoch of a trial."""
         trial, began = self._running[trial_id]
         trial = self._started(trial, began, result)
         record = {name: value for name, value in result.items() if "/" in name or name == "epoch"}
@@ -92,7 +92,7 @@ class Course(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """A trial has ended, in whatever way."""
+        """Record that a trial has ended, for whatever reason."""
         if trial_id not in self._running:
             return
         trial, began = self._running.pop(trial_id)
@@ -102,26 +102,26 @@ class Course(Searcher):
         self._ledger.write(ended)
         values = [OBJECTIVES[name].of(ended) for name in self._settings.search.objectives]
         known = ended.state in ("finished", "stopped") and all(value is not None for value in values)
-        self._proposals.told(
+        self._proposals.learn(
             ended.config, [value for value in values if value is not None] if known else None
         )
         self._board.report(ended)
         self._close(ended)
 
     def close(self) -> None:
-        """Write what was still running as unfinished: the search was interrupted, or its budget is spent."""
+        """Record running trials as unfinished: the search was interrupted, or its budget is spent."""
         self._closing = True
         for trial_id in list(self._running):
             self.on_trial_complete(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: what a search goes on from is its ledger."""
+        """Nothing: a search resumes from its ledger."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: what a search goes on from is its ledger."""
+        """Nothing: a search resumes from its ledger."""
 
     def _started(self, trial: Trial, began: float, result: dict[str, Any]) -> Trial:
-        """Note how long a trial took to its first step, at the report of its first epoch."""
+        """Record the time from a trial's proposal to its first step, when its first epoch is reported."""
         if trial.start_s is not None or trial.history or self._queued or result.get(EPOCHS_DONE) != 1:
             return trial
         return replace(trial, start_s=round(time.monotonic() - began - float(result["train/seconds"]), 3))
@@ -155,12 +155,12 @@ class Course(Searcher):
         if (spent := self._budget.spent()) is not None:
             return "unfinished", spent
         if self._settings.search.scheduler != "none" and epochs and not self._closing:
-            # The scheduler's verdict is on the last epoch that it was told; Ray Train's workers may be further on.
+            # The scheduler decided on the last epoch that it received; Ray Train's workers may be further ahead.
             return "stopped", f"{self._settings.search.scheduler} at epoch {result.get(EPOCHS_DONE, epochs)}"
         return "unfinished", f"interrupted after epoch {epochs}"
 
     def _close(self, trial: Trial) -> None:
-        """End the trial's MLflow run and say there why; without an answer, `settle` tries again."""
+        """End the trial's MLflow run with the reason; where MLflow does not answer, `settle` tries again."""
         try:
             with short_timeouts():
                 end_run(self._settings.tracking.uri, trial)
@@ -169,10 +169,10 @@ class Course(Searcher):
 
 
 def settle(uri: str, ledger: Ledger) -> None:
-    """Send what trials could not tell MLflow, and end the runs that are still open, with patience.
+    """Send MLflow what trials could not send, and end the runs that are still open, with retries.
 
     Raises:
-        TrackingError: MLflow did not answer in ten minutes; what is left is kept in the trials' directories.
+        TrackingError: MLflow did not answer in ten minutes; unsent values stay in the trials' directories.
     """
     for trial in ledger.trials:
         if trial.run_id is not None and trial.state in _STATUS:
@@ -197,5 +197,5 @@ def end_run(uri: str, trial: Trial) -> None:
 
 
 def _content(file: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    return found
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return content

@@ -1,8 +1,8 @@
-"""What is known of each trial, on disk: one JSON file a trial, in the directory where its checkpoints lie.
+"""The record of each trial on disk: one JSON file for each trial, in the directory of its checkpoints.
 
-Invariant: a trial that ended is written before its search goes on, whole or not at all, so a search that is killed at
-any moment and given again repeats no trial that ended and loses none that began. Ray Tune's own files are not read.
-Flow: tune (the driver alone writes) -> [this] -> report, and the same search later.
+Invariant: a trial that ended is written before its search continues, completely or not at all. So a search that is
+killed at any moment and rerun repeats no trial that ended and loses none that began. Ray Tune's own files are not read.
+Flow: tune (only the driver writes) -> [this] -> search_report, and the same search later.
 """
 
 import json
@@ -18,22 +18,22 @@ from liftray.search.space import Overrides, trial_name
 
 State = Literal["running", "finished", "stopped", "unfinished", "error"]
 TRIALS, TRIAL_FILE, CLOCK_FILE = "trials", "trial.json", "clock.json"
-# A failed trial is tried again by the next command: the failure may have been the machine's.
+# A failed trial is run again by the next command: the failure may have been the machine's.
 ENDED: tuple[State, ...] = ("finished", "stopped")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial as its file holds it.
+    """A trial in the form of its file.
 
     Attributes:
         number: In the order of proposal, from 1.
         config: Its values of the search space.
         digest: Of all that its result depends on; see `train.run_digest`.
-        state: `finished` to its end, `stopped` early, `unfinished` (to go on with), `error`, or `running`.
+        state: `finished` to its end, `stopped` early, `unfinished` (to resume), `error`, or `running`.
         reason: Why it ended, or how it began.
         metrics: Of its best epoch, the weights of which it kept.
-        history: A record an epoch.
+        history: One record for each epoch.
         seconds: From proposal to end, over all its attempts.
         start_s: From proposal to first step of its first attempt; None where it took none.
         run_id: Its MLflow run.
@@ -58,14 +58,14 @@ class Trial:
         return trial_name(self.config)
 
     def row(self) -> dict[str, Any]:
-        """What `summary.json` tells of it."""
-        told = asdict(self)
+        """Its entry in `summary.json`."""
+        fields = asdict(self)
         kept = ("config", "state", "reason", "metrics", "seconds", "start_s", "run_id", "number")
-        return {**{name: told[name] for name in kept}, "epochs": len(self.history)}
+        return {**{name: fields[name] for name in kept}, "epochs": len(self.history)}
 
 
 class Ledger:
-    """All trials of a search, and the time that it has taken.
+    """All trials of a search, and its duration so far.
 
     Args:
         out: The search's directory.
@@ -83,32 +83,32 @@ class Ledger:
 
     @property
     def trials(self) -> list[Trial]:
-        """All of them, in the order of their proposal."""
+        """All trials, in the order of their proposal."""
         return sorted(self._trials.values(), key=lambda trial: trial.number)
 
     @property
     def seconds(self) -> float:
-        """Wall clock of this search, earlier processes included."""
+        """Wall-clock seconds of this search, earlier processes included."""
         return self._before + time.monotonic() - self._began
 
     def directory(self, trial: Trial) -> Path:
-        """Where a trial's files are."""
+        """The directory of a trial's files."""
         return self.out / TRIALS / trial.name
 
     def find(self, overrides: Mapping[str, Any]) -> Trial | None:
-        """A trial by its values."""
+        """The trial with these values; None where there is none."""
         return self._trials.get(trial_name(overrides))
 
     def begin(self, overrides: Overrides, digest: str, cached: bool) -> Trial:
-        """Book a trial that is about to run, or to go on."""
+        """Record a trial that is about to start or to resume."""
         number = 1 + max((trial.number for trial in self._trials.values()), default=0)
         known = self.find(overrides)
         trial = known or Trial(number, overrides, digest)
-        reason = "goes on" if known else "begins"
+        reason = "resumes" if known else "starts"
         return self.write(replace(trial, state="running", reason=reason, cached=cached))
 
     def write(self, trial: Trial) -> Trial:
-        """Write a trial, and how long the search has taken."""
+        """Write a trial, and the seconds that the search has taken."""
         self._trials[trial.name] = trial
         files.make_directories(self.directory(trial))
         files.write_json(self.directory(trial) / TRIAL_FILE, asdict(trial))
@@ -116,10 +116,10 @@ class Ledger:
         return trial
 
     def check(self, digests: Mapping[str, str]) -> None:
-        """Refuse to go on with trials of other settings.
+        """Refuse to resume trials of other settings.
 
         Args:
-            digests: Trial's name -> digest of its settings, of those that this search would run.
+            digests: Name -> digest of the settings, for each trial that this search would run.
 
         Raises:
             ConfigError: A trial of the same values was run with other settings.
@@ -129,10 +129,10 @@ class Ledger:
                 raise ConfigError(
                     "the search directory holds trials with other settings or data, or that version 0.1 began",
                     where=str(self.out),
-                    remedy="use another run.dir, or start anew with train.resume=false",
+                    remedy="use another run.dir, or start again with train.resume=false",
                 )
 
 
 def _read(file: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content

@@ -1,7 +1,7 @@
-"""What is tried next: the next of a list, or what Optuna proposes from what it was told.
+"""The source of a search's trials: a list, or Optuna, which learns from the trials that ended.
 
-Invariant: a trial is proposed once; what an earlier process began comes first, what it ended is told and not proposed
-again. Optuna is imported only where it is asked for. Flow: space, ledger -> [this] -> tune.
+Invariant: a trial is proposed once. Trials that an earlier process began come first; those that it ended are learnt
+from and not proposed again. Optuna is imported only by the methods that need it. Flow: space, ledger -> [this] -> tune.
 """
 
 import math
@@ -19,17 +19,17 @@ _ASKS = 30
 
 
 class Proposals(Protocol):
-    """Where trials come from."""
+    """A source of trials."""
 
     def propose(self) -> Overrides | None:
         """The next trial; None when there are no more."""
 
-    def told(self, overrides: Mapping[str, Any], values: Values | None) -> None:
+    def learn(self, overrides: Mapping[str, Any], values: Values | None) -> None:
         """Learn how a trial ended: its objectives, or None where it failed."""
 
 
 class Listed:
-    """Trials that were known from the start.
+    """Trials that are known from the start.
 
     Args:
         trials: In the order in which they are proposed.
@@ -42,7 +42,7 @@ class Listed:
         """The next of the list."""
         return self._left.pop() if self._left else None
 
-    def told(self, overrides: Mapping[str, Any], values: Values | None) -> None:
+    def learn(self, overrides: Mapping[str, Any], values: Values | None) -> None:
         """A list learns nothing."""
 
 
@@ -52,9 +52,9 @@ class Optimized:
     Args:
         search: The search section: space, method and number of trials.
         seed: Seed of the proposals.
-        maximize: Of each objective, whether more is better; TPE weighs the first alone.
+        maximize: Whether more is better, for each objective; TPE uses the first alone.
         begun: Trials that an earlier process began.
-        ended: Those that it ended, with their objectives.
+        ended: Trials that it ended, with their objectives.
         earlier: Trials of another search, with their objectives: learnt from, and not counted.
 
     Raises:
@@ -89,28 +89,28 @@ class Optimized:
             self._study.enqueue_trial(_params(overrides, self._domains))
 
     def propose(self) -> Overrides | None:
-        """Ask Optuna; what it proposes again is answered from what is known and not run twice."""
+        """Ask Optuna; a trial that it proposes again is answered with the known result and not run twice."""
         if self._left <= 0:
             return None
         for _ in range(_ASKS):
             trial = self._study.ask()
-            overrides = choose(self._domains, _Asked(trial))
+            overrides = choose(self._domains, _OptunaChooser(trial))
             name = text(overrides)
             if name not in self._open and name not in self._values:
                 self._left -= 1
                 self._open[name] = trial
                 return overrides
-            self._tell(trial, self._values.get(name))
-        self._left = 0  # the space holds no more, or the sampler is sure
+            self._report(trial, self._values.get(name))
+        self._left = 0  # the space is exhausted, or the sampler has converged
         return None
 
-    def told(self, overrides: Mapping[str, Any], values: Values | None) -> None:
-        """Tell Optuna; without finite objectives the trial counts as failed."""
+    def learn(self, overrides: Mapping[str, Any], values: Values | None) -> None:
+        """Report to Optuna; without finite objectives the trial counts as failed."""
         name = text(overrides)
         self._values[name] = values
-        self._tell(self._open.pop(name), values)
+        self._report(self._open.pop(name), values)
 
-    def _tell(self, trial: Any, values: Values | None) -> None:
+    def _report(self, trial: Any, values: Values | None) -> None:
         if values is None or not all(math.isfinite(value) for value in values[: self._used]):
             self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
         else:
@@ -125,7 +125,7 @@ class Optimized:
 
 
 def require(method: str) -> None:
-    """Find out before anything starts whether a method's library is there.
+    """Check before anything starts that a method's library is installed.
 
     Raises:
         ConfigError: It is not.
@@ -134,8 +134,8 @@ def require(method: str) -> None:
         _optuna()
 
 
-class _Asked:
-    """Lets an Optuna trial pick; a listed value by its place, since Optuna keeps plain scalars only."""
+class _OptunaChooser:
+    """Lets an Optuna trial choose; a listed value by its place, since Optuna stores plain scalars only."""
 
     def __init__(self, trial: Any) -> None:
         self._trial = trial

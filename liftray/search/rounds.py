@@ -1,7 +1,7 @@
 """A round of trials, run to their ends by Ray Tune: all of a search, or one step of a study.
 
-Invariant: a trial that the ledger says has ended is not run again; when a round is left, in whatever way, the ledger
-knows how each of its trials stands. Flow: tune, study -> [this] -> course (each turn), trial (one trial).
+Invariant: a trial that has ended according to the ledger is not run again. However a round ends, the ledger then holds
+the state of each of its trials. Flow: tune, study -> [this] -> course (the driver), trial (one trial).
 """
 
 import os
@@ -24,10 +24,10 @@ _TUNE = "tune"
 
 @dataclass(frozen=True)
 class Round:
-    """What is to be run.
+    """The trials to run.
 
     Attributes:
-        source: Where trials come from.
+        source: Gives the trials.
         stored: The frozen prefixes that they read.
         left: Trials at most.
         longest: Epochs of the longest trial.
@@ -40,12 +40,12 @@ class Round:
 
 
 def listed(settings: Settings, ledger: Ledger, trials: Sequence[Overrides], longest: int) -> Round:
-    """The round of those of a list that have not ended, and their prefixes stored.
+    """A round of the listed trials that have not ended, with their frozen prefixes stored.
 
     Args:
-        settings: What all trials share; addresses and directories absolute.
-        ledger: What has been run.
-        trials: Values of each.
+        settings: Common to all trials; addresses and directories absolute.
+        ledger: The trials that were run.
+        trials: Values of each trial.
         longest: Epochs of the longest of all.
 
     Raises:
@@ -53,22 +53,22 @@ def listed(settings: Settings, ledger: Ledger, trials: Sequence[Overrides], long
     """
     done = {known.name for known in ledger.trials if known.state in ENDED}
     left = [one for one in trials if trial_name(one) not in done]
-    theirs = [trial.settings_of(settings, one, ledger.out) for one in left]
-    stored = sharing.store(theirs, at_a_time(settings.search, settings.scaling))
-    ordered = (left[at] for at in sharing.ordered(theirs))
+    runs = [trial.settings_of(settings, one, ledger.out) for one in left]
+    stored = sharing.store(runs, at_a_time(settings.search, settings.scaling))
+    ordered = (left[at] for at in sharing.ordered(runs))
     return Round(proposals.Listed(ordered), stored, len(left), longest)
 
 
-def run(shared: trial.Shared, ledger: Ledger, planned: Round, board: Board) -> None:
+def run(context: trial.TrialContext, ledger: Ledger, planned: Round, board: Board) -> None:
     """Run a round on the connected Ray cluster.
 
     Args:
-        shared: What all trials have in common.
-        ledger: Where it is written how each ends.
+        context: Common to all trials.
+        ledger: Records how each trial ends.
         planned: The round.
-        board: What the person who watches sees.
+        board: Shows progress.
     """
-    settings = shared.settings
+    settings = context.settings
     ended = [known for known in ledger.trials if known.state in ENDED]
     budget = stopping.Budget(settings.search, lambda: ledger.seconds)
     for known in ended:
@@ -76,48 +76,48 @@ def run(shared: trial.Shared, ledger: Ledger, planned: Round, board: Board) -> N
     under_way = course.Course(settings, ledger, planned.source, planned.stored, budget, board)
     with board.shown():
         try:
-            _tuner(shared, under_way, budget, ended, planned).fit()
+            _tuner(context, under_way, budget, ended, planned).fit()
         finally:
             under_way.close()
             shutil.rmtree(ledger.out / _TUNE, ignore_errors=True)
 
 
 def first(search: SearchSettings) -> Objective:
-    """What chooses the best."""
+    """The objective that chooses the best trial."""
     return OBJECTIVES[search.objectives[0]]
 
 
 def at_a_time(search: SearchSettings, scaling: ScalingSettings) -> int:
-    """Trials at a time: no more than asked for, and no more than whose workers the cluster can hold."""
+    """Trials at a time: at most `search.max_concurrent`, and at most as many as the cluster has room for."""
     import ray
 
-    have = ray.cluster_resources()
-    fit = int(have["CPU"] // (scaling.num_workers * scaling.cpus_per_worker))
+    resources = ray.cluster_resources()
+    fit = int(resources["CPU"] // (scaling.num_workers * scaling.cpus_per_worker))
     if scaling.use_gpu:
-        fit = min(fit, int(have.get("GPU", 0) // scaling.num_workers))
+        fit = min(fit, int(resources.get("GPU", 0) // scaling.num_workers))
     return max(1, min(search.max_concurrent, fit))
 
 
 def in_process(search: SearchSettings, scaling: ScalingSettings) -> bool:
     """Whether trials train in their own processes, without a Ray Train worker group."""
     small = scaling.num_workers == 1 and not scaling.use_gpu
-    asked = search.in_process
-    if asked is True and not small:
+    requested = search.in_process
+    if requested is True and not small:
         raise ConfigError(
             "search.in_process=true is for one worker without a GPU",
             remedy="set scaling.num_workers=1 and scaling.use_gpu=false, or search.in_process=auto",
         )
-    inside = small and asked is not False
+    inside = small and requested is not False
     if not inside and "peak_memory" in search.objectives:
         raise ConfigError(
             "search.objectives: peak_memory is measured in trials that train in their own process only",
-            remedy="take it out, or set scaling.num_workers=1 and search.in_process=true",
+            remedy="remove it, or set scaling.num_workers=1 and search.in_process=true",
         )
     return inside
 
 
 def absolute(settings: Settings, uri: str, out: Path) -> Settings:
-    """Paths and addresses that mean the same in a trial's process, which Tune starts in another directory."""
+    """Settings with absolute paths and addresses, since Tune starts a trial's process in another directory."""
     data = {
         f"data.{split}": {name: str(Path(path).resolve()) for name, path in paths.items()}
         for split, paths in (("train", settings.data.train), ("valid", settings.data.valid))
@@ -133,7 +133,7 @@ def absolute(settings: Settings, uri: str, out: Path) -> Settings:
 
 
 def _tuner(
-    shared: trial.Shared,
+    context: trial.TrialContext,
     under_way: course.Course,
     budget: stopping.Budget,
     ended: list[Trial],
@@ -141,24 +141,24 @@ def _tuner(
 ) -> Any:
     from ray import tune
 
-    # Ctrl-C means KeyboardInterrupt: Tune would end as if all were well.
+    # Ctrl-C must raise KeyboardInterrupt; Tune's own handler would end the search as if it had finished.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the board tells what happens; stdout is the job's result
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the board shows progress; stdout is the job's result
 
     def one_trial(config: dict[str, Any]) -> None:
-        trial.run(shared, config["overrides"], config["cached"])
+        trial.run(context, config["overrides"], config["cached"])
 
-    settings, inside = shared.settings, shared.in_process
+    settings, inside = context.settings, context.in_process
     concurrent = at_a_time(settings.search, settings.scaling)
-    # A trial that only waits for Ray Train's workers reserves nothing itself; Tune refuses an empty request, so it asks
-    # for a byte.
+    # A trial that only waits for Ray Train's workers reserves nothing itself. Tune refuses an empty request, so the
+    # trial reserves one byte.
     resources: dict[str, float] = {"cpu": settings.scaling.cpus_per_worker if inside else 0, "memory": 1}
     banded = settings.search.scheduler == "hyperband"
     if banded:
         # A paused trial counts as running for Tune's own limit, which would keep a bracket from filling: the limit
         # is a share of the memory instead.
         resources["memory"] = int(_memory() / (concurrent + 0.01))
-        # Brackets are halved among the trials that they know: they must know all of theirs before the first one ends.
+        # Brackets are halved among the trials that they know, so they must know all of them before the first one ends.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(planned.left)
     return tune.Tuner(
         tune.with_resources(one_trial, resources),
@@ -169,8 +169,8 @@ def _tuner(
             scheduler=stopping.scheduler(
                 settings.search, first(settings.search).metric, planned.longest, ended
             ),
-            # The next trial begins in the process of one that ended: libraries are imported once. But a process keeps
-            # some of the memory that it had.
+            # The next trial starts in the process of one that ended, so libraries are imported once. But a process
+            # keeps some of the memory that it had, which would spoil a measured peak.
             reuse_actors=inside and "peak_memory" not in settings.search.objectives,
         ),
         run_config=tune.RunConfig(

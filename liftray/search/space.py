@@ -1,8 +1,8 @@
-"""The search space: which trials there are, or may be, and that each could run.
+"""The search space: the trials that a search runs or may propose, and the check that each could run.
 
-Invariant: whatever a search can propose is a valid config before its first trial starts; the trials of a grid and of a
-random search are a function of the settings alone, so a search that goes on finds the same ones. Pure: neither Ray nor
-Optuna. Flow: settings.search -> domain -> [this] -> proposals.
+Invariant: everything that a search can propose is a valid config before its first trial starts. The trials of a grid
+and of a random search are a function of the settings alone, so a resumed search has the same ones. Pure: neither Ray
+nor Optuna. Flow: settings.search -> domain -> [this] -> proposals.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from liftray.sections.domain import Domain, parse
 
 Overrides = dict[str, Any]
 
-# What all trials share: where they run and are kept, and what they are compared on.
+# Common to all trials: where they run and are stored, and what they are compared on.
 FIXED = (
     "cache.", "data.test", "data.valid", "evaluate.", "registry.", "run.", "scaling.", "search.", "ss3_map",
     "tracking.", "train.checkpoint_steps", "train.keep_checkpoints", "train.max_failures", "train.resume",
@@ -31,7 +31,7 @@ SCORES_OF = {"ss3": ("q3",), "ss8": ("q3", "q8"), "ss9": ("q3", "q8", "q9")}
 
 
 class Chooser(Protocol):
-    """Who picks a value from a domain."""
+    """Chooses values from domains."""
 
     def one_of(self, key: str, values: tuple[Any, ...]) -> Any:
         """One of the values."""
@@ -43,18 +43,18 @@ class Chooser(Protocol):
         """A whole number of the range, ends included."""
 
 
-class Drawn:
+class RandomChooser:
     """Values drawn at random.
 
     Args:
-        rng: Where chance comes from.
+        rng: Generator of the random numbers.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
 
     def one_of(self, key: str, values: tuple[Any, ...]) -> Any:
-        """Each with the same chance."""
+        """Each with the same probability."""
         return values[int(self._rng.integers(len(values)))]
 
     def real(self, key: str, low: float, high: float, *, log: bool) -> float:
@@ -74,12 +74,12 @@ class Drawn:
 def choose(
     domains: Mapping[str, Domain], chooser: Chooser, given: Mapping[str, Any] | None = None
 ) -> Overrides:
-    """Pick a value for each key whose condition holds.
+    """Choose a value for each key whose condition holds.
 
     Args:
-        domains: As `parse` gives them, conditions first.
-        chooser: Who picks.
-        given: Values that are settled already.
+        domains: What `parse` returns, conditions first.
+        chooser: Chooses the values.
+        given: Values that are fixed already.
     """
     chosen: Overrides = {}
     for key, domain in domains.items():
@@ -99,20 +99,20 @@ def choose(
 
 def combinations(values: Mapping[str, tuple[Any, ...]], domains: Mapping[str, Domain]) -> Iterator[Overrides]:
     """Every combination of listed values, each once; keys whose condition fails are left out."""
-    told: set[str] = set()
+    seen: set[str] = set()
     for combination in itertools.product(*values.values()):
         given = dict(zip(values, combination, strict=True))
         chosen: Overrides = {}
         for key in values:
             if domains[key].holds(chosen):
                 chosen[key] = given[key]
-        if (name := text(chosen)) not in told:
-            told.add(name)
+        if (name := text(chosen)) not in seen:
+            seen.add(name)
             yield chosen
 
 
 def trials(search: SearchSettings, seed: int) -> list[Overrides] | None:
-    """The trials of a grid or a random search, each once; None where Optuna proposes them as it goes."""
+    """The trials of a grid or a random search, each once; None where Optuna proposes them one by one."""
     domains = parse(search.space)
     if search.method == "grid":
         return list(combinations({key: domain.listed() or () for key, domain in domains.items()}, domains))
@@ -122,8 +122,8 @@ def trials(search: SearchSettings, seed: int) -> list[Overrides] | None:
     rng = np.random.default_rng([seed, len(domains)])
     drawn: dict[str, Overrides] = {}
     for _ in range(search.num_trials * _DRAWS_PER_TRIAL):
-        one = choose(domains, Drawn(rng))
-        every = [choose(domains, Drawn(rng), {**one, **cross}) for cross in _products(crossed)]
+        one = choose(domains, RandomChooser(rng))
+        every = [choose(domains, RandomChooser(rng), {**one, **cross}) for cross in _products(crossed)]
         drawn |= {text(overrides): overrides for overrides in every}
         if len(drawn) >= search.num_trials * max(1, len(every)):
             break
@@ -135,7 +135,7 @@ def _products(crossed: Mapping[str, tuple[Any, ...]]) -> list[Overrides]:
 
 
 def corners(search: SearchSettings, *prefixes: str) -> list[Overrides]:
-    """Combinations of the values, or of a range's ends, of all keys that begin with one of these; all keys if none.
+    """Combinations of the values, or of the ends of ranges, of the keys with one of these prefixes; of all without one.
 
     Above 4096 combinations, each value once with the first values of the others.
     """
@@ -150,7 +150,7 @@ def corners(search: SearchSettings, *prefixes: str) -> list[Overrides]:
     firsts = {key: some[0] for key, some in values.items()}
     alone = [{**firsts, key: value} for key, some in values.items() for value in some]
     wanted = [{**one, **_needed(key, domains)} for one in alone for key in values]
-    return [_held(one, domains) for one in [*alone, *wanted]]
+    return [_permitted(one, domains) for one in [*alone, *wanted]]
 
 
 def _decides(key: str, domains: Mapping[str, Domain], prefixes: tuple[str, ...]) -> bool:
@@ -158,14 +158,14 @@ def _decides(key: str, domains: Mapping[str, Domain], prefixes: tuple[str, ...])
 
 
 def _needed(key: str, domains: Mapping[str, Domain]) -> Overrides:
-    """What must be chosen for a key to be set."""
+    """The values that the conditions of a key require."""
     needed: Overrides = {}
     for other, values in domains[key].when.items():
         needed |= {other: values[0], **_needed(other, domains)}
     return needed
 
 
-def _held(given: Mapping[str, Any], domains: Mapping[str, Domain]) -> Overrides:
+def _permitted(given: Mapping[str, Any], domains: Mapping[str, Domain]) -> Overrides:
     chosen: Overrides = {}
     for key, domain in domains.items():
         if key in given and domain.holds(chosen):
@@ -186,8 +186,8 @@ def check(settings: Settings, num_blocks: int, backbone: str, width: int) -> int
         Number of trials.
 
     Raises:
-        ConfigError: The space is empty, a key is not a trial's to set, a combination is no valid config, or nothing
-            would be searched as asked.
+        ConfigError: The space is empty, a key cannot differ between trials, a combination is no valid config, or the
+            method, objectives and scheduler do not fit the space.
     """
     search = settings.search
     if not search.space:
@@ -197,7 +197,7 @@ def check(settings: Settings, num_blocks: int, backbone: str, width: int) -> int
     for key in search.space:
         if key.startswith(FIXED):
             raise ConfigError(
-                f"search.space: {key} is the same for all trials", remedy="set it beside the space"
+                f"search.space: {key} is the same for all trials", remedy="set it outside search.space"
             )
     _check_objectives(search, settings.task)
     listed = trials(search, settings.train.seed)
@@ -229,9 +229,9 @@ def _check_scheduler(trial: Settings) -> None:
 
 
 def trial_name(overrides: Mapping[str, Any]) -> str:
-    """A directory name that a combination always has, so that a repeated search finds its trials."""
-    told = "-".join(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in sorted(overrides.items()))
-    safe = "".join(letter if letter.isalnum() or letter in "=-._" else "_" for letter in told)
+    """The directory name of a combination, always the same, so that a rerun search finds its trials."""
+    values = "-".join(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in sorted(overrides.items()))
+    safe = "".join(letter if letter.isalnum() or letter in "=-._" else "_" for letter in values)
     return f"{safe[:80]}-{hashlib.sha256(text(overrides).encode()).hexdigest()[:8]}"
 
 
@@ -240,5 +240,5 @@ def _short(value: Any) -> str:
 
 
 def text(overrides: Mapping[str, Any]) -> str:
-    """The same text for the same values, whatever their order."""
+    """The values as text, the same in whatever order they are."""
     return json.dumps(dict(sorted(overrides.items())), default=str)

@@ -1,6 +1,6 @@
-"""What ends trials before their last epoch: schedulers that compare them, and the search's budget.
+"""Early ends of trials: schedulers that compare them, and the search's budget.
 
-Invariant: a scheduler sees every trial's scores at the same epoch numbers, also those of earlier processes, and never
+Invariant: a scheduler compares all trials at the same epoch numbers, those of earlier processes included, and never
 stops a trial before `grace_epochs`. Flow: settings.search -> [this] -> Tune.
 """
 
@@ -14,19 +14,19 @@ from ray.tune.schedulers import ASHAScheduler, HyperBandScheduler, MedianStoppin
 
 from liftray.config import SearchSettings
 from liftray.search.ledger import Trial
-from liftray.search.trial import EPOCHS_DONE, told
+from liftray.search.trial import EPOCHS_DONE, tune_metrics
 
-_MEDIAN_OF = 3  # trials at least that a median is taken of
+_MEDIAN_OF = 3  # fewest trials that a median is taken of
 
 
 def scheduler(search: SearchSettings, metric: str, longest: int, earlier: Sequence[Trial]) -> Any:
-    """The scheduler that the settings ask for, or None.
+    """The scheduler of the settings, or None.
 
     Args:
         search: The search section: `scheduler`, its grace and halving.
-        metric: What trials are compared by; more is better.
+        metric: The metric that trials are compared by; more is better.
         longest: Epochs of the longest trial.
-        earlier: Trials that ended before; compared with by asha and median. HyperBand's brackets begin anew.
+        earlier: Trials that ended before, which asha and median compare with. HyperBand's brackets start anew.
     """
     shared = {"time_attr": EPOCHS_DONE, "metric": metric, "mode": "max"}
     if search.scheduler == "asha":
@@ -37,15 +37,15 @@ def scheduler(search: SearchSettings, metric: str, longest: int, earlier: Sequen
             stop_last_trials=False,
             **shared,
         )
-        return _having_seen(asha, earlier)
+        return _with_history(asha, earlier)
     if search.scheduler == "median":
         median = MedianStoppingRule(
             grace_period=search.grace_epochs,
             min_samples_required=_MEDIAN_OF,
-            min_time_slice=math.inf,  # no trial gives way to others while there are too few for a median
+            min_time_slice=math.inf,  # no trial is paused for others while there are too few for a median
             **shared,
         )
-        return _having_seen(median, earlier)
+        return _with_history(median, earlier)
     if search.scheduler == "hyperband":
         return HyperBandScheduler(
             max_t=longest, reduction_factor=search.halving, stop_last_trials=False, **shared
@@ -55,47 +55,47 @@ def scheduler(search: SearchSettings, metric: str, longest: int, earlier: Sequen
 
 @dataclass(frozen=True)
 class _Past:
-    """A trial of an earlier process, as schedulers know trials."""
+    """A trial of an earlier process, in the form that schedulers know."""
 
     trial_id: str
 
 
-class _Nobody:
-    """The controller that a scheduler asks, when no trial runs yet."""
+class _EmptyController:
+    """The controller that a scheduler consults, before any trial runs."""
 
     def get_live_trials(self) -> list[Any]:
         """None."""
         return []
 
 
-def _having_seen(chosen: TrialScheduler, earlier: Sequence[Trial]) -> TrialScheduler:
-    """Let a scheduler compare with trials that ended before, by what it would have been told of them."""
-    nobody: Any = _Nobody()
+def _with_history(chosen: TrialScheduler, earlier: Sequence[Trial]) -> TrialScheduler:
+    """Give a scheduler the epochs of trials that ended before, so that it compares new trials with them."""
+    controller: Any = _EmptyController()
     for trial in earlier:
         if not trial.history:
             continue
         past: Any = _Past(trial.name)
-        chosen.on_trial_add(nobody, past)
+        chosen.on_trial_add(controller, past)
         for record in trial.history:
-            if chosen.on_trial_result(nobody, past, told(record)) == TrialScheduler.STOP:
+            if chosen.on_trial_result(controller, past, tune_metrics(record)) == TrialScheduler.STOP:
                 break
-        chosen.on_trial_complete(nobody, past, told(trial.history[-1]))
+        chosen.on_trial_complete(controller, past, tune_metrics(trial.history[-1]))
     return chosen
 
 
 class Budget(Stopper):
-    """Ends the search when its hours or its money are spent.
+    """Ends the search when its hours or its cost are spent.
 
     Args:
         search: The search section: `max_hours`, `max_cost` and `cost_per_hour`.
-        seconds: Tells the seconds that the search has taken, earlier processes included.
+        seconds: Gives the seconds that the search has taken, earlier processes included.
     """
 
     def __init__(self, search: SearchSettings, seconds: Callable[[], float]) -> None:
         self._search, self._seconds = search, seconds
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No trial is stopped for what it did itself."""
+        """No trial is stopped for its own results."""
         return False
 
     def stop_all(self) -> bool:
@@ -103,7 +103,7 @@ class Budget(Stopper):
         return self.spent() is not None
 
     def spent(self) -> str | None:
-        """What is spent, in words; None while there is some left."""
+        """The limit that is reached, in words; None before."""
         hours = self._seconds() / 3600
         search = self._search
         if search.max_hours is not None and hours >= search.max_hours:

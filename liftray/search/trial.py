@@ -1,8 +1,8 @@
-"""One trial: a whole training run, as Ray Tune runs it.
+"""One trial: a whole training run under Ray Tune.
 
-Invariant: a trial sees training and validation data only, and whatever it did stands in its own directory before Tune
-hears of it, so a trial that is stopped, killed or paused at any moment goes on there. Only the death of its process
-is left to Tune to mend; an error of the run itself is written down and not tried again.
+Invariant: a trial sees training and validation data only. Its results are in its own directory before they are reported
+to Tune, so a trial that is stopped, killed or paused at any moment resumes there. Tune restarts a trial only when its
+process dies; an error of the run itself is recorded and not retried.
 Flow: tune -> [this] -> inprocess, or launch and a Ray Train worker group.
 """
 
@@ -46,14 +46,14 @@ FAILURE, CHAINS = "failure.json", "validation.parquet"
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What all trials of a search are told.
+class TrialContext:
+    """What all trials of a search have in common.
 
     Attributes:
-        settings: Those of the search, addresses and directories absolute.
+        settings: Of the search; addresses and directories absolute.
         parent_run_id: The search's MLflow run.
         in_process: Whether a trial trains in its own process.
-        replayed: Whether epochs that an earlier process trained are told to the scheduler again.
+        replayed: Whether epochs that an earlier process trained are reported to the scheduler again.
     """
 
     settings: Settings
@@ -82,90 +82,90 @@ def settings_of(
     )
 
 
-def run(shared: Shared, overrides: Mapping[str, Any], cached: bool) -> None:
-    """Run a trial to its end, in the process that Tune gave it.
+def run(context: TrialContext, overrides: Mapping[str, Any], cached: bool) -> None:
+    """Run a trial to its end, in the process that Tune started for it.
 
     Args:
-        shared: What all trials have in common.
+        context: What all trials have in common.
         overrides: The trial's values.
-        cached: Whether its frozen prefix is stored and to be read.
+        cached: Whether it reads a stored frozen prefix.
     """
-    ours = settings_of(shared.settings, overrides, Path(shared.settings.run.dir), cached)
+    ours = settings_of(context.settings, overrides, Path(context.settings.run.dir), cached)
     run_dir = Path(ours.run.dir)
     files.make_directories(run_dir)
     (run_dir / FAILURE).unlink(missing_ok=True)
     try:
-        _run(shared, ours, run_dir)
-    except Exception as error:  # Tune would start the trial again, which mends nothing but a lost process
+        _run(context, ours, run_dir)
+    except Exception as error:  # Tune would restart the trial, which helps only when its process was lost
         known = find_liftray_error(error)
-        told = str(known) if known else f"{type(error).__name__}: {error}"
-        files.write_json(run_dir / FAILURE, {"error": " ".join(told.split())[:2000]})
+        message = str(known) if known else f"{type(error).__name__}: {error}"
+        files.write_json(run_dir / FAILURE, {"error": " ".join(message.split())[:2000]})
 
 
-def _run(shared: Shared, ours: Settings, run_dir: Path) -> None:
+def _run(context: TrialContext, ours: Settings, run_dir: Path) -> None:
     prepared = prepare_run(ours)
     run_id = earlier_run(run_dir, ours, ours.tracking.uri)
     tags = {"liftray.search": "trial"}
     tracked = runs.start_run(
-        ours, run_id=run_id, parent_run_id=shared.parent_run_id, tags=tags, system_metrics_s=None
+        ours, run_id=run_id, parent_run_id=context.parent_run_id, tags=tags, system_metrics_s=None
     )
     files.write_json(run_dir / RUN_FILE, {"run_id": tracked.run_id, "tracking_uri": tracked.uri})
     reporter = Reporter(tracked.uri, tracked.run_id, run_dir)
     earlier = checkpoint.newest(run_dir.resolve() / STORE)
     if earlier is not None:
-        _tell_again(shared, earlier.progress, reporter, run_dir)
-    ended = _fit(shared, prepared, run_dir, reporter)
-    (_score if shared.in_process else _score_as_worker)(prepared, ended, run_dir)
+        _report_earlier(context, earlier.progress, reporter, run_dir)
+    ended = _fit(context, prepared, run_dir, reporter)
+    (_score if context.in_process else _score_as_worker)(prepared, ended, run_dir)
     try:
         Outbox(tracked.uri, tracked.run_id, run_dir).drain(0)
     except TrackingError as error:
-        show_line(str(error))  # the search drains it with more patience when all trials have ended
-    tune.report({**told(ended.progress.history[-1]), "done": True})
+        show_line(str(error))  # the search retries for longer when all trials have ended
+    tune.report({**tune_metrics(ended.progress.history[-1]), "done": True})
 
 
-def _tell_again(shared: Shared, progress: Progress, reporter: Reporter, run_dir: Path) -> None:
-    """Tell the epochs of an earlier process: to MLflow what it could not tell, to the scheduler all."""
+def _report_earlier(context: TrialContext, progress: Progress, reporter: Reporter, run_dir: Path) -> None:
+    """Report the epochs of an earlier process: to MLflow those that it has not, to the scheduler all."""
     file = run_dir / PROGRESS_FILE
     lines = file.read_text().splitlines() if file.exists() else []
     known = {json.loads(line)["epoch"] for line in lines if line.endswith("}")}
     for record in progress.history:
         if record["epoch"] not in known:
             reporter.after_report(None, [record], None)
-    if shared.replayed:
+    if context.replayed:
         for record in progress.history[:-1] if progress.finished else progress.history:
-            tune.report(told(record))
+            tune.report(tune_metrics(record))
 
 
-def _fit(shared: Shared, prepared: PreparedRun, run_dir: Path, reporter: Reporter) -> Checkpoint:
-    if not shared.in_process:
+def _fit(context: TrialContext, prepared: PreparedRun, run_dir: Path, reporter: Reporter) -> Checkpoint:
+    if not context.in_process:
         return launch.fit(prepared, run_dir, [reporter, _ToTune()])
 
-    def tell(record: dict[str, Any], state: Checkpoint) -> None:
+    def report(record: dict[str, Any], state: Checkpoint) -> None:
         reporter.after_report(None, [record], None)
-        if not state.progress.finished:  # the last epoch is told when the trial has ended
-            tune.report(told(record))
+        if not state.progress.finished:  # the last epoch is reported when the trial has ended
+            tune.report(tune_metrics(record))
 
     if prepared.settings.cache.enabled:
         prepared = inprocess.with_stored_prefix(prepared)
-    return inprocess.fit(prepared, run_dir, tell)
+    return inprocess.fit(prepared, run_dir, report)
 
 
 class _ToTune(TuneReportCallback):
-    """Sends epochs, counted as the schedulers count them, from Ray Train's controller to Tune."""
+    """Sends epochs from Ray Train's controller to Tune, in the form that the schedulers need."""
 
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
         if "train/loss" in metrics[0]:
-            super().after_report(run_context, [told(metrics[0])], None)
+            super().after_report(run_context, [tune_metrics(metrics[0])], None)
 
 
-def told(record: Mapping[str, Any]) -> dict[str, Any]:
-    """An epoch's record as Tune is told it."""
+def tune_metrics(record: Mapping[str, Any]) -> dict[str, Any]:
+    """An epoch's record as metrics for Tune, which counts epochs from 1."""
     numbers = {name: value for name, value in record.items() if isinstance(value, int | float)}
     return {**numbers, EPOCHS_DONE: int(record["epoch"]) + 1}
 
 
 def _score(prepared: PreparedRun, ended: Checkpoint, run_dir: Path) -> None:
-    """Predict the validation chains with the best weights: what the search's report draws chains from."""
+    """Predict the validation chains with the best weights, for the intervals of the search's report."""
     if (run_dir / CHAINS).exists():
         return
     ours, predictor = prepared.settings, predictor_of(prepared, ended)
@@ -180,12 +180,12 @@ def _score(prepared: PreparedRun, ended: Checkpoint, run_dir: Path) -> None:
 
 
 def _score_as_worker(prepared: PreparedRun, ended: Checkpoint, run_dir: Path) -> None:
-    """Score in the place of one of the run's workers, which have ended: this process has no CPU or GPU of its own."""
+    """Score with the resources of one of the run's workers, which have ended: this process has no CPU or GPU."""
     scaling = prepared.settings.scaling
     task = ray.remote(
         num_cpus=scaling.cpus_per_worker,
         num_gpus=int(scaling.use_gpu),
-        # Not in the trial's own placement group, which holds nothing.
+        # Not in the trial's own placement group, which has no resources.
         scheduling_strategy=PlacementGroupSchedulingStrategy(None),
     )(_score)
     ray.get(task.remote(prepared, ended, run_dir))

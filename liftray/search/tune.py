@@ -1,8 +1,8 @@
-"""The search: Ray Tune over whole training runs, best model registered.
+"""The search: Ray Tune over whole training runs; the best model is registered.
 
 Invariant: trials see training and validation data only; test sets are scored once, for the trial that validation chose.
-The ledger alone says what was done: the same command goes on wherever a search was killed. Read on in `course` (each
-turn), `trial` (one trial) and `report` (what was found).
+Only the ledger records what was done, so the same command resumes a search wherever it was killed. See `course` (the
+driver), `trial` (one trial) and `search_report`.
 """
 
 import json
@@ -36,13 +36,13 @@ def search(settings: Settings) -> dict[str, Any]:
     """Search, then evaluate and register the best trial's model.
 
     Args:
-        settings: `search` says what is tried; the rest is what all trials share.
+        settings: `search` defines the space; the rest is common to all trials.
 
     Returns:
         What `summary.json` holds: `best` and `trials`.
 
     Raises:
-        InputError: Something the user gave is at fault; nothing was written.
+        InputError: The user's input is at fault; nothing was written.
         LiftrayError: No trial finished.
     """
     proposals.require(settings.search.method)
@@ -95,7 +95,7 @@ def _check_earlier(settings: Settings, ledger: Ledger) -> None:
 
 
 def _run_trials(settings: Settings, ledger: Ledger, parent_run_id: str, inside: bool, total: int) -> None:
-    """Run what is left to run."""
+    """Run the trials that have not ended."""
     ended = [known for known in ledger.trials if known.state in ENDED]
     if ended:
         show_line(f"tune: {len(ended)} trials have ended before and are not run again")
@@ -104,12 +104,12 @@ def _run_trials(settings: Settings, ledger: Ledger, parent_run_id: str, inside: 
     if not planned.left or spent:
         show_line(f"tune: no trial is run ({spent or 'all have ended'})")
         return
-    shared = trial.Shared(settings, parent_run_id, inside, settings.search.scheduler != "hyperband")
-    rounds.run(shared, ledger, planned, Board(total, rounds.first(settings.search), lambda: ledger.seconds))
+    context = trial.TrialContext(settings, parent_run_id, inside, settings.search.scheduler != "hyperband")
+    rounds.run(context, ledger, planned, Board(total, rounds.first(settings.search), lambda: ledger.seconds))
 
 
 def _planned(settings: Settings, ledger: Ledger, ended: list[Trial]) -> rounds.Round:
-    """Where trials come from, the frozen prefixes that they share, and how many trials are left."""
+    """The source of the trials, the frozen prefixes that they share, and how many trials are left."""
     search = settings.search
     longest = max(settings.replace(one).train.epochs for one in space.corners(settings.search))
     listed = space.trials(settings.search, settings.train.seed)
@@ -134,7 +134,7 @@ def _values(trials: Sequence[Trial], names: Sequence[str]) -> list[tuple[dict[st
 
 
 def _earlier_search(settings: Settings) -> list[Trial]:
-    """Trials of the search that this one starts from, as far as this space could have proposed them.
+    """Trials of the search that this one starts from, if this space could have proposed them.
 
     Raises:
         ConfigError: There is no search, or nothing to learn from.
@@ -146,7 +146,7 @@ def _earlier_search(settings: Settings) -> list[Trial]:
     fitting = [one for one in known if domain.contains(domains, one.config)]
     if not fitting:
         raise ConfigError(
-            f"search.start_from: none of {len(known)} finished trials lies in search.space",
+            f"search.start_from: none of {len(known)} finished trials is in search.space",
             where=settings.search.start_from,
             remedy="name the run.dir of a search over the same keys",
         )
@@ -165,7 +165,7 @@ def _finish(settings: Settings, ledger: Ledger, parent: runs.Run) -> dict[str, A
         raise LiftrayError(
             f"no trial finished ({reasons[:500]})",
             where=str(ledger.out),
-            remedy="mend that, or raise the budget, and give the same command again",
+            remedy="fix that, or raise the budget, and rerun the same command",
         )
     best = max(finished, key=lambda known: rounds.first(settings.search).of(known) or 0.0)
     chosen = trial.settings_of(settings, best.config, ledger.out, best.cached).replace(
@@ -200,7 +200,7 @@ def _finish(settings: Settings, ledger: Ledger, parent: runs.Run) -> dict[str, A
 
 
 def _name_the_search(result: dict[str, Any], parent: runs.Run) -> None:
-    """Tag the registered version with the search that found it."""
+    """Tag the registered version with the search that chose it."""
     uri = str(result["model_uri"])
     if uri.startswith("models:/"):
         name, _, version = uri.removeprefix("models:/").rpartition("/")

@@ -1,8 +1,8 @@
 """Predictions of the test sets, by the runs that stand for an arm.
 
-Invariant: a test set is predicted once by each run, with the weights that validation found best, after all choices of
-the study were made; nothing reads these predictions but the report. Flow: checkpoints -> [this, on the Ray cluster] ->
-held_out/NAME.parquet beside each run.
+Invariant: a test set is predicted once by each run, with the weights that were best on validation, after all choices of
+the study were made. Only the report reads these predictions. Flow: checkpoints -> [this, on the Ray cluster] ->
+held_out/NAME.parquet in each run's directory.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,12 +26,12 @@ _DIGEST = b"liftray.data_digest"
 
 
 def file_of(run_dir: Path, name: str) -> Path:
-    """Where the chains of a test set are told."""
+    """The file with the predicted chains of a test set."""
     return run_dir / FOLDER / f"{name}.parquet"
 
 
 def predict(runs: Sequence[Settings], tests: Mapping[str, str], at_a_time: int) -> None:
-    """Let runs predict the test sets that they have not predicted yet, on the connected Ray cluster.
+    """Predict the test sets that runs have not predicted yet, on the connected Ray cluster.
 
     Args:
         runs: Settings of finished runs; `run.dir` holds their checkpoints.
@@ -65,18 +65,18 @@ def missing(run_dir: Path, tests: Mapping[str, str]) -> dict[str, str]:
     Raises:
         DataError: It predicted one of that name and other content.
     """
-    left = {}
+    absent = {}
     for name, path in tests.items():
         file = file_of(run_dir, name)
         if not file.exists():
-            left[name] = path
+            absent[name] = path
         elif digest_of(file) != ProteinDataset.open(path).digest:
             raise DataError(
                 f"the test set {name} has changed since it was predicted",
                 where=str(file),
-                remedy="give the set another name, or use another run.dir",
+                remedy="rename the set, or use another run.dir",
             )
-    return left
+    return absent
 
 
 def _counted(settings: Settings) -> bool:
@@ -97,7 +97,7 @@ def digest_of(file: Path) -> str:
 
 
 def _predict(settings: Settings, tests: Mapping[str, str]) -> None:
-    """In a worker's place: load a run's best weights once, and predict what is missing."""
+    """Load a run's best weights once, with a worker's resources, and predict the missing sets."""
     from liftray.search.trial import predictor_of
     from liftray.train import checkpoint
     from liftray.train.prepare import prepare_run

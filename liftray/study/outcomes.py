@@ -1,6 +1,6 @@
-"""What each arm's runs scored, chain by chain, as the statistics take it.
+"""The scores of each arm's runs, chain by chain, in the form that the statistics need.
 
-Invariant: the runs of an arm, and all arms, are read on the same labelled chains in the same order, or refused. Flow:
+Invariant: the runs of an arm have the same labelled chains in the same order, or are refused. Flow:
 validation.parquet and held_out/*.parquet of each run -> [this] -> inference.
 """
 
@@ -16,7 +16,7 @@ from liftray.statistics.paired import ChainCounts
 
 ACCURACIES = ("q9", "q8", "q3", "q3_dssp", "q3_lift")
 CHAIN_MEANS = ("sov99",)
-"""Scores that a set's chains are averaged over, each chain alike; accuracies are pooled over residues."""
+"""Scores that are averaged over the chains of a set with equal weights; accuracies are pooled over residues."""
 
 ArmCounts = dict[str, ChainCounts]
 """Score -> counts, of one arm on one set."""
@@ -26,7 +26,7 @@ def read(files: Sequence[Path]) -> ArmCounts:
     """Read one set's chains as the runs of one arm predicted them.
 
     Args:
-        files: Tables as `evaluate.report.per_protein` makes them, one a seed.
+        files: Tables that `evaluation_report.per_protein` made, one for each seed.
 
     Returns:
         The accuracies that all tables have, and SOV'99 as the mean over chains. Chains without a label are left out.
@@ -43,15 +43,15 @@ def read(files: Sequence[Path]) -> ArmCounts:
         ):
             raise DataError("the runs of an arm predicted different chains", where=str(file))
     labelled_N = first.column("labelled").to_numpy().astype(np.float64)
-    found: ArmCounts = {}
+    counts: ArmCounts = {}
     for score in (*ACCURACIES, *CHAIN_MEANS):
         if all(score in table.column_names for table in tables):
             share_JN = np.stack([table.column(score).to_numpy().astype(np.float64) for table in tables])
             if score in ACCURACIES:
-                found[score] = ChainCounts(chains, np.rint(share_JN * labelled_N), labelled_N)
+                counts[score] = ChainCounts(chains, np.rint(share_JN * labelled_N), labelled_N)
             else:
-                found[score] = ChainCounts(chains, share_JN, np.ones(len(chains)))
-    return found
+                counts[score] = ChainCounts(chains, share_JN, np.ones(len(chains)))
+    return counts
 
 
 def pooled(sets: Mapping[str, ArmCounts]) -> ArmCounts:

@@ -1,7 +1,7 @@
-"""What a study runs: each arm's tries with the first seed, then the other seeds with the values that it chose.
+"""The runs of a study: each arm's tries with the first seed, then the other seeds with the values that it chose.
 
-Invariant: the plan is a function of the settings alone, each run a valid config; every arm has the same number of
-tries. Values are chosen by validation scores. Flow: settings.study -> [this] -> estimate, run.
+Invariant: the plan is a function of the settings alone, and each run is a valid config. Every arm has the same number
+of tries. Values are chosen by validation scores. Flow: settings.study -> [this] -> estimate, study_job.
 """
 
 import itertools
@@ -17,9 +17,9 @@ from liftray.search.space import FIXED, SCORES_OF, Overrides, trial_name
 from liftray.study.claims import POOLED, VALIDATION
 
 _SEED = "train.seed"
-# What arms are compared on; their runs differ in nothing of it.
+# Keys that arms cannot set, since their runs are compared on them.
 _SHARED = (*FIXED, _SEED, "data.", "task", "study.")
-# Keys of which `described` tells.
+# Keys that `description` covers.
 _DESCRIBED = ("method", "adapter.")
 
 
@@ -31,7 +31,7 @@ class Arm:
         name: As in `study.arms`.
         overrides: Config keys and values of all its runs.
         tries: Values of the keys that are chosen, in the order of the config; one empty try where none is.
-        text: What it is, in words.
+        text: The arm in words.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Arm:
 
 @dataclass(frozen=True)
 class Plan:
-    """All arms and what their runs share.
+    """All arms, and the settings common to their runs.
 
     Attributes:
         base: The settings of all runs, without those of the study.
-        study: Those of the study.
+        study: The settings of the study.
         arms: In the order of the config.
     """
 
@@ -71,7 +71,7 @@ class Plan:
         return [arm.run(chosen[arm.name], seed) for seed in self.study.seeds]
 
     def all_runs(self, chosen: Mapping[str, Overrides]) -> list[Overrides]:
-        """As many runs as the study takes, with an arm's first try where it is not known what it will choose."""
+        """All runs of the study; an arm that has not chosen yet counts with its first try."""
         firsts = {arm.name: arm.tries[0] for arm in self.arms}
         return unique([*self.tries(), *self.repeats({**firsts, **chosen})])
 
@@ -82,20 +82,20 @@ class Plan:
 
 
 def unique(runs: Sequence[Overrides]) -> list[Overrides]:
-    """Each run once: two arms may share some."""
+    """Each run once: two arms may have some in common."""
     return list({trial_name(run): run for run in runs}.values())
 
 
 def make(settings: Settings, backbone: ResolvedBackbone) -> Plan:
-    """Read a study and refuse what could not run or would not compare like with like.
+    """Read a study, and refuse arms that could not run or could not be compared fairly.
 
     Args:
         settings: The config.
-        backbone: That of the settings.
+        backbone: The backbone of the settings.
 
     Raises:
-        ConfigError: There are no arms, a key is not an arm's to set, an arm's values are no valid config or fit no such
-            backbone, its tries are not as many as the others', or the search section asks for what a study does not do.
+        ConfigError: There are no arms, an arm sets a key that it cannot set, an arm's values are no valid config or do
+            not fit the backbone, arms have different numbers of tries, or the search section has a space or scheduler.
     """
     study = settings.study
     if not study.arms:
@@ -105,14 +105,12 @@ def make(settings: Settings, backbone: ResolvedBackbone) -> Plan:
     if settings.search.space or settings.search.scheduler != "none":
         raise ConfigError(
             "a study runs its arms to their ends and searches nothing",
-            remedy="take search.space and search.scheduler out of the config",
+            remedy="remove search.space and search.scheduler from the config",
         )
     _check_scores(settings)
     taken = sorted({VALIDATION, POOLED} & settings.data.test.keys())
     if taken:
-        raise ConfigError(
-            f"data.test: a study calls something else {taken[0]!r}", remedy="name the set otherwise"
-        )
+        raise ConfigError(f"data.test: a study uses the name {taken[0]!r} itself", remedy="rename the set")
     base = settings.replace(
         {
             **{f"study.{name}": getattr(StudySettings(), name) for name in StudySettings.model_fields},
@@ -130,25 +128,25 @@ def make(settings: Settings, backbone: ResolvedBackbone) -> Plan:
         ):
             raise ConfigError(
                 f"study.claims.{name}: an arm is compared with itself",
-                remedy="name under `than` what is not under `arms`, and two arms for a sweep",
+                remedy="name arms under `than` that are not under `arms`, and two arms or more for a sweep",
             )
     return plan
 
 
 def _arm(name: str, base: Settings, study: StudySettings, backbone: ResolvedBackbone) -> Arm:
     where = f"study.arms.{name}"
-    given = study.arms[name]
-    for key in given:
+    settings = study.arms[name]
+    for key in settings:
         _check_key(key, where)
-    lists = {key: given.get(key, values) for key, values in study.choose.items()}
+    lists = {key: settings.get(key, values) for key, values in study.choose.items()}
     for key, values in lists.items():
         if not isinstance(values, list) or len(values) != len(study.choose[key]):
             raise ConfigError(
-                f"{where}: {key} wants a list of {len(study.choose[key])} values, as many as study.choose gives, so "
+                f"{where}: {key} needs a list of {len(study.choose[key])} values, as many as study.choose has, so "
                 "that each arm is tuned with the same care",
-                remedy="or leave the key out, which tries those of study.choose",
+                remedy="or remove the key, so that the values of study.choose are tried",
             )
-    overrides = {key: value for key, value in given.items() if key not in lists}
+    overrides = {key: value for key, value in settings.items() if key not in lists}
     tries = [dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values())]
     for values in tries:
         try:
@@ -158,7 +156,7 @@ def _arm(name: str, base: Settings, study: StudySettings, backbone: ResolvedBack
         except ConfigError as error:
             at = where if error.where is None else f"{where}: {error.where}"
             raise ConfigError(error.what, where=at, remedy=error.remedy) from error
-    text = described(base.replace(overrides), backbone)
+    text = description(base.replace(overrides), backbone)
     further = [f"{key} {value}" for key, value in overrides.items() if not key.startswith(_DESCRIBED)]
     return Arm(name, overrides, tuple(tries), ", ".join([text, *further]))
 
@@ -167,7 +165,7 @@ def _check_key(key: str, where: str) -> None:
     if key not in keys():
         raise ConfigError(f"{where}: unknown key {key}", remedy="liftray study --help lists the keys")
     if key.startswith(_SHARED):
-        raise ConfigError(f"{where}: {key} is the same for all arms", remedy="set it beside the study")
+        raise ConfigError(f"{where}: {key} is the same for all arms", remedy="set it outside study.arms")
 
 
 def _check_scores(settings: Settings) -> None:
@@ -179,7 +177,7 @@ def _check_scores(settings: Settings) -> None:
         )
 
 
-def described(ours: Settings, backbone: ResolvedBackbone) -> str:
+def description(ours: Settings, backbone: ResolvedBackbone) -> str:
     """A method in words."""
     blocks, skipped = backbone.num_blocks, ours.adapter.skip_layers
     if ours.method == "features":
@@ -193,7 +191,7 @@ def described(ours: Settings, backbone: ResolvedBackbone) -> str:
 
 
 def choose(plan: Plan, trials: Mapping[str, Trial]) -> dict[str, Overrides]:
-    """The values of each arm: those of the try with the best validation score, of equals the one listed first.
+    """The values of each arm: those of the try with the best validation score; among equals, the first listed.
 
     Args:
         plan: The study.
@@ -203,10 +201,10 @@ def choose(plan: Plan, trials: Mapping[str, Trial]) -> dict[str, Overrides]:
         Arm -> values; arms with a try that did not finish are left out.
     """
     score = f"valid/{plan.study.scores[0]}"
-    found: dict[str, Overrides] = {}
+    chosen: dict[str, Overrides] = {}
     for arm in plan.arms:
         tried = [trials.get(trial_name(arm.run(values, plan.study.seeds[0]))) for values in arm.tries]
         scores = [one.metrics[score] for one in tried if one is not None]
         if len(scores) == len(tried):
-            found[arm.name] = arm.tries[scores.index(max(scores))]
-    return found
+            chosen[arm.name] = arm.tries[scores.index(max(scores))]
+    return chosen

@@ -39,7 +39,7 @@ _DATA, _CONTENT = "data", "data.json"
 
 
 def study(settings: Settings, command: str, report_to: Path | None = None) -> dict[str, Any]:
-    """Run what is left of a study, and write its report.
+    """Run the runs of a study that have not ended, and write its report.
 
     Args:
         settings: `study` defines what is compared; the rest is common to all runs.
@@ -75,8 +75,8 @@ def study(settings: Settings, command: str, report_to: Path | None = None) -> di
         tags = {"liftray.study": "parent"}
         with runs.start_run(settings, run_id=earlier_run(out, settings, uri), tags=tags) as parent:
             files.write_json(out / RUN_FILE, {"run_id": parent.run_id, "tracking_uri": uri})
-            shared = trial.Shared(planned.base, parent.run_id, inside, replayed=True)
-            ended = _run(planned, own, ledger, shared)
+            context = trial.TrialContext(planned.base, parent.run_id, inside, replayed=True)
+            ended = _run(planned, own, ledger, context)
             facts = _facts(settings, ended, prepared.backbone.as_dict(), command, parent.run_id)
             return _finish(ended, facts, parent, report_to)
 
@@ -128,20 +128,20 @@ def _check_earlier(planned: Plan, ledger: Ledger, backbone: str) -> None:
         raise ConfigError(
             "the study's directory holds runs on other data or another backbone",
             where=str(ledger.out),
-            remedy="use another run.dir, or start anew with train.resume=false",
+            remedy="use another run.dir, or start again with train.resume=false",
         )
     files.write_json(file, content)
 
 
-def _run(planned: Plan, settings: Settings, ledger: Ledger, shared: trial.Shared) -> FinishedStudy:
+def _run(planned: Plan, settings: Settings, ledger: Ledger, context: trial.TrialContext) -> FinishedStudy:
     """Tries, choices, the other seeds; then the test sets and baselines."""
-    _run_missing(planned, planned.tries(), planned.all_runs({}), ledger, shared)
+    _run_missing(planned, planned.tries(), planned.all_runs({}), ledger, context)
     chosen = plan.choose(planned, finished(ledger))
     repeats = planned.repeats(chosen)
-    if shared.in_process:  # in processes of their own, so that their peak memory is measured
+    if context.in_process:  # in processes of their own, so that their peak memory is measured
         objectives = [*planned.base.search.objectives, "peak_memory"]
-        shared = replace(shared, settings=shared.settings.replace({"search.objectives": objectives}))
-    _run_missing(planned, repeats, plan.unique([*planned.tries(), *repeats]), ledger, shared)
+        context = replace(context, settings=context.settings.replace({"search.objectives": objectives}))
+    _run_missing(planned, repeats, plan.unique([*planned.tries(), *repeats]), ledger, context)
     course.settle(planned.base.tracking.uri, ledger)
     ended = finished(ledger)
     complete = {
@@ -170,7 +170,7 @@ def _run_missing(
     wanted: Sequence[Overrides],
     every: Sequence[Overrides],
     ledger: Ledger,
-    shared: trial.Shared,
+    context: trial.TrialContext,
 ) -> None:
     """Run those of the wanted runs that have not ended.
 
@@ -185,7 +185,7 @@ def _run_missing(
         costs = estimate.costs(base, every, estimate.residues_of(base, prepare_run(base)))
         at_a_time, names = base.search.max_concurrent, _names(planned, every)
         board = StudyBoard(names, costs, at_a_time, rounds.first(base.search), lambda: ledger.seconds)
-        rounds.run(shared, ledger, turn, board)
+        rounds.run(context, ledger, turn, board)
     ended = {one.name for one in ledger.trials if one.state in ("finished", "error")}
     left = sum(trial_name(run) not in ended for run in wanted)
     if left:
@@ -214,7 +214,7 @@ def _facts(
     settings: Settings, ended: FinishedStudy, backbone: Mapping[str, Any], command: str, run_id: str
 ) -> dict[str, Any]:
     """What the findings hold for: the machine, the versions, the data and the settings."""
-    given = settings.model_dump(mode="json", exclude_defaults=True)
+    config = settings.model_dump(mode="json", exclude_defaults=True)
     duration = f"{ended.ledger.seconds / 60:.0f} minutes, {len(ended.ledger.trials)} runs"
     return {
         "study": Path(settings.run.dir).name,
@@ -228,7 +228,7 @@ def _facts(
         "mlflow_run": run_id,
         "hardware": hardware(),
         "versions": versions(),
-        "config": yaml.safe_dump(given, sort_keys=False, allow_unicode=True),
+        "config": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
     }
 
 

@@ -13,12 +13,12 @@ from tests.parts.trials import trial
 def test_lines_report_how_trials_begin_and_end_and_which_leads(capsys: pytest.CaptureFixture[str]) -> None:
     board = Board(3, OBJECTIVES["q3"], lambda: 60.0)
     with board.shown():
-        board.report(replace(trial(1, [], state="running", train__lr=0.001), reason="begins"))
+        board.report(replace(trial(1, [], state="running", train__lr=0.001), reason="starts"))
         board.report(trial(1, [0.5, 0.7], train__lr=0.001))
         board.update(trial(2, [0.9], state="running"))
         board.report(replace(trial(2, [0.6], state="stopped"), reason="asha at epoch 1"))
     assert capsys.readouterr().err.splitlines() == [
-        "tune: trial 1/3 begins: train.lr 0.001",
+        "tune: trial 1/3 starts: train.lr 0.001",
         "tune: trial 1/3 finished (all 2 epochs) in 1 s, validation Q3 (%) 70.00, the best so far: train.lr 0.001",
         "tune: trial 2/3 stopped (asha at epoch 1) in 1 s, validation Q3 (%) 60.00: train.seed 2",
     ]

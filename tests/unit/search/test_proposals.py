@@ -29,7 +29,7 @@ def _all(source: Optimized) -> list[dict[str, Any]]:
     found = []
     while (one := source.propose()) is not None:
         found.append(one)
-        source.told(one, [one.get("train.lr", 0.5), 10.0])
+        source.learn(one, [one.get("train.lr", 0.5), 10.0])
     return found
 
 
@@ -75,7 +75,7 @@ def test_a_failed_trial_is_told_and_the_search_goes_on() -> None:
     source = _optimized(_settings("tpe", 2), [True])
     one = source.propose()
     assert one is not None
-    source.told(one, None)
+    source.learn(one, None)
     other = source.propose()
     assert other is not None
     assert other != one

@@ -1,4 +1,4 @@
-"""The ledger: what was done is on disk before the search goes on."""
+"""The ledger: trials that ended are on disk before the search continues."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_trials_and_time_are_found_again(tmp_path: Path) -> None:
     assert again.trials[0].metrics == {"valid/q3": 0.7}
     assert again.seconds >= first.seconds - again.seconds
     resumed = again.begin(two.config, "d", cached=True)
-    assert (resumed.number, resumed.reason, resumed.cached) == (2, "goes on", True)
+    assert (resumed.number, resumed.reason, resumed.cached) == (2, "resumes", True)
     assert len(Ledger(tmp_path).trials) == 2
 
 

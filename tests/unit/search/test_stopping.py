@@ -8,7 +8,7 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from liftray.search.stopping import Budget, scheduler
-from liftray.search.trial import told
+from liftray.search.trial import tune_metrics
 from tests.parts import tiny
 from tests.parts.trials import history, trial
 
@@ -26,7 +26,7 @@ def _verdicts(name: str, scores: list[float], earlier: list[Any], grace: int = 1
     nobody: Any = SimpleNamespace(get_live_trials=list)
     one: Any = _Running("new")
     chosen.on_trial_add(nobody, one)
-    return [chosen.on_trial_result(nobody, one, told(record)) for record in history(scores)]
+    return [chosen.on_trial_result(nobody, one, tune_metrics(record)) for record in history(scores)]
 
 
 @pytest.mark.parametrize("name", ["asha", "median"])

@@ -123,12 +123,12 @@ def test_arms_are_told_in_words(backbone: ResolvedBackbone) -> None:
             {"study__arms": {"a": {"adapter.skip_layers": 3}}},
             "study.arms.a: esm: adapter.skip_layers=3 leaves no block",
         ),
-        ({"study__arms": {"a": {"train.lr": [0.1]}}}, "train.lr wants a list of 2 values"),
-        ({"study__arms": {"a": {"train.lr": 0.1}}}, "train.lr wants a list of 2 values"),
+        ({"study__arms": {"a": {"train.lr": [0.1]}}}, "train.lr needs a list of 2 values"),
+        ({"study__arms": {"a": {"train.lr": 0.1}}}, "train.lr needs a list of 2 values"),
         ({"study__choose": {"run.dir": ["x"]}}, "run.dir is the same for all arms"),
         ({"study__scores": ["q9"]}, "q9 is no score of task ss3"),
         ({"search__space": {"train.lr": [1, 2]}}, "searches nothing"),
-        ({"data__test": {"validation": "x"}}, "calls something else 'validation'"),
+        ({"data__test": {"validation": "x"}}, "uses the name 'validation' itself"),
         (
             {"study__claims": {"c": {"says": "s", "kind": "better", "arms": ["low"], "than": ["low"]}}},
             "an arm is compared with itself",
@@ -185,4 +185,4 @@ def test_a_method_is_described_by_the_width_that_is_built(
     backbone: ResolvedBackbone, adapter: dict[str, Any], text: str
 ) -> None:
     chosen = tiny.settings(**{f"adapter__{name}": value for name, value in adapter.items()})
-    assert plan.described(chosen, backbone) == text
+    assert plan.description(chosen, backbone) == text
