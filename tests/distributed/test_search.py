@@ -107,10 +107,10 @@ def test_a_trial_in_its_own_process_takes_ray_trains_steps_though_it_is_killed(
     killed: list[int] = []
     watcher = threading.Thread(target=_kill_the_trial, args=(tmp_path / "search", killed))
     watcher.start()
-    found = search(chosen)
+    result = search(chosen)
     watcher.join()
     assert len(killed) == 1
-    assert [(row["state"], row["epochs"]) for row in found["trials"]] == [("finished", 4)]
+    assert [(row["state"], row["epochs"]) for row in result["trials"]] == [("finished", 4)]
     [one] = Ledger(tmp_path / "search").trials
     ours = checkpoint.newest(Ledger(tmp_path / "search").directory(one) / "checkpoints")
     theirs = launch.fit(prepare_run(chosen), tmp_path / "plain", [])
@@ -119,10 +119,10 @@ def test_a_trial_in_its_own_process_takes_ray_trains_steps_though_it_is_killed(
     assert [record[_Q3] for record in ours.progress.history] == [r[_Q3] for r in theirs.progress.history]
     assert one.metrics["peak_memory_gb"] > 0.05
     points = client(mlflow_uri).get_metric_history(str(one.run_id), _Q3)
-    # One value an epoch, though the one in which the process was killed may have been told twice; the last epoch also
+    # One value an epoch, though the one in which the process was killed may have been sent twice; the last epoch also
     # has the evaluation of the weights that were kept.
-    told = {(point.step, point.value) for point in points if point.step < 4}
-    assert sorted(step for step, _ in told) == [1, 2, 3]
+    sent = {(point.step, point.value) for point in points if point.step < 4}
+    assert sorted(step for step, _ in sent) == [1, 2, 3]
     assert points[-1].step == 4
 
 
@@ -138,14 +138,14 @@ def _kill_the_trial(out: Path, killed: list[int]) -> None:
 
 def _trial_processes() -> list[psutil.Process]:
     """Processes of this test's cluster that run trials."""
-    found = []
+    result = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if " ".join(process.cmdline()).startswith(
                 "ray::ImplicitFunc"
             ):  # what Tune calls a trial's process
-                found.append(process)
-    return found
+                result.append(process)
+    return result
 
 
 def test_trials_that_are_stopped_early_free_everything_at_once(
@@ -157,7 +157,7 @@ def test_trials_that_are_stopped_early_free_everything_at_once(
             "run__dir": str(tmp_path / "search"),
             "tracking__uri": mlflow_uri,
             "registry__name": "",
-            # The first two set a mark that the others, which hardly move, miss at their first epoch; 1 in 25 goes on.
+            # The first two set a mark that the others, which hardly move, miss at their first epoch; 1 in 25 continues.
             # One batch a step: an epoch is long enough for the mark.
             "train__micro_batches_per_step": 1,
             "search__space": {"train.lr": [3e-2, 1e-2, *(1e-6 * number for number in range(1, 22))]},
@@ -166,12 +166,12 @@ def test_trials_that_are_stopped_early_free_everything_at_once(
             "search__max_concurrent": 2,
         }
     )
-    found = search(chosen)
-    stopped = [row for row in found["trials"] if row["state"] == "stopped"]
-    assert len(found["trials"]) == 23
+    result = search(chosen)
+    stopped = [row for row in result["trials"] if row["state"] == "stopped"]
+    assert len(result["trials"]) == 23
     assert len(stopped) >= 20
     assert all(row["reason"].startswith("asha at epoch") for row in stopped)
-    assert all(row["epochs"] < 4 for row in stopped), "a stopped trial went on"
+    assert all(row["epochs"] < 4 for row in stopped), "a stopped trial continued"
     until = time.monotonic() + _PATIENCE_S
     while _trial_processes() and time.monotonic() < until:
         time.sleep(0.05)  # a poll, not a guess: the loop ends when the processes have
@@ -180,13 +180,13 @@ def test_trials_that_are_stopped_early_free_everything_at_once(
     assert set(groups) <= {"REMOVED"}
     assert ray.available_resources()["CPU"] == ray.cluster_resources()["CPU"]
     store = client(mlflow_uri)
-    for row in found["trials"]:
+    for row in result["trials"]:
         run = store.get_run(row["run_id"])
         assert run.info.status == ("FINISHED" if row["state"] == "finished" else "KILLED")
         assert run.data.tags["liftray.stop_reason"] == row["reason"]
 
 
-def test_a_trial_that_fails_is_told_and_the_others_go_on_within_the_budget(
+def test_a_trial_that_fails_is_reported_and_the_others_continue_within_the_budget(
     parts: dict[str, Any], mlflow_uri: str, tmp_path: Path
 ) -> None:
     chosen = tiny.settings(
@@ -199,23 +199,25 @@ def test_a_trial_that_fails_is_told_and_the_others_go_on_within_the_budget(
             "search__space": {"train.lr": [1e-3, 1e-2]},
         }
     )
-    # What an earlier search left is damaged, which only the trial itself finds.
+    # What an earlier search left is damaged, which only the trial itself detects.
     damaged = (
         tmp_path / "search" / "trials" / trial_name({"train.lr": 1e-3}) / "checkpoints" / "step-00000007"
     )
     damaged.mkdir(parents=True)
     (damaged / "state.json").write_text("{}")
-    found = search(chosen)
-    assert [row["state"] for row in found["trials"]] == ["error", "finished"]
-    assert "damaged checkpoint" in found["trials"][0]["reason"]
-    run = client(mlflow_uri).get_run(found["trials"][0]["run_id"])
+    result = search(chosen)
+    assert [row["state"] for row in result["trials"]] == ["error", "finished"]
+    assert "damaged checkpoint" in result["trials"][0]["reason"]
+    run = client(mlflow_uri).get_run(result["trials"][0]["run_id"])
     assert run.info.status == "FAILED"
     again = search(chosen.replace({"search.max_hours": 1e-9}))
     assert [row["state"] for row in again["trials"]] == ["error", "finished"]
     files.remove_directory(damaged)
-    mended = search(chosen)
-    assert [row["state"] for row in mended["trials"]] == ["finished", "finished"]
-    assert mended["trials"][1]["seconds"] == found["trials"][1]["seconds"], "a finished trial was run again"
+    repaired = search(chosen)
+    assert [row["state"] for row in repaired["trials"]] == ["finished", "finished"]
+    assert repaired["trials"][1]["seconds"] == result["trials"][1]["seconds"], (
+        "a finished trial was run again"
+    )
 
 
 def test_a_trial_of_two_workers_is_a_whole_ray_train_run(
@@ -232,7 +234,7 @@ def test_a_trial_of_two_workers_is_a_whole_ray_train_run(
             "search__space": {"train.lr": [1e-2]},
         }
     )
-    found = search(chosen)
-    assert [(row["state"], row["epochs"]) for row in found["trials"]] == [("finished", 2)]
-    assert found["trials"][0]["start_s"] > 0
+    result = search(chosen)
+    assert [(row["state"], row["epochs"]) for row in result["trials"]] == [("finished", 2)]
+    assert result["trials"][0]["start_s"] > 0
     assert ray.available_resources()["CPU"] == ray.cluster_resources()["CPU"]

@@ -1,4 +1,4 @@
-"""A whole study: its driver killed in the middle, then given again; nothing that ended is repeated."""
+"""A whole study: its driver is killed in the middle, then rerun; nothing that ended is repeated."""
 
 import json
 import os
@@ -73,7 +73,7 @@ def config(parts: dict[str, Any], mlflow_uri: str, tmp_path: Path) -> Path:
     return tmp_path / "c.yaml"
 
 
-def test_a_killed_study_goes_on_and_repeats_nothing(config: Path, tmp_path: Path) -> None:
+def test_a_killed_study_resumes_and_repeats_nothing(config: Path, tmp_path: Path) -> None:
     out = tmp_path / "small"
     _kill_in_the_middle(config, out)
     before = _written(out)
@@ -90,7 +90,7 @@ def test_a_killed_study_goes_on_and_repeats_nothing(config: Path, tmp_path: Path
     after = _written(out)
     again = [path for path in before if path.parts[-4] in ended and after.get(path) != before[path]]
     assert not again, "a run that had ended was run again"
-    # Every number in the report stands for the same six runs.
+    # Every number in the report is of the same six runs.
     assert sorted(row["number"] for row in summary["runs"]) == [1, 2, 3, 4, 5, 6]
     _check_choices(trials, summary)
     _check_report(tmp_path, out, summary)
@@ -119,18 +119,18 @@ def _check_choices(trials: dict[str, Any], summary: dict[str, Any]) -> None:
 
 
 def _check_report(tmp_path: Path, out: Path, summary: dict[str, Any]) -> None:
-    found = json.loads((out / "report.json").read_text())
-    assert found["command"] == "liftray study --config c.yaml"
-    train = found["data"]["train"]["t"]
+    result = json.loads((out / "report.json").read_text())
+    assert result["command"] == "liftray study --config c.yaml"
+    train = result["data"]["train"]["t"]
     assert train["chains"] == 20
     assert ProteinDataset.open(out / "data" / "train-first-20" / "t").digest == train["digest"]
-    assert set(found["sets"]) == {"validation", "held", "all test sets"}
-    assert set(found["baselines"]) == {"majority class"}
-    adapted = found["arms"]["adapted"]
+    assert set(result["sets"]) == {"validation", "held", "all test sets"}
+    assert set(result["baselines"]) == {"majority class"}
+    adapted = result["arms"]["adapted"]
     assert (
         adapted["parameters"]["trained"] == adapted["parameters"]["adapter"] + adapted["parameters"]["head"]
     )
-    assert found["arms"]["frozen"]["parameters"]["in_backbone"] == 0
+    assert result["arms"]["frozen"]["parameters"]["in_backbone"] == 0
     assert adapted["peak_memory_gb"] > 0.05
     # The score of the test set is that of the chains that the two runs kept.
     ledger = Ledger(out)
@@ -139,14 +139,14 @@ def _check_report(tmp_path: Path, out: Path, summary: dict[str, Any]) -> None:
         [trial] = [one for one in ledger.trials if one.name == run["name"]]
         table = pq.read_table(ledger.directory(trial) / "held_out" / "held.parquet").to_pydict()
         assert table["id"] == ["h0", "h1", "h2"]
-        right = sum(share * count for share, count in zip(table["q3"], table["labelled"], strict=True))
-        scores.append(right / sum(table["labelled"]))
+        correct = sum(share * count for share, count in zip(table["q3"], table["labelled"], strict=True))
+        scores.append(correct / sum(table["labelled"]))
     assert adapted["scores"]["held"]["q3_by_seed"] == pytest.approx(scores)
     assert adapted["scores"]["held"]["q3"] == pytest.approx(sum(scores) / 2)
-    # Only the runs that stand for an arm saw the test set, and they stand for all of it.
+    # Only the runs that stand for an arm predicted the test set, and they predicted all of it.
     assert len(list(out.glob("trials/*/held_out/held.parquet"))) == 4
-    assert summary["claims"]["better"]["verdict"] == found["claims"]["better"]["verdict"]
-    day = found["date"][:10]
+    assert summary["claims"]["better"]["verdict"] == result["claims"]["better"]["verdict"]
+    day = result["date"][:10]
     assert {path.name for path in (tmp_path / "reports").iterdir()} == {
         *(f"{day}-small.{ending}" for ending in ("md", "html", "json")),
         *(f"{day}-small-{plot}.png" for plot in ("forest", "size", "step")),

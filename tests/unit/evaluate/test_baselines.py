@@ -15,7 +15,7 @@ RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 
 
 def rule_chains(count, seed):
-    """Chains whose state at i is told by the residue three further on: E if V, H if A, else C."""
+    """Chains whose state at i follows from residue i + 3: E if V, H if A, else C."""
     rng = np.random.default_rng(seed)
     for _ in range(count):
         sequence = "".join(rng.choice(list(RESIDUES + "AAAAVVVV"), size=60))
@@ -32,8 +32,8 @@ def test_majority_wins_in_each_alphabet_apart():
     # H leads at nine states; L, S and T together lead at three.
     baseline = majority([("A" * 9, encode("HHHHLLSST", "ss9"))], "ss9")
     chains = [("a", "AAAA", encode("HLST", "ss9"))]
-    found = score_set(predict_set(baseline, chains))
-    assert (found["q9"], found["q3"]) == (0.25, 0.75)
+    result = score_set(predict_set(baseline, chains))
+    assert (result["q9"], result["q3"]) == (0.25, 0.75)
 
 
 def test_linear_model_learns_what_a_window_shows():
@@ -68,16 +68,16 @@ def test_probabilities_are_those_of_scikit_learn():
 
 def test_unseen_classes_have_probability_zero_and_rows_sum_to_one():
     baseline = windowed_linear([("ACDEFG" * 5, encode("HHHLLL" * 5, "ss9"))], "ss9")
-    found = baseline.probabilities("ACDXU*BZ")
-    np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-5)
-    assert not found[:, [1, 2, 3, 4, 6, 7, 8]].any()
-    assert found[0, 5] > found[0, 0]
-    assert found.dtype == np.float32
+    result = baseline.probabilities("ACDXU*BZ")
+    np.testing.assert_allclose(result.sum(axis=1), 1.0, rtol=1e-5)
+    assert not result[:, [1, 2, 3, 4, 6, 7, 8]].any()
+    assert result[0, 5] > result[0, 0]
+    assert result.dtype == np.float32
 
 
 def test_a_single_class_is_learned_without_a_solver():
-    found = windowed_linear([("ACD", encode("HHX", "ss3"))], "ss3").probabilities("AC")
-    assert found.tolist() == [[0, 0, 1], [0, 0, 1]]
+    result = windowed_linear([("ACD", encode("HHX", "ss3"))], "ss3").probabilities("AC")
+    assert result.tolist() == [[0, 0, 1], [0, 0, 1]]
 
 
 def test_shapes_at_the_edges():
@@ -90,8 +90,8 @@ def test_shapes_at_the_edges():
 def test_the_draw_follows_the_seed(monkeypatch):
     monkeypatch.setattr("liftray.evaluate.baselines._MAX_RESIDUES", 500)
     first, again, other = (windowed_linear(rule_chains(20, 4), "ss3", seed=seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first.weights_WSC, again.weights_WSC)
-    assert not np.array_equal(first.weights_WSC, other.weights_WSC)
+    np.testing.assert_array_equal(first.weights_WXC, again.weights_WXC)
+    assert not np.array_equal(first.weights_WXC, other.weights_WXC)
 
 
 @pytest.mark.parametrize("fit", [majority, windowed_linear])
@@ -120,7 +120,7 @@ def test_real_chains_beat_the_majority(real_chains):
         warnings.simplefilter("error")  # the solver must converge
         linear = windowed_linear(train, "ss9")
     baselines = [linear, majority(train, "ss9")]
-    found = [collect(predict_set(baseline, valid)) for baseline in baselines]
-    linear_q3, majority_q3 = (s.columns["q3"].sum() / s.columns["labelled"].sum() for s in found)
+    result = [collect(predict_set(baseline, valid)) for baseline in baselines]
+    linear_q3, majority_q3 = (s.columns["q3"].sum() / s.columns["labelled"].sum() for s in result)
     assert 0.55 < linear_q3 < 0.70  # single sequences and a window: the field's 60-65 % of the nineties
     assert linear_q3 > majority_q3 + 0.1

@@ -32,7 +32,7 @@ def drawn(temperature, rows=4000, seed=0, classes=9):
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 4.0])
-def test_the_temperature_that_made_the_logits_is_found(temperature):
+def test_the_temperature_that_made_the_logits_is_recovered(temperature):
     logits, true = drawn(temperature)
     # Sampling error of 4,000 labels; the log-likelihood is that flat around its top.
     assert fit_temperature(logits, true) == pytest.approx(temperature, rel=0.06)
@@ -63,7 +63,7 @@ def test_rows_without_a_label_are_left_out():
     assert fit_temperature(padded, blank) == fit_temperature(logits, true)
 
 
-def test_a_set_too_easy_to_tell_stays_within_bounds():
+def test_the_temperature_of_a_set_that_is_too_easy_stays_within_bounds():
     logits = 3 * np.eye(3)
     assert fit_temperature(logits, np.arange(3)) == pytest.approx(0.1, rel=1e-3)
     assert fit_temperature(logits, np.array([1, 2, 0])) == pytest.approx(10, rel=1e-3)
@@ -108,7 +108,7 @@ def test_bins_and_curve_agree_with_scikit_learn(seed):
 
 
 def test_equal_confidences_share_a_bin():
-    # Right 4 times in 10 at confidence 0.4: perfectly calibrated, in whatever order the residues stand.
+    # Right 4 times in 10 at confidence 0.4: perfectly calibrated, in whatever order the residues are.
     probabilities = np.tile([0.4, 0.3, 0.3], (100, 1))
     true = np.repeat([0, 1], [40, 60])
     assert expected_calibration_error(probabilities, true) == pytest.approx(0.0)
@@ -125,16 +125,16 @@ def test_calibration_of_validation_sets_is_recorded(random_set):
         return PredictedSet(sharper, predicted.task)
 
     sets = [too_sure(random_set("ss9", num_chains=15, seed=seed)) for seed in (0, 1)]
-    found = calibrate(sets, {"one": "ab12", "two": "cd34"})
-    assert found.temperature > 1.5
-    assert found.nll_after < found.nll_before
-    assert found.ece_after < found.ece_before
-    assert found.fitted_on == {"one": "ab12", "two": "cd34"}
+    result = calibrate(sets, {"one": "ab12", "two": "cd34"})
+    assert result.temperature > 1.5
+    assert result.nll_after < result.nll_before
+    assert result.ece_after < result.ece_before
+    assert result.fitted_on == {"one": "ab12", "two": "cd34"}
     scores = [score_set(predicted) for predicted in sets]
-    assert found.num_residues == sum(row["num_residues"] for row in scores)
-    pooled = sum(row["nll"] * row["num_residues"] for row in scores) / found.num_residues
-    assert found.nll_before == pytest.approx(pooled)
-    assert found.as_dict() == {name: getattr(found, name) for name in found.__slots__}
+    assert result.num_residues == sum(row["num_residues"] for row in scores)
+    pooled = sum(row["nll"] * row["num_residues"] for row in scores) / result.num_residues
+    assert result.nll_before == pytest.approx(pooled)
+    assert result.as_dict() == {name: getattr(result, name) for name in result.__slots__}
 
 
 def test_calibration_keeps_every_prediction(random_set):

@@ -15,7 +15,7 @@ def chain(name="a", length=4, codes=None, classes=3, value=1 / 3):
     ("chains", "message"),
     [
         ([], "without chains"),
-        ([chain(), chain()], "'a' is there twice"),
+        ([chain(), chain()], "'a' occurs twice"),
         ([chain(length=3)], "labels of shape"),
         ([chain(classes=9)], "probabilities of shape"),
         ([chain(value=np.nan)], "not a finite number"),
@@ -33,7 +33,7 @@ def test_unknown_task_is_refused():
         PredictedSet([chain()], "ss4")
 
 
-def test_chains_stand_one_after_the_other():
+def test_chains_follow_one_another():
     both = PredictedSet([chain("a"), chain("b", codes=[2, 2, 2, 2])], "ss3")
     assert both.chain_T.tolist() == [0] * 4 + [1] * 4
     assert both.true_T.tolist() == [0, 1, 2, IGNORE_INDEX, 2, 2, 2, 2]

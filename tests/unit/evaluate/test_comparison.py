@@ -27,7 +27,7 @@ def test_interval_of_the_chain_mean_agrees_with_scipy(random_set):
 
 def test_interval_of_pooled_scores_agrees_with_scoring_drawn_sets(random_set):
     predicted = random_set("ss9", num_chains=15, skill=0.4)
-    found = intervals(collect(predicted), resamples=2000)
+    result = intervals(collect(predicted), resamples=2000)
     rng, drawn = np.random.default_rng(1), {"q9": [], "macro_f1": [], "sov99": [], "mcc": []}
     for _ in range(400):
         picked = [predicted.chains[at] for at in rng.integers(15, size=15)]
@@ -41,20 +41,20 @@ def test_interval_of_pooled_scores_agrees_with_scoring_drawn_sets(random_set):
             values.append(scores[name][0])
     for name, values in drawn.items():
         low, high = np.quantile(values, (0.025, 0.975))
-        assert found[name] == pytest.approx((low, high), abs=0.2 * (high - low))
+        assert result[name] == pytest.approx((low, high), abs=0.2 * (high - low))
 
 
 def test_paired_p_agrees_with_scipy(random_set):
     a, b = (random_set("ss3", num_chains=30, skill=skill, unlabelled=0.0) for skill in (0.50, 0.46))
-    found = paired(a, b, "q3_chain_mean", resamples=20_000)
+    result = paired(a, b, "q3_chain_mean", resamples=20_000)
     expected = stats.permutation_test(
         (chain_q3(a), chain_q3(b)),
         lambda x, y, axis: np.mean(x - y, axis=axis),
         permutation_type="samples", vectorized=True, n_resamples=20_000, rng=np.random.default_rng(2),
     )  # fmt: skip
-    assert found["difference"] == pytest.approx(expected.statistic)
+    assert result["difference"] == pytest.approx(expected.statistic)
     assert 0.001 < expected.pvalue < 0.999  # else the comparison below would say little
-    assert found["p"] == pytest.approx(expected.pvalue, abs=0.02)
+    assert result["p"] == pytest.approx(expected.pvalue, abs=0.02)
 
 
 def test_a_better_model_is_seen_and_the_sign_follows_the_order(random_set):
@@ -68,8 +68,8 @@ def test_a_better_model_is_seen_and_the_sign_follows_the_order(random_set):
 
 
 def test_equal_predictions_do_not_differ(random_set):
-    found = paired(random_set("ss8"), random_set("ss8"), "q8")
-    assert found == {"difference": 0.0, "ci95": [0.0, 0.0], "p": 1.0}
+    result = paired(random_set("ss8"), random_set("ss8"), "q8")
+    assert result == {"difference": 0.0, "ci95": [0.0, 0.0], "p": 1.0}
 
 
 def test_the_order_of_chains_does_not_matter(random_set):
@@ -80,9 +80,9 @@ def test_the_order_of_chains_does_not_matter(random_set):
 
 def test_a_richer_task_is_compared_in_the_poorer_alphabet(random_set):
     nine = random_set("ss9")
-    found = compare(nine, nine.mapped("ss3"))
-    assert found["q3"] == {"difference": 0.0, "ci95": [0.0, 0.0], "p": 1.0}
-    assert "q9" not in found
+    result = compare(nine, nine.mapped("ss3"))
+    assert result["q3"] == {"difference": 0.0, "ci95": [0.0, 0.0], "p": 1.0}
+    assert "q9" not in result
 
 
 def test_unlike_sets_are_refused(random_set):
@@ -98,10 +98,10 @@ def test_unlike_sets_are_refused(random_set):
 
 
 def test_calibration_is_compared_by_proper_scores_only(random_set):
-    found = compare(random_set("ss3", skill=1.0), random_set("ss3", skill=0.2))
-    assert found["nll"]["difference"] < 0
-    assert found["brier"]["difference"] < 0
-    assert "ece" not in found
+    result = compare(random_set("ss3", skill=1.0), random_set("ss3", skill=0.2))
+    assert result["nll"]["difference"] < 0
+    assert result["brier"]["difference"] < 0
+    assert "ece" not in result
 
 
 def test_one_chain_has_no_interval(random_set):

@@ -57,43 +57,45 @@ def data(tmp_path_factory):
 def results(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     sets = {"one": data["one"], "a/b": data["two"], "a_b": data["two"]}
-    found = evaluate(
+    result = evaluate(
         predictor(), sets, out, against=predictor(seed=1), train=[data["train"], data["one"]],
         resamples=100, model="ours", other=HOSTILE,
     )  # fmt: skip
-    return found, out, Page((out / "report.html").read_text())
+    return result, out, Page((out / "report.html").read_text())
 
 
 def test_files_hold_what_is_returned(results):
-    found, out, _ = results
-    assert list(found) == ["verdict", "metrics", "baselines", "leakage", "against", "paired"]
-    rest = {name: part for name, part in found.items() if name != "verdict"}
+    result, out, _ = results
+    assert list(result) == ["verdict", "metrics", "baselines", "leakage", "against", "paired"]
+    rest = {name: part for name, part in result.items() if name != "verdict"}
     assert json.loads((out / "metrics.json").read_text()) == rest
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["metrics"] == found["metrics"]
-    assert summary["verdict"] == found["verdict"]
+    assert summary["metrics"] == result["metrics"]
+    assert summary["verdict"] == result["verdict"]
     assert (summary["model"], summary["other"]) == ("ours", HOSTILE)
-    assert set(found["baselines"]) == {"majority", "windowed_linear"}
-    assert found["leakage"]["one"]["leaky"]
-    assert found["paired"]["one"]["q9"].keys() == {"difference", "ci95", "p", "p_holm"}
+    assert set(result["baselines"]) == {"majority", "windowed_linear"}
+    assert result["leakage"]["one"]["leaky"]
+    assert result["paired"]["one"]["q9"].keys() == {"difference", "ci95", "p", "p_holm"}
 
 
 def test_the_page_begins_with_the_verdict_against_the_best_baseline(results):
-    found, _, page = results
-    sentence = found["verdict"]["sentence"]
-    assert found["verdict"]["set"] in ("a/b", "a_b")  # "one" is leaky
-    assert sentence.startswith(f"On {found['verdict']['set']} (3 chains), ours is not better than ")
+    result, _, page = results
+    sentence = result["verdict"]["sentence"]
+    assert result["verdict"]["set"] in ("a/b", "a_b")  # "one" is leaky
+    assert sentence.startswith(f"On {result['verdict']['set']} (3 chains), ours is not better than ")
     words = " ".join(" ".join(page.words).split())
     assert words.index(sentence) < words.index("temperature")
-    best = max(found["baselines"], key=lambda name: found["baselines"][name][found["verdict"]["set"]]["q9"])
-    assert found["verdict"]["baseline"] == best
+    best = max(
+        result["baselines"], key=lambda name: result["baselines"][name][result["verdict"]["set"]]["q9"]
+    )
+    assert result["verdict"]["baseline"] == best
 
 
 def test_the_difference_is_that_of_the_two_scores(results):
-    found, _, _ = results
-    for name, paired in found["paired"].items():
+    result, _, _ = results
+    for name, paired in result["paired"].items():
         for score in ("q9", "q3_lift", "macro_f1", "sov99", "sov_refine", "nll"):
-            ours, theirs = found["metrics"][name][score], found["against"][name][score]
+            ours, theirs = result["metrics"][name][score], result["against"][name][score]
             assert paired[score]["difference"] == pytest.approx(ours - theirs)
 
 
@@ -128,12 +130,12 @@ def test_the_page_can_be_read_without_seeing_it(results):
 
 
 def test_the_page_shows_the_scores(results):
-    found, _, page = results
+    result, _, page = results
     words = " ".join(" ".join(page.words).split())
     for scores in (
-        *found["metrics"].values(),
-        *found["against"].values(),
-        *found["baselines"]["majority"].values(),
+        *result["metrics"].values(),
+        *result["against"].values(),
+        *result["baselines"]["majority"].values(),
     ):
         for score in ("q9", "q8", "q3_dssp", "q3_lift", "macro_f1", "mcc", "sov99", "sov_refine", "ece"):
             assert f"{100 * scores[score]:.2f}" in words
@@ -148,11 +150,11 @@ def test_the_same_results_give_the_same_page(data, tmp_path):
 
 
 def test_without_training_data_and_a_second_model_less_is_reported(data, tmp_path):
-    found = evaluate(predictor("ss3"), {"two": data["two"]}, tmp_path, resamples=100)
-    assert set(found) == {"verdict", "metrics"}
+    result = evaluate(predictor("ss3"), {"two": data["two"]}, tmp_path, resamples=100)
+    assert set(result) == {"verdict", "metrics"}
     page = Page((tmp_path / "report.html").read_text())
     words = " ".join(page.words)
-    assert found["verdict"]["better"] is None
+    assert result["verdict"]["better"] is None
     assert "No verdict: this model was compared with no baseline; give the model's training sets" in words
     assert "Not checked" in words
     assert "chain by chain" not in words
@@ -160,13 +162,13 @@ def test_without_training_data_and_a_second_model_less_is_reported(data, tmp_pat
     assert len(page.all("img")) == 3 + 3
 
 
-def test_models_of_unlike_tasks_are_compared_by_the_map_of_ours(data, tmp_path):
+def test_models_of_different_tasks_are_compared_by_the_map_of_ours(data, tmp_path):
     sets = {"two": data["two"]}
-    found = evaluate(
+    result = evaluate(
         predictor("ss3", "lift"), sets, tmp_path, against=predictor("ss9", "dssp"), resamples=100
     )  # fmt: skip
-    assert "q9" not in found["paired"]["two"]
-    assert found["against"]["two"]["q3"] == found["against"]["two"]["q3_lift"]
+    assert "q9" not in result["paired"]["two"]
+    assert result["against"]["two"]["q3"] == result["against"]["two"]["q3_lift"]
 
 
 def test_a_three_state_model_of_another_map_is_refused_before_anything_is_written(data, tmp_path):

@@ -81,8 +81,8 @@ def test_a_single_chain_is_shown_without_an_interval(random_set):
 def test_metrics_json_holds_fractions_and_what_was_given(scores, tmp_path):
     metrics, baselines = scores
     write_metrics(tmp_path / "metrics.json", metrics, baselines=baselines, leakage=LEAKAGE)
-    found = json.loads((tmp_path / "metrics.json").read_text())
-    assert found == {"metrics": metrics, "baselines": baselines, "leakage": LEAKAGE}
+    result = json.loads((tmp_path / "metrics.json").read_text())
+    assert result == {"metrics": metrics, "baselines": baselines, "leakage": LEAKAGE}
 
 
 def test_per_protein_has_one_row_a_chain(random_set, tmp_path):
@@ -101,7 +101,7 @@ def test_per_protein_has_one_row_a_chain(random_set, tmp_path):
         assert row["q9"] == pytest.approx(right.mean())
 
 
-def test_per_protein_sets_another_model_beside_by_chain(random_set):
+def test_per_protein_pairs_another_model_by_chain(random_set):
     ours, theirs = random_set("ss9", num_chains=5), random_set("ss9", num_chains=5, skill=0.2)
     turned = PredictedSet(list(reversed(theirs.chains)), "ss9").mapped("ss3")
     rows = per_protein(ours, turned).to_pylist()
@@ -114,13 +114,13 @@ def test_per_protein_sets_another_model_beside_by_chain(random_set):
             assert row[f"{score}_against"] == alone[row["id"]][score]
 
 
-def test_a_three_state_model_stands_under_its_map(random_set):
+def test_a_three_state_model_is_in_the_column_of_its_map(random_set):
     nine = {"set": score_set(random_set("ss9", 20))}
-    rival = {"other": {"set": score_set(random_set("ss9", 20, skill=0.2).mapped("ss3"))}}
-    header, ((ours, other),) = rows_of(nine, rival, {}, "model")
-    told = dict(zip(header, other, strict=True))
-    assert told["Q3 (dssp)"].startswith(f"{100 * rival['other']['set']['q3']:.2f}")
-    assert told["Q9"] == told["Q3 (lift)"] == "–"
+    others = {"other": {"set": score_set(random_set("ss9", 20, skill=0.2).mapped("ss3"))}}
+    header, ((ours, other),) = rows_of(nine, others, {}, "model")
+    cells = dict(zip(header, other, strict=True))
+    assert cells["Q3 (dssp)"].startswith(f"{100 * others['other']['set']['q3']:.2f}")
+    assert cells["Q9"] == cells["Q3 (lift)"] == "–"
     assert len(ours) == len(other)
 
 
@@ -130,13 +130,13 @@ def test_two_predictors_of_one_name_have_a_row_each(random_set):
     assert len(group) == 2
 
 
-def test_paired_lines_tell_points_and_p_of_the_main_scores() -> None:
+def test_paired_lines_show_points_and_p_of_the_main_scores() -> None:
     row = {"difference": 0.0123, "ci95": [0.001, 0.02], "p": 0.0123}
     (line,) = paired_lines({"CASP12": {"q3": row, "recall:H": row}}, "the other")
     assert line == "CASP12, difference to the other on the same chains: Q3 +1.23 (p 0.012)"
 
 
-def test_paired_lines_of_several_sets_tell_the_corrected_p() -> None:
+def test_paired_lines_of_several_sets_show_the_corrected_p() -> None:
     row = {"difference": 0.01, "ci95": None, "p": 0.02, "p_holm": 0.04}
     lines = paired_lines({"one": {"q3": row}, "two": {"q3": row}}, "other")
     assert lines[1] == "two, difference to other on the same chains: Q3 +1.00 (p 0.02, 0.04 over 2 sets)"

@@ -17,8 +17,8 @@ def test_the_best_and_the_worst_are_drawn_each_once(tmp_path):
     short = chain("short", gallery.MIN_LABELLED - 1, 0)
     blank = ScoredChain("blank", "A" * 40, np.full(40, IGNORE_INDEX), np.full((40, 3), 1 / 3, np.float32))
     drawn = gallery.draw(PredictedSet([*chains, short, blank], "ss3"), tmp_path, "set", count=2)
-    told = [(row.rank, row.id, row.q3) for row in drawn]
-    assert told == [("best", "a", 1.0), ("best", "b", 1.0), ("worst", "d", 0.25), ("worst", "c", 0.5)]
+    shown = [(row.rank, row.id, row.q3) for row in drawn]
+    assert shown == [("best", "a", 1.0), ("best", "b", 1.0), ("worst", "d", 0.25), ("worst", "c", 0.5)]
     assert len({row.file for row in drawn}) == 4
     for row in drawn:
         assert imread(row.file).size > 1000

@@ -31,9 +31,9 @@ def by_definition(train, test):
 def test_identical_near_and_clean_chains():
     a, b, c = chain(80, 1), chain(80, 2), chain(80, 3)
     mutated = b[:40] + ("W" if b[40] != "W" else "A") + b[41:]
-    found = leakage([a, "MK" + mutated, chain(80, 4)], [("a", a), ("b", b), ("c", c)])
+    result = leakage([a, "MK" + mutated, chain(80, 4)], [("a", a), ("b", b), ("c", c)])
     counts = {"chains": 3, "identical": 1, "near": 1, "leaky": True, "ids": ["a", "b"]}
-    assert found == counts | {"share": pytest.approx(2 / 3)}
+    assert result == counts | {"share": pytest.approx(2 / 3)}
 
 
 def test_half_of_the_kmers_in_one_chain_is_the_line():
@@ -45,13 +45,13 @@ def test_half_of_the_kmers_in_one_chain_is_the_line():
 
 
 def test_short_chains_can_only_be_identical():
-    found = leakage(["ACDEFG", "ACDEFGHIKL"], [("same", "ACDEFG"), ("part", "CDEFG"), ("empty", "")])
-    assert (found["identical"], found["near"], found["ids"]) == (1, 0, ["same"])
+    result = leakage(["ACDEFG", "ACDEFGHIKL"], [("same", "ACDEFG"), ("part", "CDEFG"), ("empty", "")])
+    assert (result["identical"], result["near"], result["ids"]) == (1, 0, ["same"])
 
 
 def test_runs_of_unknown_residues_are_no_likeness():
-    found = leakage(["A" + "X" * 50 + chain(20, 6)], [("t", "X" * 40 + chain(20, 7))])
-    assert found["share"] == 0.0
+    result = leakage(["A" + "X" * 50 + chain(20, 6)], [("t", "X" * 40 + chain(20, 7))])
+    assert result["share"] == 0.0
 
 
 def test_a_set_is_leaky_above_the_threshold_only():
@@ -62,8 +62,8 @@ def test_a_set_is_leaky_above_the_threshold_only():
 
 
 def test_training_chains_are_streamed_once():
-    found = leakage((chain(30, n) for n in range(3)), [("t", chain(30, 2))])
-    assert found["identical"] == 1
+    result = leakage((chain(30, n) for n in range(3)), [("t", chain(30, 2))])
+    assert result["identical"] == 1
 
 
 def test_an_empty_test_set_is_refused():
@@ -78,15 +78,15 @@ SEQUENCES = st.lists(st.text("ACX", max_size=25), min_size=1, max_size=5)
 def test_agrees_with_the_definition(train, test):
     named = [(str(number), sequence) for number, sequence in enumerate(test)]
     identical, near = by_definition(train, named)
-    found = leakage(train, named)
-    assert (found["identical"], found["near"]) == (len(identical), len(near))
-    assert set(found["ids"]) == identical | near
+    result = leakage(train, named)
+    assert (result["identical"], result["near"]) == (len(identical), len(near))
+    assert set(result["ids"]) == identical | near
 
 
 def test_flip_train_leaks_into_casp12(real_chains):
     train = [sequence for _, sequence, _ in real_chains("train/flip_train.ss3.txt", "ss3")]
     test = [(name, sequence) for name, sequence, _ in real_chains("test/CASP12.ss9.txt", "ss9")]
-    found = leakage(train, test)
-    assert (found["identical"], found["near"], found["leaky"]) == (5, 2, True)
+    result = leakage(train, test)
+    assert (result["identical"], result["near"], result["leaky"]) == (5, 2, True)
     cleaned = [sequence for _, sequence, _ in real_chains("train/lift_train.ss9.txt", "ss9")]
     assert leakage(cleaned, test)["leaky"] is False

@@ -119,8 +119,8 @@ def test_segment_overlap_in_three_states_and_in_the_own_ones(random_set, task):
     own = chain_sov(true, classes, len(STATES[task]))
     assert (scores[f"sov99_{task}"], scores[f"sov_refine_{task}"]) == pytest.approx((own.sov99, own.refine))
     for code, state in enumerate(STATES[task]):
-        assert scores[f"state_sov99:{state}"] == pytest.approx(own.sov99_S[code], nan_ok=True)
-        assert scores[f"state_sov_refine:{state}"] == pytest.approx(own.refine_S[code], nan_ok=True)
+        assert scores[f"state_sov99:{state}"] == pytest.approx(own.sov99_C[code], nan_ok=True)
+        assert scores[f"state_sov_refine:{state}"] == pytest.approx(own.refine_C[code], nan_ok=True)
     three = point_scores(collect(one.mapped("ss3")))
     for name in ("sov99", "sov_refine", "sov99:H", "sov_refine:E"):
         assert scores[name] == pytest.approx(three[name])

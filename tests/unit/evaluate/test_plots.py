@@ -81,7 +81,7 @@ def test_scatter_leaves_unlabelled_chains_out(draw):
     )
 
 
-def test_scatter_shows_on_which_side_of_the_line_a_chain_lies(tmp_path):
+def test_scatter_shows_on_which_side_of_the_line_a_chain_is(tmp_path):
     def inked(x, y):
         """Pixels rather blue, and rather orange."""
         chain_scatter(x, y, tmp_path / "scatter.png", x_name="x")

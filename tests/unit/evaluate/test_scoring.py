@@ -44,10 +44,10 @@ def test_one_comparison_needs_no_correction(random_set):
 def test_baselines_are_scored_in_the_poorer_alphabet(tmp_path, random_set, trained, scored, expected):
     train = tiny.dataset(tmp_path / "train", tiny.chains([40, 50, 60], alphabet=trained), trained)
     sets = {"test": random_set(scored, 6)}
-    rivals = scoring.baseline_sets([train], sets, seed=0)
-    assert set(rivals) == {"majority", "windowed_linear"}
-    for rival in rivals.values():
-        predicted = rival["test"]
+    baselines = scoring.baseline_sets([train], sets, seed=0)
+    assert set(baselines) == {"majority", "windowed_linear"}
+    for sets_of in baselines.values():
+        predicted = sets_of["test"]
         assert predicted.task == expected
         assert [chain.id for chain in predicted.chains] == [chain.id for chain in sets["test"].chains]
         assert (predicted.true_T == sets["test"].mapped(expected).true_T).all()

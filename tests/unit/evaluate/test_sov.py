@@ -11,18 +11,18 @@ PAIRS = st.lists(st.tuples(st.sampled_from("CEHX"), st.sampled_from("CEH")), min
 
 
 def score(true: str, predicted: str) -> tuple[float, float, dict[str, tuple[float, float]]]:
-    found = chain_sov(encode(true, "ss3"), encode(predicted, "ss3"), 3)
-    states = zip(found.sov99_S.tolist(), found.refine_S.tolist(), strict=True)
-    return found.sov99, found.refine, dict(zip("CEH", states, strict=True))
+    result = chain_sov(encode(true, "ss3"), encode(predicted, "ss3"), 3)
+    states = zip(result.sov99_C.tolist(), result.refine_C.tolist(), strict=True)
+    return result.sov99, result.refine, dict(zip("CEH", states, strict=True))
 
 
 def segments(text: str) -> list[tuple[str, int, int]]:
-    found, start = [], 0
+    result, start = [], 0
     for at in range(1, len(text) + 1):
         if at == len(text) or text[at] != text[start]:
-            found.append((text[start], start, at))
+            result.append((text[start], start, at))
             start = at
-    return found
+    return result
 
 
 def by_definition(true: str, predicted: str) -> tuple[float, float]:
@@ -62,8 +62,8 @@ def by_definition(true: str, predicted: str) -> tuple[float, float]:
     ],
 )
 def test_sov99_of_cases_computed_by_hand(true, predicted, helix, overall):
-    found, _, states = score(true, predicted)
-    assert found == pytest.approx(overall)
+    result, _, states = score(true, predicted)
+    assert result == pytest.approx(overall)
     assert states["H"][0] == pytest.approx(helix)
 
 
@@ -84,8 +84,8 @@ def test_sov99_of_cases_computed_by_hand(true, predicted, helix, overall):
     ],
 )
 def test_sov_refine_of_cases_computed_by_hand(true, predicted, helix, overall):
-    _, found, states = score(true, predicted)
-    assert found == pytest.approx(overall)
+    _, result, states = score(true, predicted)
+    assert result == pytest.approx(overall)
     assert states["H"][1] == pytest.approx(helix)
 
 
@@ -96,7 +96,7 @@ def test_a_state_that_is_not_there_has_no_score():
 
 
 def test_unlabelled_residues_break_segments():
-    # Cut out, the X would leave one helix of 6, of which half is found. Broken, one of two is found.
+    # Cut out, the X would leave one helix of 6, of which half is predicted. Broken, one of two is predicted.
     assert score("HHHXHHH", "HHHHHHH")[:2] == (1.0, 1.0)
     assert score("HHHXHHH", "HHHHCCC")[0] == pytest.approx(3 / 6)
 
@@ -122,19 +122,19 @@ def test_equal_strings_score_one(true):
 def test_agrees_with_the_definitions_and_stays_in_bounds(pairs):
     true, predicted = ("".join(letters) for letters in zip(*pairs, strict=True))
     if set(true) != {"X"}:
-        found = score(true, predicted)[:2]
-        assert all(0.0 <= value <= 1.0 + 1e-12 for value in found)
-        assert found == pytest.approx(by_definition(true, predicted))
+        result = score(true, predicted)[:2]
+        assert all(0.0 <= value <= 1.0 + 1e-12 for value in result)
+        assert result == pytest.approx(by_definition(true, predicted))
 
 
 @given(PAIRS)
 def test_neither_direction_nor_names_of_states_matter(pairs):
     true, predicted = ("".join(letters) for letters in zip(*pairs, strict=True))
     renamed = str.maketrans("CEH", "HCE")
-    found = score(true, predicted)[:2]
-    assert score(true[::-1], predicted[::-1])[:2] == pytest.approx(found, nan_ok=True)
+    result = score(true, predicted)[:2]
+    assert score(true[::-1], predicted[::-1])[:2] == pytest.approx(result, nan_ok=True)
     assert score(true.translate(renamed), predicted.translate(renamed))[:2] == pytest.approx(
-        found, nan_ok=True
+        result, nan_ok=True
     )
 
 

@@ -19,35 +19,35 @@ def _counts(shares: list[float], seed: int = 0) -> dict[str, tuple[float, float]
 
 def test_intervals_are_those_of_scipys_bootstrap() -> None:
     one, two = _counts([0.7] * 40), _counts([0.6] * 40, seed=1)
-    found = compare_to_best({1: one, 2: two}, best=1, resamples=20_000)
+    result = compare_to_best({1: one, 2: two}, best=1, resamples=20_000)
     correct, labelled = np.array(list(one.values())).T
-    assert found[1].score == pytest.approx(correct.sum() / labelled.sum())
+    assert result[1].score == pytest.approx(correct.sum() / labelled.sum())
     oracle = bootstrap(
         (np.arange(40),),
         lambda rows, axis: correct[rows].sum(axis=axis) / labelled[rows].sum(axis=axis),
         vectorized=True, method="percentile", n_resamples=20_000, rng=np.random.default_rng(0),
     ).confidence_interval  # fmt: skip
-    assert found[1].ci95 == pytest.approx((oracle.low, oracle.high), abs=1e-3)
-    assert found[2].worse
-    assert not found[2].suffices(0.05)
-    assert found[2].difference_ci95[0] < found[2].difference < found[2].difference_ci95[1] < 0
+    assert result[1].ci95 == pytest.approx((oracle.low, oracle.high), abs=1e-3)
+    assert result[2].worse
+    assert not result[2].suffices(0.05)
+    assert result[2].difference_ci95[0] < result[2].difference < result[2].difference_ci95[1] < 0
 
 
 def test_the_best_differs_from_itself_by_nothing() -> None:
-    [found] = compare_to_best({4: _counts([0.5] * 5)}, best=4, resamples=200).values()
-    assert (found.difference, found.difference_ci95, found.chains) == (0.0, (0.0, 0.0), 5)
-    assert found.suffices(1e-9)
-    assert not found.worse
+    [result] = compare_to_best({4: _counts([0.5] * 5)}, best=4, resamples=200).values()
+    assert (result.difference, result.difference_ci95, result.chains) == (0.0, (0.0, 0.0), 5)
+    assert result.suffices(1e-9)
+    assert not result.worse
 
 
 def test_a_paired_difference_is_surer_than_the_scores() -> None:
     # Chains differ much, the two trials little: one residue in each chain.
     one = _counts(list(np.linspace(0.3, 0.9, 30)))
     two = {name: (correct - 1, count) for name, (correct, count) in one.items()}
-    found = compare_to_best({1: one, 2: two}, best=1, resamples=2000)[2]
-    assert found.difference_ci95[1] - found.difference_ci95[0] < 0.1 * (found.ci95[1] - found.ci95[0])
-    assert found.worse
-    assert found.suffices(0.02)
+    result = compare_to_best({1: one, 2: two}, best=1, resamples=2000)[2]
+    assert result.difference_ci95[1] - result.difference_ci95[0] < 0.1 * (result.ci95[1] - result.ci95[0])
+    assert result.worse
+    assert result.suffices(0.02)
 
 
 def test_other_chains_are_refused() -> None:

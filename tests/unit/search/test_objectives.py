@@ -27,9 +27,9 @@ def test_metrics_are_those_of_the_best_epoch_with_median_time_and_peak_memory() 
     records = history([0.5, 0.7, 0.6])
     for record, seconds, peak in zip(records, (9.0, 2.0, 1.0), (0.5, 0.75, 0.6), strict=True):
         record |= {"train/seconds": seconds, "train/peak_memory_gb": peak}
-    found = measured(records, 1)
-    assert (found["valid/q3"], found["epoch"]) == (0.7, 2)
-    assert (found["seconds_per_epoch"], found["peak_memory_gb"]) == (2.0, 0.75)
+    result = measured(records, 1)
+    assert (result["valid/q3"], result["epoch"]) == (0.7, 2)
+    assert (result["seconds_per_epoch"], result["peak_memory_gb"]) == (2.0, 0.75)
     assert measured([], -1) == {}
 
 

@@ -26,11 +26,11 @@ def _optimized(settings: Settings, *args: Any, **kwargs: Any) -> Optimized:
 
 
 def _all(source: Optimized) -> list[dict[str, Any]]:
-    found = []
+    result = []
     while (one := source.propose()) is not None:
-        found.append(one)
+        result.append(one)
         source.learn(one, [one.get("train.lr", 0.5), 10.0])
-    return found
+    return result
 
 
 def test_a_list_is_proposed_in_order_and_once() -> None:
@@ -40,38 +40,38 @@ def test_a_list_is_proposed_in_order_and_once() -> None:
 
 @pytest.mark.parametrize("method", ["tpe", "nsga2"])
 def test_optuna_proposes_different_valid_trials(method: str) -> None:
-    found = _all(_optimized(_settings(method, 8), [True, False]))
-    assert len(found) == 8
-    assert len({str(sorted(one.items())) for one in found}) == 8
-    for one in found:
+    result = _all(_optimized(_settings(method, 8), [True, False]))
+    assert len(result) == 8
+    assert len({str(sorted(one.items())) for one in result}) == 8
+    for one in result:
         assert ("adapter.reduction_factor" in one) == (one["adapter.kind"] == "bottleneck")
         assert 1e-4 <= one["train.lr"] <= 1e-2
 
 
 @pytest.mark.parametrize("method", ["tpe", "nsga2"])
-def test_a_search_goes_on_with_what_began_and_repeats_nothing(method: str) -> None:
+def test_a_search_resumes_what_began_and_repeats_nothing(method: str) -> None:
     begun = {"adapter.kind": "lora", "train.lr": 0.005}
     ended = {"adapter.kind": "bottleneck", "adapter.reduction_factor": 4, "train.lr": 0.001}
-    found = _all(_optimized(_settings(method, 4), [True, False], [begun], [(ended, [0.7, 100.0])]))
-    assert found[0] == begun
-    assert len(found) == 3
-    assert ended not in found
+    result = _all(_optimized(_settings(method, 4), [True, False], [begun], [(ended, [0.7, 100.0])]))
+    assert result[0] == begun
+    assert len(result) == 3
+    assert ended not in result
 
 
-def test_what_an_earlier_search_found_is_learnt_from_and_not_counted() -> None:
+def test_trials_of_an_earlier_search_are_learnt_from_and_not_counted() -> None:
     known = {"adapter.kind": "lora", "train.lr": 0.005}
-    found = _all(_optimized(_settings("tpe", 3), [True], earlier=[(known, [0.7])]))
-    assert len(found) == 3
+    result = _all(_optimized(_settings("tpe", 3), [True], earlier=[(known, [0.7])]))
+    assert len(result) == 3
     unknowing = _all(_optimized(_settings("tpe", 3), [True]))
-    assert found != unknowing
+    assert result != unknowing
 
 
 def test_a_space_that_is_used_up_ends_the_search() -> None:
-    found = _all(_optimized(_settings("tpe", 50, {"adapter.kind": ["bottleneck", "lora"]}), [True]))
-    assert sorted(one["adapter.kind"] for one in found) == ["bottleneck", "lora"]
+    result = _all(_optimized(_settings("tpe", 50, {"adapter.kind": ["bottleneck", "lora"]}), [True]))
+    assert sorted(one["adapter.kind"] for one in result) == ["bottleneck", "lora"]
 
 
-def test_a_failed_trial_is_told_and_the_search_goes_on() -> None:
+def test_a_failed_trial_is_reported_and_the_search_continues() -> None:
     source = _optimized(_settings("tpe", 2), [True])
     one = source.propose()
     assert one is not None

@@ -9,7 +9,7 @@ from liftray.errors import ConfigError
 from liftray.search.ledger import TRIALS, Ledger
 
 
-def test_trials_and_time_are_found_again(tmp_path: Path) -> None:
+def test_trials_and_time_are_read_again(tmp_path: Path) -> None:
     first = Ledger(tmp_path)
     one = first.begin({"train.seed": 1}, "d", cached=True)
     two = first.begin({"train.seed": 2}, "d", cached=False)

@@ -43,8 +43,8 @@ _STOPPED = _row(5, 1, 4, None, 450, front=False)
 
 
 def test_the_answer_names_the_smallest_that_is_shown_to_suffice() -> None:
-    said = sentences([_BEST, _CLOSE, _OPEN, _WORSE, _STOPPED], _BEST.trial, OBJECTIVES["q3"], 0.005)
-    assert said == [
+    answer = sentences([_BEST, _CLOSE, _OPEN, _WORSE, _STOPPED], _BEST.trial, OBJECTIVES["q3"], 0.005)
+    assert answer == [
         "The best is trial 1 (bottleneck of width 64 in the top 6 of 6 blocks): validation Q3 76.00 (74.00 to 78.00) "
         "on 40 chains, with 90,000 trained parameters.",
         *(
@@ -60,8 +60,8 @@ def test_the_answer_names_the_smallest_that_is_shown_to_suffice() -> None:
 
 
 def test_nothing_is_claimed_where_nothing_was_shown() -> None:
-    said = sentences([_BEST, _WORSE], _BEST.trial, OBJECTIVES["q3"], 0.005)
-    assert [line.rpartition(": ")[2] for line in said[1:4]] == ["the best itself."] * 3
+    answer = sentences([_BEST, _WORSE], _BEST.trial, OBJECTIVES["q3"], 0.005)
+    assert [line.rpartition(": ")[2] for line in answer[1:4]] == ["the best itself."] * 3
     assert sentences([_BEST, _STOPPED], _BEST.trial, OBJECTIVES["q3"], 0.005)[1].startswith(
         "No other trial finished"
     )
@@ -141,7 +141,7 @@ def test_the_plot_is_drawn_of_any_search(tmp_path: Path, shown: list[TrialRow]) 
     assert (tmp_path / "pareto.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_the_page_escapes_and_stands_alone(tmp_path: Path) -> None:
+def test_the_page_escapes_and_needs_no_other_file(tmp_path: Path) -> None:
     picture.draw(tmp_path / "pareto.png", [_BEST], OBJECTIVES["q3"], 1)
     facts = {"training data": "<b>mine</b>"}
     page = html(tmp_path / "pareto.png", ["a & b"], facts, page_rows([_BEST], ["q3"]), 1)

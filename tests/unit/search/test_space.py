@@ -24,7 +24,7 @@ def test_a_grid_counts_all_combinations_and_random_its_draws() -> None:
     values = {"adapter.skip_layers": [0, 1], "adapter.reduction_factor": [4, 8, 16]}
     assert space.check(_searching(values, "grid"), 3, "tiny", 40) == 6
     assert space.check(_searching(values, trials=5), 3, "tiny", 40) == 5
-    # Each once: more are asked for than there are.
+    # Each once: more are requested than there are.
     drawn = _trials(_searching(values, trials=50))
     assert drawn is not None
     assert len({space.text(one) for one in drawn}) == len(drawn) == 6
@@ -59,7 +59,7 @@ def test_a_random_search_draws_inside_its_ranges_and_always_the_same() -> None:
     assert 70 < sum(one["train.lr"] < 1e-3 for one in drawn) < 130
 
 
-def test_a_grid_key_of_a_random_search_goes_with_every_draw() -> None:
+def test_a_grid_key_of_a_random_search_is_crossed_with_every_draw() -> None:
     drawn = _trials(
         _searching({"train.lr": {"uniform": [0.1, 0.2]}, "train.seed": {"grid": [0, 1]}}, trials=3)
     )
@@ -90,7 +90,7 @@ def test_a_large_space_is_checked_value_by_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({}, "search.space is empty"),
         ({"adapter.skip_layers": [0, 3]}, "leaves no block of 3"),
@@ -101,14 +101,14 @@ def test_a_large_space_is_checked_value_by_value() -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["random", "tpe"])
-def test_what_no_trial_could_run_is_refused(values: dict[str, Any], told: str, method: str) -> None:
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_what_no_trial_could_run_is_refused(values: dict[str, Any], message: str, method: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
         space.check(_searching(values, method, trials=40), 3, "tiny", 40)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("others", "told"),
+    ("others", "message"),
     [
         ({"search__scheduler": "asha", "train__epochs": 1}, "nothing to stop early"),
         (
@@ -118,8 +118,8 @@ def test_what_no_trial_could_run_is_refused(values: dict[str, Any], told: str, m
         ({"search__objectives": ["q8"]}, "q8 is no score of task ss3"),
     ],
 )
-def test_a_search_that_would_not_do_what_is_asked_is_refused(others: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_a_search_with_settings_that_do_not_fit_is_refused(others: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         space.check(_searching({"adapter.skip_layers": [0, 1]}, **others), 3, "tiny", 40)
 
 

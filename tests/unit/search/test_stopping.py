@@ -30,7 +30,7 @@ def _verdicts(name: str, scores: list[float], earlier: list[Any], grace: int = 1
 
 
 @pytest.mark.parametrize("name", ["asha", "median"])
-def test_a_poor_trial_is_stopped_for_what_earlier_processes_found(name: str) -> None:
+def test_a_poor_trial_is_stopped_by_comparison_with_earlier_processes(name: str) -> None:
     earlier = [trial(number, [0.5, 0.6, 0.7]) for number in range(1, 7)]
     assert _verdicts(name, [0.1], earlier) == [TrialScheduler.STOP]
     assert _verdicts(name, [0.9, 0.95], earlier) == [TrialScheduler.CONTINUE] * 2
@@ -55,19 +55,19 @@ def test_without_a_scheduler_there_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("search", "told_as"),
+    ("search", "message"),
     [
         ({"search__max_hours": 2.0}, "search.max_hours=2 is spent"),
         ({"search__max_cost": 3.0, "search__cost_per_hour": 1.5}, "search.max_cost=3 is spent"),
     ],
 )
-def test_a_budget_is_spent_by_hours_and_by_cost(search: dict[str, float], told_as: str) -> None:
+def test_a_budget_is_spent_by_hours_and_by_cost(search: dict[str, float], message: str) -> None:
     clock = {"seconds": 7199.0}
     budget = Budget(tiny.settings(**search).search, lambda: clock["seconds"])
     assert not budget.stop_all()
     clock["seconds"] = 7200.0
     assert budget.stop_all()
-    assert budget.spent() == told_as
+    assert budget.spent() == message
     assert not budget("trial", {})
 
 

@@ -1,4 +1,4 @@
-"""Claims: who speaks, what decides, and that no more is said than was shown."""
+"""Claims: which arm stands for the others, what decides, and that a sentence claims no more than was shown."""
 
 from typing import Any
 
@@ -51,13 +51,13 @@ def _answer(claim: ClaimSettings, arms: list[str], than: list[str], evidence: Ev
 
 def test_validation_names_the_speaker_and_the_test_sets_decide() -> None:
     evidence = _evidence({"a": 0, "b": 3, "plain": 0}, valid={"a": 5, "b": 4, "plain": 0})
-    found = _answer(_claim("better"), ["a", "b"], ["plain"], evidence)
-    assert found["speaker"] == "a", "the speaker was chosen by the test sets"
-    assert found["decided_on"] == POOLED
-    assert found["verdict"] == "not shown"
-    assert [row["set"] for row in found["by_set"]] == [VALIDATION, "T"]
-    assert found["by_set"][0]["p_corrected"] < 0.05 < found["by_set"][1]["p_corrected"]
-    assert {(row["arm"], row["set"]) for row in found["candidates"]} == {
+    result = _answer(_claim("better"), ["a", "b"], ["plain"], evidence)
+    assert result["speaker"] == "a", "the speaker was chosen by the test sets"
+    assert result["decided_on"] == POOLED
+    assert result["verdict"] == "not shown"
+    assert [row["set"] for row in result["by_set"]] == [VALIDATION, "T"]
+    assert result["by_set"][0]["p_corrected"] < 0.05 < result["by_set"][1]["p_corrected"]
+    assert {(row["arm"], row["set"]) for row in result["candidates"]} == {
         (arm, name) for arm in "ab" for name in (POOLED, VALIDATION)
     }
 
@@ -66,18 +66,18 @@ def test_validation_names_the_speaker_and_the_test_sets_decide() -> None:
     ("lead", "spread", "verdict"),
     [(3, 0, "holds"), (3, 8, "holds for these seeds"), (0, 0, "not shown"), (-3, 0, "contradicted")],
 )
-def test_the_verdict_says_how_far_a_lead_was_shown(lead: float, spread: float, verdict: str) -> None:
+def test_the_verdict_states_how_far_a_lead_was_shown(lead: float, spread: float, verdict: str) -> None:
     evidence = _evidence({"a": lead, "plain": 0}, spread=spread)
-    found = _answer(_claim("better"), ["a"], ["plain"], evidence)
-    assert found["verdict"] == verdict
-    assert found["sentence"].endswith(f": {verdict}.")
+    result = _answer(_claim("better"), ["a"], ["plain"], evidence)
+    assert result["verdict"] == verdict
+    assert result["sentence"].endswith(f": {verdict}.")
 
 
 def test_a_claim_against_two_holds_as_far_as_against_the_harder_one() -> None:
     evidence = _evidence({"a": 3, "plain": 0, "strong": 3})
-    found = _answer(_claim("better"), ["a"], ["plain", "strong"], evidence)
-    assert found["verdict"] == "not shown"
-    first, second = found["decisive"]
+    result = _answer(_claim("better"), ["a"], ["plain", "strong"], evidence)
+    assert result["verdict"] == "not shown"
+    first, second = result["decisive"]
     # Holm over two: the smaller p doubles, the larger stays.
     assert first["p_corrected"] == pytest.approx(2 * first["p"])
     assert second["p_corrected"] == second["p"]
@@ -97,54 +97,54 @@ def test_not_worse_asks_for_the_lower_end_of_the_interval(lead: float, spread: f
     ("lead", "verdict"), [(3, "holds"), (2, "not shown"), (1, "contradicted"), (-1, "contradicted")]
 )
 def test_better_by_asks_for_more_than_the_margin(lead: float, verdict: str) -> None:
-    found = _answer(_claim("better_by", 0.02), ["a"], ["plain"], _evidence({"a": lead, "plain": 0}))
-    assert found["verdict"] == verdict
-    assert "asking for more than 2 points" in found["sentence"]
+    result = _answer(_claim("better_by", 0.02), ["a"], ["plain"], _evidence({"a": lead, "plain": 0}))
+    assert result["verdict"] == verdict
+    assert "asking for more than 2 points" in result["sentence"]
 
 
 def test_what_decides_is_corrected_for_all_claims_of_the_study() -> None:
     evidence = _evidence({"a": 0.2, "b": -3, "plain": 0, "strong": 3})
     better, sweep = _claim("better"), _claim("sweep", 0.005)
-    asked = {
+    resolved = {
         "one": ResolvedClaim(better, ["a"], ["plain"]),
         "two": ResolvedClaim(better, ["a"], ["strong"]),
         "far": ResolvedClaim(sweep, ["a", "b"], []),
     }
-    found = claims.answer(asked, evidence)
-    alone = claims.answer({"one": asked["one"]}, evidence)["one"]["decisive"][0]["p"]
-    [weak], [strong] = found["one"]["decisive"], found["two"]["decisive"]
-    assert {one["corrected_for"] for one in found.values()} == {3}
+    result = claims.answer(resolved, evidence)
+    alone = claims.answer({"one": resolved["one"]}, evidence)["one"]["decisive"][0]["p"]
+    [weak], [strong] = result["one"]["decisive"], result["two"]["decisive"]
+    assert {one["corrected_for"] for one in result.values()} == {3}
     assert strong["p"] < weak["p"] == alone
     assert strong["p_corrected"] == pytest.approx(3 * strong["p"])
     assert weak["p_corrected"] == pytest.approx(2 * weak["p"]), "the sweep keeps its share"
-    assert found["far"]["steps"][0]["p_corrected"] == pytest.approx(3 * found["far"]["steps"][0]["p"])
+    assert result["far"]["steps"][0]["p_corrected"] == pytest.approx(3 * result["far"]["steps"][0]["p"])
 
 
-def test_further_scores_stand_beside_and_decide_nothing() -> None:
+def test_further_scores_are_reported_and_decide_nothing() -> None:
     sets = {
         VALIDATION: {
             "a": {"q3": _sample(3), "q9": _sample(-3)},
             "plain": {"q3": _sample(0, arm=1), "q9": _sample(0, arm=2)},
         }
     }
-    found = _answer(_claim("better"), ["a"], ["plain"], Evidence(sets, "q3", 1000, ("q9",)))
-    assert found["verdict"] == "holds"
-    assert [(row["score"], row["difference"]) for row in found["further"]] == [("q9", pytest.approx(-0.03))]
+    result = _answer(_claim("better"), ["a"], ["plain"], Evidence(sets, "q3", 1000, ("q9",)))
+    assert result["verdict"] == "holds"
+    assert [(row["score"], row["difference"]) for row in result["further"]] == [("q9", pytest.approx(-0.03))]
 
 
 def test_a_sweep_stops_at_the_first_step_that_is_worse() -> None:
     arms = ["a", "b", "c", "d"]
     evidence = _evidence({"a": 0, "b": 0.3, "c": -3, "d": 0}, valid={"a": 1, "b": -3, "c": 0, "d": 2})
-    found = _answer(_claim("sweep", 0.01), arms, [], evidence)
-    assert (found["verdict"], found["deepest"]) == ("holds", "b"), "d stands behind a step that is worse"
-    assert found["deepest_by_set"] == {VALIDATION: None, "T": "b", POOLED: "b"}
-    assert "from a, best on validation, down to b without losing more than 1 point:" in found["sentence"]
-    assert found["sentence"].endswith("On validation: down to no step.")
-    assert [row["not_worse"] for row in found["steps"] if row["set"] == POOLED][1] == "contradicted"
+    result = _answer(_claim("sweep", 0.01), arms, [], evidence)
+    assert (result["verdict"], result["deepest"]) == ("holds", "b"), "d stands behind a step that is worse"
+    assert result["deepest_by_set"] == {VALIDATION: None, "T": "b", POOLED: "b"}
+    assert "from a, best on validation, down to b without losing more than 1 point:" in result["sentence"]
+    assert result["sentence"].endswith("On validation: down to no step.")
+    assert [row["not_worse"] for row in result["steps"] if row["set"] == POOLED][1] == "contradicted"
 
 
 @pytest.mark.parametrize(
-    ("tested", "verdict", "deepest", "said"),
+    ("tested", "verdict", "deepest", "phrase"),
     [
         # The second arm is as good as the first and the third is not: what the second leaves out is not needed.
         (
@@ -158,26 +158,26 @@ def test_a_sweep_stops_at_the_first_step_that_is_worse() -> None:
     ],
 )
 def test_a_sweep_starts_at_the_best_on_validation_which_must_itself_be_as_good_as_the_first(
-    tested: dict[str, float], verdict: str, deepest: str | None, said: str
+    tested: dict[str, float], verdict: str, deepest: str | None, phrase: str
 ) -> None:
     evidence = _evidence(tested, valid={"a": 0, "b": 1, "c": 0})
-    found = _answer(_claim("sweep", 0.01), ["a", "b", "c"], [], evidence)
-    assert (found["start"], found["verdict"], found["deepest"]) == ("b", verdict, deepest)
-    assert said in found["sentence"]
-    assert {(row["arm"], row["than"]) for row in found["steps"]} == {("b", "a"), ("a", "b"), ("c", "b")}
-    assert found["arms"] == ["a", "b", "c"]
+    result = _answer(_claim("sweep", 0.01), ["a", "b", "c"], [], evidence)
+    assert (result["start"], result["verdict"], result["deepest"]) == ("b", verdict, deepest)
+    assert phrase in result["sentence"]
+    assert {(row["arm"], row["than"]) for row in result["steps"]} == {("b", "a"), ("a", "b"), ("c", "b")}
+    assert result["arms"] == ["a", "b", "c"]
 
 
 def test_a_sweep_without_a_step_claims_nothing() -> None:
-    found = _answer(_claim("sweep", 0.005), ["a", "b"], [], _evidence({"a": 0, "b": -4}))
-    assert (found["verdict"], found["deepest"]) == ("contradicted", None)
-    assert "no step below a, best on validation, is shown" in found["sentence"]
+    result = _answer(_claim("sweep", 0.005), ["a", "b"], [], _evidence({"a": 0, "b": -4}))
+    assert (result["verdict"], result["deepest"]) == ("contradicted", None)
+    assert "no step below a, best on validation, is shown" in result["sentence"]
 
 
 def test_without_test_sets_validation_decides() -> None:
     sets = {VALIDATION: {"a": {"q3": _sample(3)}, "plain": {"q3": _sample(0, arm=1)}}}
-    found = _answer(_claim("better"), ["a"], ["plain"], Evidence(sets, "q3", 1000))
-    assert (found["decided_on"], found["verdict"]) == (VALIDATION, "holds")
+    result = _answer(_claim("better"), ["a"], ["plain"], Evidence(sets, "q3", 1000))
+    assert (result["decided_on"], result["verdict"]) == (VALIDATION, "holds")
 
 
 @pytest.mark.parametrize(

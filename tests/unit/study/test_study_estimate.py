@@ -48,8 +48,8 @@ def test_a_run_costs_its_blocks(
     prepared: PreparedRun, overrides: dict[str, object], cached: bool, train: int, valid: int
 ) -> None:
     one = prepared.with_settings(prepared.settings.replace(overrides))
-    beside = 0.3
-    expected = 2 * (1000 * (train + beside) + 100 * (valid + beside))
+    overhead = 0.3
+    expected = 2 * (1000 * (train + overhead) + 100 * (valid + overhead))
     assert estimate.cost(one, _SIZE, cached) == pytest.approx(expected)
 
 

@@ -1,4 +1,4 @@
-"""How a study asks for its intervals and comparisons."""
+"""Intervals and comparisons of a study's arms."""
 
 import numpy as np
 import pytest
@@ -19,10 +19,10 @@ def _sample(hits: list[list[float]], size: list[float]) -> ChainCounts:
 def test_the_interval_is_that_of_chains_drawn_with_replacement() -> None:
     # Two chains of equal size: draws give 0.2, 0.5 (half of them) or 0.8, so the 95 % interval spans them all.
     # Only the mean over seeds counts, so seeds that differ do not widen it.
-    found = intervals(
+    result = intervals(
         {"one": _sample([[2, 8]], [10, 10]), "seeds": _sample([[0, 10], [4, 6]], [10, 10])}, **_ALL
     )
-    assert found == {"one": pytest.approx((0.2, 0.8)), "seeds": pytest.approx((0.2, 0.8))}
+    assert result == {"one": pytest.approx((0.2, 0.8)), "seeds": pytest.approx((0.2, 0.8))}
     assert intervals({"q3": _sample([[2]], [10])}, **_ALL) == {"q3": None}
 
 

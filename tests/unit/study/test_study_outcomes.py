@@ -28,13 +28,13 @@ def test_counts_come_back_and_chains_without_a_label_are_left_out(tmp_path: Path
         _table(tmp_path / "0", [2 / 3, None, 0.5], [3, 0, 4], sov99=[0.5, 0.0, 1.0]),
         _table(tmp_path / "1", [1 / 3, None, 1.0], [3, 0, 4], sov99=[0.25, 0.0, 0.5]),
     ]
-    found = read(files)
-    assert set(found) == {"q3", "sov99"}
-    assert found["q3"].chains == ("a", "c")
-    assert found["q3"].hits_JN.tolist() == [[2, 2], [1, 4]]
-    assert found["q3"].size_N.tolist() == [3, 4]
+    result = read(files)
+    assert set(result) == {"q3", "sov99"}
+    assert result["q3"].chains == ("a", "c")
+    assert result["q3"].hits_JN.tolist() == [[2, 2], [1, 4]]
+    assert result["q3"].size_N.tolist() == [3, 4]
     # SOV counts each chain alike.
-    assert found["sov99"].score == pytest.approx((0.5 + 1.0 + 0.25 + 0.5) / 4)
+    assert result["sov99"].score == pytest.approx((0.5 + 1.0 + 0.25 + 0.5) / 4)
 
 
 @pytest.mark.parametrize(("ids", "labelled"), [("abd", [3, 1, 4]), ("abc", [3, 2, 4])])
@@ -68,10 +68,10 @@ def test_what_a_run_writes_is_read_as_the_set_was_scored(tmp_path: Path) -> None
     predicted = PredictedSet(chains, "ss9")
     held_out.write(tmp_path / "x" / "T.parquet", predicted, "sha256:abc")
     assert held_out.digest_of(tmp_path / "x" / "T.parquet") == "sha256:abc"
-    found = read([tmp_path / "x" / "T.parquet"])
+    result = read([tmp_path / "x" / "T.parquet"])
     statistics = collect(predicted)
     scored = statistics.scores(statistics.matrix_NK.sum(axis=0, keepdims=True))
-    assert set(found) == {*outcomes.ACCURACIES, "sov99"}
+    assert set(result) == {*outcomes.ACCURACIES, "sov99"}
     for score in outcomes.ACCURACIES:
-        assert found[score].score == pytest.approx(scored[score][0])
-    assert found["sov99"].score == pytest.approx(scored["sov99_chain_mean"][0])
+        assert result[score].score == pytest.approx(scored[score][0])
+    assert result["sov99"].score == pytest.approx(scored["sov99_chain_mean"][0])

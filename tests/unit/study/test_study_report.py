@@ -23,7 +23,7 @@ def _sample(shift: float, seed: int) -> ChainCounts:
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
+def result() -> dict[str, Any]:
     sets = {
         name: {arm: {"q3": _sample(shift, seed)} for arm, shift in _SHIFTS.items()}
         for seed, name in enumerate((VALIDATION, "T|1", POOLED))
@@ -32,7 +32,9 @@ def found() -> dict[str, Any]:
     better = ClaimSettings(
         says="It is better.", kind="better", arms=["low", "high"], than=["frozen"], note="A note."
     )
-    sweep = ClaimSettings(says="It goes on.", kind="sweep", arms=["low", "high", "frozen"], margin=0.01)
+    sweep = ClaimSettings(
+        says="Fewer blocks suffice.", kind="sweep", arms=["low", "high", "frozen"], margin=0.01
+    )
     return {
         "scores": ["q3"],
         "seeds": [0, 1, 2],
@@ -82,8 +84,8 @@ _FACTS = {
 }
 
 
-def test_a_score_stands_with_its_interval_and_the_spread_of_its_seeds(found: dict[str, Any]) -> None:
-    first, *_ = tables.of_scores(found)
+def test_a_score_has_its_interval_and_the_spread_of_its_seeds(result: dict[str, Any]) -> None:
+    first, *_ = tables.of_scores(result)
     assert first.header == ["arm", "validation (30)", "T|1 † (30)", "all test sets (30)"]
     sample = _sample(_SHIFTS["low"], 0)
     low, high = inference.intervals({"q3": sample}, resamples=500)["q3"] or (0, 0)
@@ -92,8 +94,8 @@ def test_a_score_stands_with_its_interval_and_the_spread_of_its_seeds(found: dic
     assert cell == f"{100 * sample.score:.2f} ({100 * low:.2f} to {100 * high:.2f}) ±{100 * spread:.2f}"
 
 
-def test_markdown_page_and_json_tell_the_same(found: dict[str, Any], tmp_path: Path) -> None:
-    paths = study_report.write(found, _FACTS, tmp_path / "new", "2026-tiny")
+def test_markdown_page_and_json_hold_the_same(result: dict[str, Any], tmp_path: Path) -> None:
+    paths = study_report.write(result, _FACTS, tmp_path / "new", "2026-tiny")
     assert {Path(path).name for path in paths.values()} == {
         *(f"2026-tiny.{ending}" for ending in ("md", "html", "json")),
         *(f"2026-tiny-{name}.png" for name in ("forest", "size", "the-cut")),
@@ -113,7 +115,7 @@ def test_markdown_page_and_json_tell_the_same(found: dict[str, Any], tmp_path: P
         assert name.partition(": liftray")[0].split(",")[0] in page
     for plot in ("forest", "size", "the-cut"):
         assert f"](2026-tiny-{plot}.png)" in text
-    cell = tables.of_scores(found)[0].rows[0][1]
+    cell = tables.of_scores(result)[0].rows[0][1]
     assert cell in text
     assert cell in page
     assert "Leaky, and no part of “all test sets”: T|1." in text
@@ -125,17 +127,17 @@ def test_markdown_page_and_json_tell_the_same(found: dict[str, Any], tmp_path: P
     assert not re.search(r"(?:src|href)=\"(?!data:)|<script|https?://", page)
 
 
-def test_tables_of_one_header_have_rows_of_its_length(found: dict[str, Any]) -> None:
-    every = study_report.all_tables(found)
+def test_tables_of_one_header_have_rows_of_its_length(result: dict[str, Any]) -> None:
+    every = study_report.all_tables(result)
     assert len(every) >= 9
     assert all(len(row) == len(table.header) for table in every for row in table.rows)
-    tried = tables.of_tries(found)
+    tried = tables.of_tries(result)
     assert tried is not None
     assert tried.rows[0] == ["frozen", "0.01: 50.00", "0.02: 60.00", "0.02"]
-    assert tables.of_tries({**found, "choose": {}}) is None
+    assert tables.of_tries({**result, "choose": {}}) is None
 
 
-def test_a_claim_that_was_not_answered_says_so(found: dict[str, Any]) -> None:
+def test_a_claim_without_an_answer_is_marked(result: dict[str, Any]) -> None:
     gone = {
         "says": "S.",
         "kind": "better",
@@ -148,15 +150,15 @@ def test_a_claim_that_was_not_answered_says_so(found: dict[str, Any]) -> None:
     assert tables.of_claim("c", gone) == []
 
 
-def test_the_caveats_name_what_an_arm_could_still_gain(found: dict[str, Any], tmp_path: Path) -> None:
+def test_the_caveats_name_what_an_arm_could_still_gain(result: dict[str, Any], tmp_path: Path) -> None:
     inside = {
         "chosen": {"train.lr": 0.02},
         "tries": [{"values": {"train.lr": rate}, "validation": 0.5} for rate in (0.01, 0.02, 0.03)],
     }
     unended = {"runs": [{"best_epoch": 2, "epochs": 2}, {"best_epoch": 3, "epochs": 3}]}
-    arms = found["arms"]
+    arms = result["arms"]
     changed = {**arms, "frozen": {**arms["frozen"], **inside}, "low": {**arms["low"], **inside, **unended}}
-    path = study_report.write({**found, "arms": changed}, _FACTS, tmp_path, "r")["markdown"]
+    path = study_report.write({**result, "arms": changed}, _FACTS, tmp_path, "r")["markdown"]
     text = Path(path).read_text(encoding="utf-8")
     assert "In every run of low the last epoch was the best" in text
     assert "- high chose the smallest or largest value tried" in text
