@@ -23,8 +23,6 @@ ROOT = Path(__file__).resolve().parent.parent
 # Documents that stay where GitHub's readers expect them and are pages of the site too.
 ELSEWHERE = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "cluster/*.md", "configs/experiment/*.md")
 REPORTS = ("reports/**/*.md", "reports/**/*.png")
-PACKAGES = ("adapt", "backbone", "cache", "data", "evaluate", "predict", "search", "sections", "statistics", "study",
-            "track", "train")  # fmt: skip
 _JOBS = """\
 # Jobs
 
@@ -120,9 +118,12 @@ def api_page() -> str:
 def modules_page() -> str:
     """What each module is: the first paragraph of its docstring, for contributors."""
     text = ["# Modules", "", "One line a module, for those who read or change the code.", ""]
-    for package in PACKAGES:
-        text += [f"## liftray.{package}", "", "| module | what it is |", "| --- | --- |"]
-        for path in sorted((ROOT / "liftray" / package).rglob("*.py")):
+    packages = sorted(path.parent for path in (ROOT / "liftray").glob("*/__init__.py"))
+    listed = {"liftray": sorted((ROOT / "liftray").glob("*.py"))}
+    listed |= {f"liftray.{package.name}": sorted(package.rglob("*.py")) for package in packages}
+    for title, paths in listed.items():
+        text += [f"## {title}", "", "| module | what it is |", "| --- | --- |"]
+        for path in paths:
             name = (
                 path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
             )

@@ -99,6 +99,13 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []
 
 
+def test_the_map_has_every_package() -> None:
+    drawn = BLOCK.search((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## The map")[2])
+    assert drawn is not None
+    packages = [path.parent.name for path in (ROOT / "liftray").glob("*/__init__.py")]
+    assert [name for name in packages if f"{name}/" not in drawn["text"]] == []
+
+
 @pytest.mark.parametrize("script", ["local.sh", "slurm.sbatch"])
 def test_cluster_scripts_parse(script: str) -> None:
     subprocess.run(["bash", "-n", str(ROOT / "cluster" / script)], check=True)
