@@ -11,20 +11,38 @@ import hashlib
 import mmap
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from liftray.cache import lease, shard
 from liftray.cache.index import Index, as_array, as_bytes
+from liftray.cache.key import PrefixKey
 from liftray.cache.shard import Bytes
 from liftray.errors import CacheError
 
-if TYPE_CHECKING:
-    from liftray.cache.store import Store
-
 REMEDY = "run `liftray cache` again: it computes what is missing or damaged"
+
+
+class ReadableStore(Protocol):
+    """The part of a store that a reader uses; goes to other processes by pickling."""
+
+    @property
+    def directory(self) -> Path:
+        """Directory of the shards."""
+
+    @property
+    def key(self) -> PrefixKey:
+        """The store's key."""
+
+    def index(self) -> Index:
+        """All entries that are in the store now."""
+
+    def strike(self, name: str, ids: npt.NDArray[np.bytes_]) -> None:
+        """Remove damaged entries of a shard from the store."""
 
 
 class Reader:
@@ -35,7 +53,7 @@ class Reader:
         ids: The entries that will be read.
     """
 
-    def __init__(self, store: "Store", ids: Sequence[bytes]) -> None:
+    def __init__(self, store: ReadableStore, ids: Sequence[bytes]) -> None:
         self._store = store
         self._ids = np.unique(as_array(ids))
         self._entries: Index | None = None
