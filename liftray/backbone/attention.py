@@ -59,7 +59,7 @@ def attend(
         )
         bias_HLL = None if bias_HLL is None else functional.pad(bias_HLL, (length, 0))
     if not query_THE.is_cuda:
-        out_THE = _window_by_window(query_THE, key_THE, value_THE, layout, keys, scale, bias_HLL)
+        out_THE = window_by_window(query_THE, key_THE, value_THE, layout, keys, scale, bias_HLL)
     elif (
         bias_HLL is None
         and query_THE.dtype in (torch.bfloat16, torch.float16)
@@ -71,7 +71,7 @@ def attend(
         borders = (layout.cu_lens, keys.cu_lens, layout.longest, keys.longest)
         out_THE = cast(Tensor, varlen_attn(query_THE, key_THE, value_THE, *borders, scale=scale))
     else:
-        out_THE = _in_rows(query_THE, key_THE, value_THE, layout, keys, scale, bias_HLL)
+        out_THE = in_rows(query_THE, key_THE, value_THE, layout, keys, scale, bias_HLL)
     return out_THE.flatten(1)
 
 
@@ -86,7 +86,7 @@ def _has_packed_kernel() -> bool:
     return torch.cuda.get_device_capability() >= (8, 0)
 
 
-def _window_by_window(
+def window_by_window(
     query_THE: Tensor,
     key_THE: Tensor,
     value_THE: Tensor,
@@ -95,6 +95,7 @@ def _window_by_window(
     scale: float,
     bias: Tensor | None,
 ) -> Tensor:
+    """Attention one window after the other, as on a CPU; out_THE. `keys` lays out keys and values, with a prefix."""
     outs = []
     dtype = query_THE.dtype
     # In float32 whatever the model's precision: the backward pass of torch's bfloat16 kernel takes three times as long.
@@ -115,7 +116,7 @@ def _window_by_window(
     return torch.cat(outs).to(dtype)
 
 
-def _in_rows(
+def in_rows(
     query_THE: Tensor,
     key_THE: Tensor,
     value_THE: Tensor,
@@ -124,6 +125,7 @@ def _in_rows(
     scale: float,
     bias: Tensor | None,
 ) -> Tensor:
+    """Attention over windows padded to rows of equal length, as on a GPU without a packed kernel; out_THE."""
     query = layout.pad(query_THE).transpose(1, 2)
     key, value = (keys.pad(tensor).transpose(1, 2) for tensor in (key_THE, value_THE))
     mask = keys.mask_BL[:, None, None, :]

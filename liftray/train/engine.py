@@ -50,7 +50,9 @@ class Engine:
         self._deepspeed, self._optimizer, _, _ = deepspeed.initialize(
             model=tagger,
             optimizer=optimizer,
-            config=_config(settings, accumulation, sum(each.numel() for each in self._parameters.values())),
+            config=deepspeed_config(
+                settings, accumulation, sum(each.numel() for each in self._parameters.values())
+            ),
             dist_init_required=False,
         )
 
@@ -162,7 +164,14 @@ def _groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[di
     return [group for group in groups if group["params"]]
 
 
-def _config(settings: Settings, accumulation: int, trained: int) -> dict[str, Any]:
+def deepspeed_config(settings: Settings, accumulation: int, trained: int) -> dict[str, Any]:
+    """DeepSpeed's configuration of a run.
+
+    Args:
+        settings: The run's settings.
+        accumulation: Micro-batches of a rank in one global step.
+        trained: Number of trained parameters.
+    """
     return {
         # The real batch size is the plan's; DeepSpeed only multiplies this for its own books.
         "train_micro_batch_size_per_gpu": 1,

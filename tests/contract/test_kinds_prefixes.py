@@ -112,7 +112,7 @@ def test_the_library_still_misplaces_the_bias_of_t5(skip: int) -> None:
 def test_padded_rows_give_what_window_by_window_gives(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = _model(family, "unipelt", 1)
     expected_TD = _ours(model, _SEQUENCES)
-    monkeypatch.setattr(attention, "_window_by_window", attention._in_rows)
+    monkeypatch.setattr(attention, "window_by_window", attention.in_rows)
     torch.testing.assert_close(_ours(model, _SEQUENCES), expected_TD, **_CLOSE)
 
 

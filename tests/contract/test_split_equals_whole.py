@@ -157,7 +157,7 @@ def test_padded_rows_give_what_window_by_window_gives(
     """The way of a GPU where no kernel takes packed windows: in float32, or with T5's position bias."""
     tokens_T, layout = tiny.batch(backbone, CHAINS)
     expected_TD = backbone(tokens_T, layout)
-    monkeypatch.setattr(attention, "_window_by_window", attention._in_rows)
+    monkeypatch.setattr(attention, "window_by_window", attention.in_rows)
     torch.testing.assert_close(backbone(tokens_T, layout), expected_TD, **_CLOSE)
 
 

@@ -121,14 +121,14 @@ def _part_all() -> None:
     """Let ZeRO-3 take apart small parameters as well: tiny models have no others, and it would leave them whole."""
     from liftray.train import engine
 
-    configure = engine._config
+    configure = engine.deepspeed_config
 
     def parting(settings: Settings, accumulation: int, trained: int) -> dict[str, Any]:
         config = configure(settings, accumulation, trained)
         config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
         return config
 
-    engine._config = parting
+    engine.deepspeed_config = parting
 
 
 class _Run:

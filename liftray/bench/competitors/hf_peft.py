@@ -39,8 +39,8 @@ def run(workload: Workload) -> Timing:
     Raises:
         ConfigError: peft or accelerate is not installed.
     """
-    _require("accelerate")
-    peft = _require("peft")
+    require("accelerate")
+    peft = require("peft")
     # Of several GPUs the Trainer would use all, for larger batches.
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     settings = peft.LoraConfig(
@@ -123,7 +123,7 @@ class _Clock(TrainerCallback):
         self.seconds.append(time.perf_counter() - self._start)
 
 
-def _require(package: str) -> Any:
+def require(package: str) -> Any:
     """Import a package of the extra `bench`."""
     if importlib.util.find_spec(package) is None:
         raise ConfigError(

@@ -35,7 +35,7 @@ def run(workload: Workload) -> Timing:
         Seconds of each pass.
     """
     model = Tagger(workload).to(workload.device).train()
-    optimizer = torch.optim.AdamW(_groups(model), lr=workload.lr)
+    optimizer = torch.optim.AdamW(parameter_groups(model), lr=workload.lr)
     tokens = workload.tokens()
     chains = workload.encoded()
     seconds = []
@@ -43,7 +43,9 @@ def run(workload: Workload) -> Timing:
         order = torch.randperm(len(chains), generator=torch.Generator().manual_seed(workload.seed + epoch))
         models.wait(workload.device)
         start = time.perf_counter()
-        _one_pass(model, optimizer, _batches([chains[row] for row in order], tokens.pad_id), workload)
+        train_one_pass(
+            model, optimizer, padded_batches([chains[row] for row in order], tokens.pad_id), workload
+        )
         models.wait(workload.device)
         seconds.append(time.perf_counter() - start)
     residues = sum(len(each.tokens_L) - tokens.num_prefix - tokens.num_suffix for each in chains)
@@ -97,12 +99,13 @@ def adapted(workload: Workload) -> nn.Module:
     return encoder.to(workload.device)
 
 
-def _one_pass(
+def train_one_pass(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     batches: Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]],
     workload: Workload,
 ) -> None:
+    """Train on each batch once, with the paper's accumulation of gradients."""
     half = workload.precision == "bfloat16"
     number = 0
     for number, batch in enumerate(batches, start=1):
@@ -121,7 +124,9 @@ def _one_pass(
         optimizer.zero_grad()
 
 
-def _batches(chains: list[Encoded], pad_id: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+def padded_batches(
+    chains: list[Encoded], pad_id: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Token ids, mask and labels of 4 chains each, padded to the longest of them."""
     for start in range(0, len(chains), BATCH):
         members = chains[start : start + BATCH]
@@ -134,7 +139,7 @@ def _batches(chains: list[Encoded], pad_id: int) -> Iterator[tuple[torch.Tensor,
         )
 
 
-def _groups(model: nn.Module) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
     """Weight decay on matrices alone, none on norms and biases."""
     trained = [each for each in model.parameters() if each.requires_grad]
     return [

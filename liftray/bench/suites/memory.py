@@ -57,14 +57,14 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
     for way in _WAYS:
         uncached = row(f"uncached{way}", _beyond(outcomes[f"uncached{way}"]), "MiB")
         cached = _beyond(outcomes[f"cached{way}"])
-        rows += [uncached, row(f"cached{way}", cached, "MiB", uncached, _share_above(sizes))]
+        rows += [uncached, row(f"cached{way}", cached, "MiB", uncached, share_above(sizes))]
     for name, each in outcomes.items():
         rows.append(row(f"{name}_whole_process", _mib(each.child.peak_bytes), "MiB"))
     rows.append(row("libraries", _mib(outcomes["cached"].child.libraries_bytes), "MiB"))
     return rows, facts(outcomes, sizes)
 
 
-def _share_above(sizes: Sizes) -> float:
+def share_above(sizes: Sizes) -> float:
     """Weights of the blocks that a cached run holds / weights of all blocks and the embedding.
 
     A block has `4 D I + 2 D F` weights; norms and biases are not counted. With bottlenecks the entry is behind block k.

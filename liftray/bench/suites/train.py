@@ -34,8 +34,8 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
     Returns:
         Rows in residues/s, and the further facts that the figures depend on.
     """
-    outcomes = hold("train", _contestants(sizes), sizes)
-    predicted = _predicted(sizes)
+    outcomes = hold("train", contestants(sizes), sizes)
+    predicted = predicted_ratios(sizes)
     base, *others = outcomes
     first = rate(base, outcomes[base])
     rows = {base: first}
@@ -50,7 +50,7 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
     return [*rows.values(), *shares, *_mfu(sizes, outcomes)], facts(outcomes, sizes)
 
 
-def _contestants(sizes: Sizes) -> dict[str, Contestant]:
+def contestants(sizes: Sizes) -> dict[str, Contestant]:
     """The base is first: (a), or (b) where the family has no (a)."""
     budget = {"tokens_per_batch": sizes.tokens_per_batch}
     is_esm = sizes.model.family == "esm"
@@ -65,7 +65,7 @@ def _contestants(sizes: Sizes) -> dict[str, Contestant]:
     }
 
 
-def _predicted(sizes: Sizes) -> dict[str, float]:
+def predicted_ratios(sizes: Sizes) -> dict[str, float]:
     """The largest gain of each contestant over (a); none where only one adapter and the head are left."""
     lengths = [len(each.tokens_L) for each in sizes.encoded()]
     bottleneck = sizes.kind == "bottleneck"

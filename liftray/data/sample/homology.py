@@ -81,14 +81,14 @@ def local_alignments(
     if not 0 < len(query) < _UNIT:
         raise ValueError(f"a query of {len(query)} residues; 1 to {_UNIT - 1} can be aligned")
     starts = np.concatenate([[0], np.cumsum([len(target) for target in targets])])
-    codes, row = _encode("".join(targets)), np.arange(starts[-1])
+    codes, row = encode("".join(targets)), np.arange(starts[-1])
     values = _PAIR_VALUE[:, codes]
     number = np.repeat(np.arange(len(targets)), np.diff(starts))
     slope = row * (_GAP_EXTEND * _UNIT) + number * (_UNIT * _UNIT * 64)
     best = np.zeros(len(row), dtype=np.int64)
     before = np.zeros(len(row) + 1, dtype=np.int64)
     down = np.full(len(row), -_UNIT * _UNIT, dtype=np.int64)
-    for code in _encode(query):
+    for code in encode(query):
         diagonal = before[:-1].copy()
         diagonal[starts[:-1]] = 0
         np.maximum(down - _GAP_EXTEND * _UNIT, before[1:] - _GAP_OPEN * _UNIT, out=down)
@@ -121,7 +121,8 @@ def clusters(sequences: Sequence[str]) -> list[list[int]]:
     return list(found.values())
 
 
-def _encode(sequence: str) -> npt.NDArray[np.intp]:
+def encode(sequence: str) -> npt.NDArray[np.intp]:
+    """Rows of the substitution matrix, one for each residue: (L,)."""
     return np.array([_LETTERS.index(letter) for letter in sequence.translate(_STAND_IN)], dtype=np.intp)
 
 

@@ -51,11 +51,11 @@ def evidence_of(name: str, version: int, uri: str, policy: Policy, *, fresh: boo
     info = model.read_info(directory)
     inputs, recorded = _run(found.run_id, uri)
     with _tables(found.run_id, uri) as tables:
-        sets = _sets(info, tables, recorded)
+        sets = sets_evidence(info, tables, recorded)
         replayed = None
         if fresh and policy.replay.required:
             replayed = _replayed(directory, info, tables, inputs, policy)
-    files = _files(directory, info, found.tags, inputs, sets)
+    files = files_evidence(directory, info, found.tags, inputs, sets)
     deferred = policy.replay.required and not fresh
     return VersionEvidence(
         version, info["task"], info.get("ss3_map", "dssp"), sets, files, replayed, deferred
@@ -97,9 +97,16 @@ def _tables(run_id: str | None, uri: str) -> Iterator[dict[str, Path]]:
         yield found
 
 
-def _sets(
+def sets_evidence(
     info: Mapping[str, Any], tables: Mapping[str, Path], recorded: Mapping[str, float]
 ) -> dict[str, SetEvidence]:
+    """Evidence of each scored set; several validation sets are pooled under `valid`, with the worst scores of each.
+
+    Args:
+        info: As `bundle.json` has it.
+        tables: Per-chain tables, `valid/NAME` and `test/NAME` -> local file.
+        recorded: Metrics of the run, read where the bundle has no validation score.
+    """
     metrics, data = info.get("metrics") or {}, info.get("data") or {}
     leakage, task = info.get("leakage") or {}, info["task"]
     found: dict[str, SetEvidence] = {}
@@ -189,13 +196,22 @@ def _replayed(
     return replay(directory, sets, policy.replay.timeout_s)
 
 
-def _files(
+def files_evidence(
     directory: Path,
     info: Mapping[str, Any],
     tags: Mapping[str, str],
     inputs: list[dict[str, str]],
     sets: Mapping[str, SetEvidence],
 ) -> FileEvidence:
+    """What of a version's files, backbone and data sets does not agree with what its run recorded.
+
+    Args:
+        directory: The bundle.
+        info: As its `bundle.json` has it.
+        tags: Of the registered version.
+        inputs: Data sets of the run: `split`, `name`, `digest`, `path`.
+        sets: As `sets_evidence` gives them; their scores must follow from their chains.
+    """
     backbone, score = info.get("backbone") or {}, PRIMARY[info["task"]]
     problems: list[tuple[str, str]] = []
     if backbone.get("digest") != tags.get("liftray.backbone_digest"):

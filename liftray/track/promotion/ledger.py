@@ -64,7 +64,7 @@ def verify(tags: Mapping[str, str], name: str) -> list[dict[str, Any]]:
             entry is None
             or not sound
             or entry.get("prev_hash") != previous
-            or entry.get("hash") != _hash(entry)
+            or entry.get("hash") != hash_of(entry)
         ):
             raise Refusal(
                 f"LEDGER_BROKEN: entry {number} of the ledger is not what was written",
@@ -103,7 +103,7 @@ def append(
         **fields,
         "prev_hash": entries[-1]["hash"] if entries else _START,
     }
-    entry["hash"] = _hash(entry)
+    entry["hash"] = hash_of(entry)
     text = json.dumps(entry, sort_keys=True)
     if len(text) > _TAG_CHARACTERS:
         raise InputError(f"the ledger's entry has {len(text)} characters, over {_TAG_CHARACTERS}")
@@ -190,6 +190,7 @@ def _key(number: int) -> str:
     return f"{_ENTRY}{number:06d}"
 
 
-def _hash(entry: Mapping[str, Any]) -> str:
+def hash_of(entry: Mapping[str, Any]) -> str:
+    """SHA-256 of an entry without its own `hash`, as hexadecimal digits."""
     told_of = {key: value for key, value in entry.items() if key != "hash"}
     return hashlib.sha256(json.dumps(told_of, sort_keys=True).encode()).hexdigest()

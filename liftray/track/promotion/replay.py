@@ -179,7 +179,7 @@ def _predict_again(predictor: "Predictor", sets: Sequence[EvaluatedSet], load_s:
         tuple(different[:_SHOWN]),
         load_s,
         _latency(predictor, predicted),
-        _ece(predicted),
+        calibration_error(predicted),
     )
 
 
@@ -221,7 +221,7 @@ def _latency(predictor: "Predictor", sets: "Sequence[PredictedSet]") -> float | 
     return statistics.median(taken) if taken else None
 
 
-def _ece(sets: "Sequence[PredictedSet]") -> float | None:
+def calibration_error(sets: "Sequence[PredictedSet]") -> float | None:
     """Expected calibration error over the labelled residues of all sets, a fraction."""
     import numpy as np
 

@@ -33,7 +33,7 @@ def test_a_missing_package_is_told_with_its_remedy() -> None:
     with pytest.raises(
         ConfigError, match=r"hf_peft: package no_such is not installed; pip install 'liftray\[bench\]'"
     ):
-        hf_peft._require("no_such")
+        hf_peft.require("no_such")
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -65,7 +65,7 @@ def test_no_graph_is_kept_below_the_cut(kind: Any) -> None:
 
 def test_the_papers_batches_are_four_padded_chains() -> None:
     chains = TINY.encoded()
-    batches = list(paper._batches(chains, pad_id=1))
+    batches = list(paper.padded_batches(chains, pad_id=1))
 
     assert [len(tokens_BL) for tokens_BL, _, _ in batches] == [4, 4, 2]
     for number, (tokens_BL, mask_BL, labels_BL) in enumerate(batches):
@@ -83,11 +83,11 @@ def test_the_papers_batches_are_four_padded_chains() -> None:
 def test_the_papers_loop_steps_once_for_eight_batches() -> None:
     workload = replace(TINY, chains=40, longest=20)
     tagger = paper.Tagger(workload)
-    optimizer = torch.optim.AdamW(paper._groups(tagger))
+    optimizer = torch.optim.AdamW(paper.parameter_groups(tagger))
     steps: list[bool] = []
     optimizer.register_step_post_hook(lambda *_: steps.append(True))
 
-    paper._one_pass(tagger, optimizer, paper._batches(workload.encoded(), 1), workload)
+    paper.train_one_pass(tagger, optimizer, paper.padded_batches(workload.encoded(), 1), workload)
 
     assert len(steps) == 2  # 8 batches and the 2 that are left
 

@@ -106,7 +106,7 @@ def test_the_ceilings_of_training_by_hand() -> None:
     lengths = [len(each.tokens_L) for each in sizes.encoded()]
     padded, papers = flops.ceiling_packing(lengths, 8), flops.ceiling_packing(lengths, 4)
 
-    assert train._predicted(sizes) == pytest.approx(
+    assert train.predicted_ratios(sizes) == pytest.approx(
         {
             "hf_peft": 1.0,
             "paper": 12 * padded / (7 * papers),
@@ -116,30 +116,30 @@ def test_the_ceilings_of_training_by_hand() -> None:
         }
     )
     # LoRA: 4 + 2 + 2, and 2 + 2.
-    lora = train._predicted(train.Sizes(chains=9, kind="lora"))
+    lora = train.predicted_ratios(train.Sizes(chains=9, kind="lora"))
     assert (lora["ours_uncached"], lora["ours_warm"]) == (
         pytest.approx(1.5 * padded),
         pytest.approx(3 * padded),
     )
     # Above the last block's adapter nothing is left to count.
-    assert "ours_warm" not in train._predicted(train.Sizes(chains=9, skip_layers=5))
+    assert "ours_warm" not in train.predicted_ratios(train.Sizes(chains=9, skip_layers=5))
 
 
 def test_training_has_the_contestants_that_can_run() -> None:
     def names(**sizes: Any) -> list[str]:
-        return list(train._contestants(train.Sizes(**sizes)))
+        return list(train.contestants(train.Sizes(**sizes)))
 
     assert names() == ["hf_peft", "paper", "ours_uncached", "ours_warm", "bare"]
     assert names(shape="prot_t5_xl") == ["paper", "ours_uncached", "ours_warm"]
     assert names(device="cuda") == ["hf_peft", "paper", "ours_uncached", "ours_warm"]
-    entries = train._contestants(train.Sizes(kind="lora", precision="bfloat16"))["bare"].options
+    entries = train.contestants(train.Sizes(kind="lora", precision="bfloat16"))["bare"].options
     assert (entries["entries"], entries["attentions"]) == (["cut"], ["products", "widened"])
 
 
 def test_the_floor_of_memory_by_hand() -> None:
     # Blocks of 4 * 40 * 40 + 2 * 40 * 160 weights, 3 of them, above the cut's adapter 1; embedding 33 * 40.
     sizes = memory.Sizes(shape="tiny", skip_layers=1)
-    assert memory._share_above(sizes) == pytest.approx(19200 / (3 * 19200 + 1320))
+    assert memory.share_above(sizes) == pytest.approx(19200 / (3 * 19200 + 1320))
 
 
 def test_every_way_to_store_a_number_is_measured_on_the_same_residues(tmp_path: Path) -> None:

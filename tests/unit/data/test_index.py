@@ -1,6 +1,7 @@
 """The index gives each window its place and the number of labelled residues that it scores."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +94,19 @@ def test_a_histogram_that_does_not_count_the_labels_is_refused(
     assert str(path) in str(caught.value)
 
 
-def test_a_reader_holds_no_more_row_groups_than_it_may(paths: dict[str, str]) -> None:
-    reader = index.ChainReader(index.build(paths, **_SHAPE), keep=2)
-    for row in (0, 4, 6, 8, 10):
-        reader.chain(row)
-        assert len(reader._held) <= 2
+def test_a_reader_keeps_the_row_groups_used_last_and_no_more(paths: dict[str, str], tmp_path: Path) -> None:
+    own = {name: shutil.copytree(path, tmp_path / name) for name, path in paths.items()}
+    made = index.build({name: str(path) for name, path in own.items()}, **_SHAPE)
+    rows = [int(row) for row in np.unique(made.groups, return_index=True)[1]]  # one chain of each row group
+    assert len(rows) > 3
+    reader = index.ChainReader(made, keep=2)
+    chains = [reader.chain(row) for row in rows]
+    for path in own.values():
+        for file in path.glob("*.parquet"):
+            file.unlink()
+    assert [reader.chain(row) for row in rows[-2:]] == chains[-2:]
+    with pytest.raises(DataError):
+        reader.chain(rows[0])
 
 
 def test_no_data_set_gives_an_empty_index() -> None:

@@ -42,7 +42,7 @@ def tables(tmp_path: Path) -> dict[str, Path]:
 def test_several_validation_sets_are_pooled_and_the_worst_speaks_for_the_floors(
     tables: dict[str, Path],
 ) -> None:
-    found = collect._sets(INFO, tables, {})
+    found = collect.sets_evidence(INFO, tables, {})
     valid = found["valid"]
     assert valid.digests == ("d1", "d2")
     assert valid.score("q3") == pytest.approx((5 + 5 + 27) / 50)
@@ -57,7 +57,7 @@ def test_several_validation_sets_are_pooled_and_the_worst_speaks_for_the_floors(
 
 def test_what_was_measured_on_one_set_only_is_not_known_of_both(tables: dict[str, Path]) -> None:
     info = {**INFO, "leakage": {"valid/a": {"leaky": False, "share": 0.0}}}
-    found = collect._sets(info, tables, {})
+    found = collect.sets_evidence(info, tables, {})
     assert found["valid"].leaky is None
     assert found["T"].leaky is None
 
@@ -65,20 +65,20 @@ def test_what_was_measured_on_one_set_only_is_not_known_of_both(tables: dict[str
 @pytest.mark.parametrize("content", [b"", b"PAR1 nonsense PAR1"])
 def test_a_damaged_table_is_no_evidence(tables: dict[str, Path], content: bytes) -> None:
     tables["valid/b"].write_bytes(content)
-    assert collect._sets(INFO, tables, {})["valid"].chains is None
+    assert collect.sets_evidence(INFO, tables, {})["valid"].chains is None
 
 
 def test_a_table_without_the_score_is_no_evidence(tables: dict[str, Path], tmp_path: Path) -> None:
     tables["test/T"] = _write(tmp_path / "other.parquet", id=["x"], labelled=[4])
-    assert collect._sets(INFO, tables, {})["T"].chains is None
+    assert collect.sets_evidence(INFO, tables, {})["T"].chains is None
 
 
 def test_scores_that_the_chains_do_not_give_are_found(tables: dict[str, Path], tmp_path: Path) -> None:
     tables["test/T"] = _write(tmp_path / "T2.parquet", id=["x"], labelled=[4], q3=[0.75])
     inputs = [{"split": "valid", "name": "a", "digest": digest, "path": "p"} for digest in ("d1", "d2", "d3")]
-    files = collect._files(tmp_path, INFO, {}, inputs, collect._sets(INFO, tables, {}))
+    files = collect.files_evidence(tmp_path, INFO, {}, inputs, collect.sets_evidence(INFO, tables, {}))
     assert files.reasons == ("SCORES_CHANGED",)
     assert files.detail[0].startswith("T: ")
-    fewer = collect._files(tmp_path, INFO, {}, inputs[:2], {})
+    fewer = collect.files_evidence(tmp_path, INFO, {}, inputs[:2], {})
     assert fewer.reasons == ("DATA_CHANGED",)
-    assert collect._files(tmp_path, INFO, {}, [], {}).reasons == ("DATA_NOT_RECORDED",)
+    assert collect.files_evidence(tmp_path, INFO, {}, [], {}).reasons == ("DATA_NOT_RECORDED",)

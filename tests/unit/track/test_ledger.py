@@ -48,7 +48,7 @@ def _rechain(tags: dict[str, str]) -> None:
     """Change an entry and make its own hash right again: the next one gives it away."""
     _change(tags)
     entry = json.loads(tags["liftray.ledger.000002"])
-    tags["liftray.ledger.000002"] = json.dumps({**entry, "hash": ledger._hash(entry)})
+    tags["liftray.ledger.000002"] = json.dumps({**entry, "hash": ledger.hash_of(entry)})
 
 
 def _remove(tags: dict[str, str]) -> None:

@@ -42,10 +42,12 @@ def _predicted(confidence: float, right: int, wrong: int) -> PredictedSet:
 
 
 def test_calibration_error_of_known_cases() -> None:
-    assert replay._ece([_predicted(0.8, 150, 0)]) == pytest.approx(0.2, abs=1e-6)
-    assert replay._ece([_predicted(1.0, 0, 150)]) == pytest.approx(1.0)
-    assert replay._ece([_predicted(0.6, 15, 0), _predicted(1.0, 30, 0)]) == pytest.approx(0.4 / 3, abs=1e-6)
-    assert replay._ece([]) is None
+    assert replay.calibration_error([_predicted(0.8, 150, 0)]) == pytest.approx(0.2, abs=1e-6)
+    assert replay.calibration_error([_predicted(1.0, 0, 150)]) == pytest.approx(1.0)
+    assert replay.calibration_error([_predicted(0.6, 15, 0), _predicted(1.0, 30, 0)]) == pytest.approx(
+        0.4 / 3, abs=1e-6
+    )
+    assert replay.calibration_error([]) is None
 
 
 def test_a_process_that_gives_no_answer_is_an_answer() -> None:

@@ -126,9 +126,9 @@ def plain_smith_waterman(a: str, b: str) -> int:
     """Gotoh's recursion, cell by cell."""
     best, low = 0, -(10**6)
     above, down = [0] * (len(b) + 1), [low] * (len(b) + 1)
-    for x in homology._encode(a):
+    for x in homology.encode(a):
         row, right = [0] * (len(b) + 1), low
-        for j, y in enumerate(homology._encode(b), start=1):
+        for j, y in enumerate(homology.encode(b), start=1):
             down[j] = max(down[j] - 1, above[j] - 11)
             right = max(right - 1, row[j - 1] - 11)
             row[j] = max(0, above[j - 1] + int(homology._PAIR_VALUE[x, y] >> 12), down[j], right)
