@@ -17,9 +17,14 @@ as printed.
 
 import os
 import re
+import secrets
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,6 +171,60 @@ def test_recipes_work_as_written(page: Path, workspace: Path) -> None:
             _bash(workspace, recipe.text, how=recipe.how, where=f"{_name(page)}:{recipe.line}")
 
 
+@pytest.fixture
+def local_cluster(workspace: Path) -> Iterator[dict[str, str]]:
+    """The cluster of cluster/local.sh on free ports, with a token of its own: its environment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = Path(tempfile.mkdtemp(prefix="lr"))  # short: socket paths hold 107 characters
+    (folder / "token").write_text(secrets.token_hex(32))
+    # The script also takes the ports that follow each of the two.
+    extra = {"PORT": str(port), "DASHBOARD_PORT": str(port - 10), "RAY_TMPDIR": str(folder)}
+    extra |= {"RAY_AUTH_TOKEN_PATH": str(folder / "token"), "HOW": "run"}
+    with (folder / "local.log").open("w") as log:
+        environment = _environment(workspace, extra)
+        command = ["bash", "cluster/local.sh"]
+        cluster = subprocess.Popen(
+            command, cwd=workspace, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    try:
+        assert cluster.stdout is not None
+        assert "two nodes" in cluster.stdout.readline(), (folder / "local.log").read_text()
+        yield extra
+    finally:
+        cluster.send_signal(signal.SIGTERM)
+        cluster.wait(timeout=120)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+@pytest.mark.timeout(900)
+def test_jobs_are_submitted_to_a_cluster_as_written(workspace: Path, local_cluster: dict[str, str]) -> None:
+    data = workspace / "shared" / "data"
+    data.mkdir(parents=True)
+    for part in ("train", "valid", "test"):
+        (data / part).symlink_to(workspace / "runs" / "quickstart" / "data" / part)
+    filled = {
+        "http://HEAD:8265": f"http://127.0.0.1:{local_cluster['DASHBOARD_PORT']}",
+        "http://MLFLOW:5000": f"sqlite:///{workspace}/mlflow.db",
+        "/shared": f"{workspace}/shared",
+    }
+    submitted = [one for one in recipes(ROOT / "cluster" / "README.md") if one.how == "cluster"]
+    assert submitted
+    for recipe in submitted:
+        text = recipe.text
+        for placeholder, value in filled.items():
+            text = text.replace(placeholder, value)
+        _finish(
+            workspace,
+            ["bash", "-euo", "pipefail", "-c", text],
+            f"cluster/README.md:{recipe.line}",
+            **local_cluster,
+        )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "notebook", sorted((ROOT / "docs" / "notebooks").glob("*.py")), ids=lambda path: path.stem
@@ -217,13 +276,19 @@ def _environment(root: Path, extra: dict[str, str]) -> dict[str, str]:
     return kept | {"PATH": path, "PYTHONPATH": str(ROOT), **extra}
 
 
+def _environment(root: Path, extra: dict[str, str]) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")
+    }
+    path = f"{root / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return kept | {"PATH": path, "PYTHONPATH": str(ROOT), **extra}
+
+
 def _finish(root: Path, command: list[str], where: str, **extra: str) -> None:
+    environment = _environment(root, extra)
     done = subprocess.run(
-        command,
-        cwd=root,
-        env=_environment(root, extra),
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
+        command, cwd=root, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
     assert done.returncode == 0, f"{where}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
