@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from liftray.progress import send_lines_to, show_line, timed
+from liftray.progress import send_lines_to, show_line
 
 _STDERR = 2
 
@@ -45,7 +45,7 @@ class LibraryLog:
         self._needed = needed
 
     def _add_line(self, line: str) -> None:
-        self._add(f"{timed(line)}\n")
+        self._add(f"{line}\n")
 
     def _add(self, text: str) -> None:
         content = text.encode(errors="backslashreplace")
@@ -99,7 +99,7 @@ def separated(name: str, *, enabled: bool = True) -> Iterator[LibraryLog]:
         enabled: Whether to do so; else all goes to stderr and there is no log.
 
     Yields:
-        The log. Its `path` says after the block which file is left.
+        The log. After the block, its `path` is the file that is left.
     """
     global _current
     log = LibraryLog()
@@ -116,6 +116,7 @@ def separated(name: str, *, enabled: bool = True) -> Iterator[LibraryLog]:
             return
         _current = log
         send_lines_to(terminal, log._add_line, timestamps=not terminal.isatty())
+        had_faulthandler = faulthandler.is_enabled()
         faulthandler.enable(terminal, all_threads=False)
         warn = _Warnings(logging.WARNING)
         logging.getLogger("liftray").addHandler(warn)
@@ -128,7 +129,9 @@ def separated(name: str, *, enabled: bool = True) -> Iterator[LibraryLog]:
             log._settle(failed)
             sys.stderr.flush()
             os.dup2(terminal.fileno(), _STDERR)
-            faulthandler.enable(_STDERR, all_threads=False)
+            faulthandler.disable()
+            if had_faulthandler:
+                faulthandler.enable(_STDERR, all_threads=False)
             send_lines_to(None, None, timestamps=False)
             _current = LibraryLog()
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TextIO
 
 # Seconds between two plain lines: few at first, then so many that a log of hours stays readable.
 _EVERY_S, _MOST_S = 5.0, 30.0
-# Seconds without a completed unit after which a line says that the work is still running.
+# Seconds without a completed unit after which a line shows that the work is still running.
 _HEARTBEAT_S = 15.0
 _TICK_S = 1.0
 
@@ -52,20 +52,27 @@ def send_lines_to(stream: TextIO | None, log: Callable[[str], None] | None, *, t
 
     Args:
         stream: For the person who watches; None: `sys.stderr`.
-        log: Takes every line as well.
+        log: Takes every line, after the time, as well.
         timestamps: Begin each line on `stream` with the time.
     """
     _output.stream, _output.log, _output.timestamps = stream, log, timestamps
 
 
+def on_terminal() -> bool:
+    """Whether lines go to a terminal."""
+    stream = _output.stream or sys.stderr
+    return stream is not None and stream.isatty()
+
+
 def show_line(line: str) -> None:
     """Print one line for the person who watches."""
-    stream = _output.stream or sys.stderr
+    stream, stamped = _output.stream or sys.stderr, _timed(line)
     if _output.display is not None:
         _output.display.print(line, markup=False, highlight=False, soft_wrap=True)
     elif stream is not None:  # None: a process without stderr
-        print(timed(line) if _output.timestamps else line, file=stream, flush=True)
-    _log_line(line)
+        print(stamped if _output.timestamps else line, file=stream, flush=True)
+    if _output.log is not None:
+        _output.log(stamped)
 
 
 @contextmanager
@@ -112,13 +119,13 @@ def _shown(live: Any, console: Any) -> Iterator[None]:
             _output.display = None
 
 
-def _log_line(line: str) -> None:
+def log_line(line: str) -> None:
+    """Write one line to the log of the job alone, where there is one."""
     if _output.log is not None:
-        _output.log(line)
+        _output.log(_timed(line))
 
 
-def timed(line: str) -> str:
-    """The line after the present time."""
+def _timed(line: str) -> str:
     return f"{datetime.now().isoformat(sep=' ', timespec='seconds')} {line}"
 
 
@@ -157,7 +164,7 @@ class Pace:
             marks.popleft()
 
     def rate(self, now: float) -> float | None:
-        """Units per second; None while there are too few completions to tell."""
+        """Units per second; None while there are too few completions."""
         if len(self._marks) < self._FEWEST:
             return None
         (start, before), (end, done) = self._marks[0], self._marks[-1]
@@ -260,7 +267,7 @@ def progress(what: str, total: float | None, unit: str, every_s: float = _EVERY_
         A function to call with the number of units just completed.
     """
     console = _console()
-    lines = ProgressLines(what, total, unit, every_s, show=_log_line if console else show_line)
+    lines = ProgressLines(what, total, unit, every_s, show=log_line if console else show_line)
     with _ticking(lines), _bar(lines, what, total, console) if console else nullcontext(lines) as advance:
         yield advance
     show_line(lines.summary())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from liftray.progress import show_line, table
+from liftray.progress import log_line, show_line, table
 from liftray.reporting.tables import setting
 from liftray.search.ledger import Trial
 from liftray.search.objectives import Objective
@@ -42,6 +42,8 @@ class Board:
         self._trials[trial.number] = trial
         if self._refresh is None:
             show_line(self.line(trial))
+        else:
+            log_line(self.line(trial))
 
     def update(self, trial: Trial) -> None:
         """Show the present state of a trial, without a line of its own."""

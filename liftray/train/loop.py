@@ -24,6 +24,7 @@ from liftray.train.checkpoint import Checkpoint, Progress
 from liftray.train.engine import Engine
 from liftray.train.rank_job import RankJob
 from liftray.train.schedule import learning_rate
+from liftray.train.step_log import StepLog
 
 Keep = Callable[[dict[str, Any], Checkpoint], None]
 
@@ -37,12 +38,19 @@ class Loop:
         engine: The tagger under DeepSpeed.
         saved: The checkpoint to go on from.
         keep: Called on every rank with metrics and a checkpoint after each epoch, and in mid-epoch as the settings say.
+        log: Takes where the run is inside an epoch; rank 0's alone is written.
     """
 
     def __init__(
-        self, job: RankJob, model: Tagger, engine: Engine, saved: Checkpoint | None, keep: Keep
+        self,
+        job: RankJob,
+        model: Tagger,
+        engine: Engine,
+        saved: Checkpoint | None,
+        keep: Keep,
+        log: StepLog,
     ) -> None:
-        self.job, self.model, self.engine, self.keep = job, model, engine, keep
+        self.job, self.model, self.engine, self.keep, self.log = job, model, engine, keep, log
         self.progress = saved.progress if saved else Progress(config_digest=job.config_digest)
         self.best = saved.best if saved else engine.weights()
         self.settings = job.settings.train
@@ -50,6 +58,8 @@ class Loop:
         self.average = engine.average(saved.average if saved else {})
         if saved is not None:
             engine.load_moments(saved.moments, saved.progress.global_step)
+            log.write({"resumed": saved.progress.global_step, "of": job.total_steps})
+        self._next_reading = self.progress.global_step + 1
 
     def run(self, stream: Iterator[PackedBatch]) -> None:
         """Train to the end.
@@ -81,6 +91,8 @@ class Loop:
             if self.average is not None:
                 self.average.update(self.progress.global_step)
             self.progress.step = number + 1
+            if self.progress.global_step >= self._next_reading:
+                self._read_losses(epoch, shares)
             if (
                 self.settings.checkpoint_steps
                 and self.progress.global_step % self.settings.checkpoint_steps == 0
@@ -134,13 +146,25 @@ class Loop:
         self.progress.finished = epoch + 1 >= self.settings.epochs or waited >= self.settings.patience
         self._save(record)
 
-    def _keep_losses(self, shares: list[Tensor]) -> None:
-        """Sum the steps' losses over ranks, once for many steps, and keep them."""
-        if shares:
-            losses = torch.stack(shares)
-            dist.all_reduce(losses)
-            self.progress.step_losses.extend(losses.tolist())
-            shares.clear()
+    def _read_losses(self, epoch: int, shares: list[Tensor]) -> None:
+        """Keep the losses so far and log the step; all ranks learn from rank 0 when to do so again."""
+        known = len(self.progress.step_losses)
+        stride = self._keep_losses(shares, self.log.next_stride() if dist.get_rank() == 0 else 0)
+        self._next_reading = self.progress.global_step + stride
+        losses = self.progress.step_losses[known:]
+        place = {"epoch": epoch, "step": self.progress.step, "global_step": self.progress.global_step}
+        self.log.write({**place, "loss": sum(losses) / len(losses)})
+
+    def _keep_losses(self, shares: list[Tensor], number: int = 0) -> int:
+        """Sum the steps' losses over ranks, once for many steps, and keep them; returns the sum of a number of each."""
+        if not shares:
+            return 0
+        sums = torch.stack([*shares, shares[0].new_tensor(float(number))])
+        dist.all_reduce(sums)
+        *losses, total = sums.tolist()
+        self.progress.step_losses.extend(losses)
+        shares.clear()
+        return int(total)
 
     def _save(self, metrics: dict[str, Any]) -> None:
         average = {} if self.average is None else self.average.weights()

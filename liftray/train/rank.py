@@ -27,6 +27,7 @@ from liftray.train.checkpoint import Checkpoint
 from liftray.train.engine import Engine
 from liftray.train.loop import Keep, Loop
 from liftray.train.rank_job import RankJob
+from liftray.train.step_log import StepLog
 
 # From a feed, the number of epochs, and the epoch and step to begin with: `Feed.batches` or `Feed.local_batches`.
 Stream = Callable[[Feed, int, int, int], Generator[PackedBatch]]
@@ -35,7 +36,13 @@ _M_MMAP_THRESHOLD = -3  # from malloc.h
 
 
 def run_rank(
-    job: RankJob, rank: int, ranks: int, device: torch.device, stream: Stream, keep: Keep
+    job: RankJob,
+    rank: int,
+    ranks: int,
+    device: torch.device,
+    stream: Stream,
+    keep: Keep,
+    log: StepLog | None = None,
 ) -> Checkpoint | None:
     """Train one rank's share, from the newest checkpoint or from the start, to the end.
 
@@ -49,6 +56,7 @@ def run_rank(
         stream: How batches come to the rank: `Feed.batches` through Ray Data, `Feed.local_batches` without Ray.
         keep: Called on every rank with metrics and a checkpoint after each epoch, and within an epoch as the settings
             ask.
+        log: Takes where the run is inside an epoch.
 
     Returns:
         The checkpoint that the rank started from; None: it started from the beginning.
@@ -69,7 +77,7 @@ def run_rank(
     # Under ZeRO 3 DeepSpeed divides the frozen weights among the ranks, and gathers them in buffers of its own.
     frozen = None if settings.zero.stage == 3 else taggers.fingerprint(model)
     engine = Engine(model, settings, job.feed.turns(ranks), ranks, device)
-    loop = Loop(job, model, engine, saved, keep)
+    loop = Loop(job, model, engine, saved, keep, log or StepLog(None))
     place = loop.progress.epoch, loop.progress.step
     with contextlib.closing(stream(Feed(job.feed, rank, ranks), settings.train.epochs, *place)) as batches:
         loop.run(batches)

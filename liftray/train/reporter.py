@@ -1,27 +1,30 @@
-"""What the controller does with each report: metrics to MLflow, and a line to the person who watches.
+"""What the controller does with each report: metrics to MLflow, and a record for the driver, which shows it.
 
 Invariant: only the controller and the driver write to MLflow, both on the driver's node, so an SQLite store works and
-a training step never waits for a database. Flow: worker -> [this] -> MLflow, progress.jsonl -> `follow` -> terminal.
+a training step never waits for a database.
+Flow: worker -> [`Reporter` in the controller] -> MLflow, progress.jsonl -> [`follow` in the driver] -> terminal.
 """
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ray.train import Checkpoint, UserCallback
 
-from liftray.progress import show_line
+from liftray.progress import on_terminal, show_line
 from liftray.track.mlflow.outbox import Outbox
+from liftray.train.run_lines import RunLines
+from liftray.train.step_log import STEP_LOG
 
 PROGRESS_FILE = "progress.jsonl"
 _POLL_S = 0.5
 
 
 class Reporter(UserCallback):
-    """Logs each epoch.
+    """Logs each epoch and each loss of a worker.
 
     Args:
         uri: Tracking store.
@@ -43,31 +46,62 @@ class Reporter(UserCallback):
             numbers = {name: value for name, value in record.items() if "/" in name}
             # A store that does not answer stops no training: what it does not take is kept and sent later.
             Outbox(self._uri, self._run_id, self._file.parent).log(numbers, record["epoch"] + 1)
+        self._append(record)
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """Record which workers were lost or failed, and why."""
+        reasons = {rank: _reason(error) for rank, error in worker_exceptions.items()}
+        # Workers that wait for a lost one fail as well: the first cause is shown.
+        lost = {rank: reason for rank, reason in reasons.items() if reason == _LOST}
+        self._append({"failed": {str(rank): reason for rank, reason in (lost or reasons).items()}})
+
+    def _append(self, record: dict[str, Any]) -> None:
         with self._file.open("a") as file:
             file.write(json.dumps(record) + "\n")
 
 
+_LOST = "lost (its process was killed or crashed)"
+
+
+def _reason(error: Exception) -> str:
+    from ray.exceptions import RayActorError
+
+    from liftray.errors import find_liftray_error
+
+    cause = getattr(error, "health_check_failure", error)
+    if isinstance(cause, RayActorError):
+        return _LOST
+    known = find_liftray_error(error)
+    text = str(known) if known else f"{type(error).__name__}: {error}"
+    return f"failed ({text.strip().splitlines()[0][:200]})"
+
+
 @contextmanager
-def follow(run_dir: Path, epochs: int, title: str) -> Iterator[None]:
-    """Print a line for each epoch that the controller reports while the block runs.
+def follow(
+    run_dir: Path, epochs: int, title: str, steps: Callable[[int], int], max_failures: int = 0
+) -> Iterator[None]:
+    """Show what the controller and rank 0 report while the block runs.
 
     Args:
-        run_dir: Where progress.jsonl is.
+        run_dir: Where both write.
         epochs: Epochs of the run at most.
         title: What is being trained.
+        steps: Gives the global steps of an epoch.
+        max_failures: Restarts of lost workers at most.
     """
-    file = run_dir / PROGRESS_FILE
-    file.unlink(missing_ok=True)
+    tails = [_Tail(run_dir / PROGRESS_FILE), _Tail(run_dir / STEP_LOG)]
+    lines = RunLines(title, epochs, steps, max_failures, terminal=on_terminal())
     ended = threading.Event()
 
     def watch() -> None:
-        told = 0
         while True:
             last_look = ended.wait(_POLL_S)
-            lines = file.read_text().splitlines() if file.exists() else []
-            for line in lines[told:]:
-                show_line(_line(json.loads(line), epochs, title))
-            told = len(lines)
+            for tail in tails:
+                for record in tail.records():
+                    if line := lines.of(record):
+                        show_line(line)
+            if line := lines.silence():
+                show_line(line)
             if last_look:
                 return
 
@@ -78,17 +112,25 @@ def follow(run_dir: Path, epochs: int, title: str) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
+        tails[1].path.unlink(missing_ok=True)
 
 
-def _line(record: Mapping[str, Any], epochs: int, title: str) -> str:
-    scores = ", ".join(
-        f"{name.removeprefix('valid/').upper()} {100 * record[name]:.2f}"
-        for name in ("valid/q9", "valid/q8", "valid/q3")
-        if name in record
-    )
-    done = record["epoch"] + 1
-    left = (epochs - done) * record["train/seconds"]
-    return (
-        f"{title}: epoch {done}/{epochs}, loss {record['train/loss']:.4f}, validation {scores}, "
-        f"{record['train/residues_per_s']:,.0f} residues/s, at most {left:.0f} s left"
-    )
+class _Tail:
+    """The records that are appended to a file of JSON lines; what an earlier run left there is removed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._read = path, 0
+        path.unlink(missing_ok=True)
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Records since the last call; a line that is still being written is left to the next one."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._read)
+                content = file.read()
+        except FileNotFoundError:
+            return
+        whole = content[: content.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            yield json.loads(line)

@@ -5,6 +5,7 @@ resumes a killed run, in the same MLflow run, and leaves a finished one as it is
 `launch`, `rank` and `step`.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-from liftray import files
+from liftray import files, library_log
 from liftray.adapt.tagger import Tagger, TaggerSettings
 from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset, describe_sets
@@ -38,6 +39,7 @@ from liftray.train.checkpoint import Checkpoint
 from liftray.train.prepare import PreparedRun, prepare_run
 from liftray.train.reporter import Reporter, follow
 from liftray.train.resume import RUN_FILE, SUMMARY, earlier_run, finished_summary, request_digest
+from liftray.train.step_log import STEP_LOSSES, write_losses
 
 BUNDLE, FROZEN = "bundle", "frozen"
 # How long a finished run waits for a tracking store that does not answer.
@@ -90,6 +92,7 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
         return finished
     cluster.check(settings.run, settings.scaling)
     with cluster.connected(settings.run, settings.scaling), files.sole_user(run_dir, "run"):
+        library_log.keep_in(run_dir / "logs" / "train.log")
         run_id = earlier_run(run_dir, settings, uri)
         with runs.start_run(settings, run_id=run_id, parent_run_id=parent_run_id) as run:
             _begin(run_dir, {"run_id": run.run_id, "tracking_uri": uri, "request": request_digest(prepared)})
@@ -117,8 +120,12 @@ def _is_recorded(summary: Mapping[str, Any], uri: str) -> bool:
 def _fit(
     prepared: PreparedRun, run_dir: Path, settings: Settings, reporter: Reporter, title: str
 ) -> TrainedRun:
-    with follow(run_dir, settings.train.epochs, title):
+    epochs, patience = settings.train.epochs, settings.train.patience
+    steps = functools.cache(lambda epoch: prepared.feed.plan(epoch).num_steps)
+    with follow(run_dir, epochs, title, steps, settings.train.max_failures):
         saved = launch.fit(prepared, run_dir, [reporter])
+    if (done := len(saved.progress.history)) < epochs:
+        show_line(f"{title}: stopped at epoch {done} of {epochs}: no better for {patience}")
     model = bundle.assemble(
         prepared.backbone, TaggerSettings.of(settings), settings.backbone.dtype, saved.best
     )
@@ -178,6 +185,7 @@ def _finish(
     draw(run_dir / "plots", trained.checkpoint.progress.history, metrics, predicted)
     epochs = len(trained.checkpoint.progress.history)
     registered = _register(settings, run, run_dir, metrics, beside, epochs)
+    write_losses(run_dir / STEP_LOSSES, trained.checkpoint.progress.step_losses)
     summary = {
         "run_id": run.run_id,
         "model_uri": registered.get("model_uri", registered["bundle_uri"]),
@@ -259,7 +267,7 @@ def _effort(trained: TrainedRun) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "residues_per_s": round(seen / seconds, 1),
         "idle_share": round(prepared.feed.idle_share(0, prepared.settings.scaling.num_workers), 4),
-        "step_losses": trained.checkpoint.progress.step_losses,
+        "step_losses": STEP_LOSSES,
     }
 
 

@@ -14,6 +14,7 @@ from liftray.train import checkpoint
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.rank import run_rank
 from liftray.train.rank_job import RankJob
+from liftray.train.step_log import STEP_LOG, StepLog
 
 
 def train(config: dict[str, RankJob]) -> None:
@@ -30,8 +31,9 @@ def train(config: dict[str, RankJob]) -> None:
             checkpoint.commit(state, job.store, job.settings.train.keep_checkpoints)
         ray.train.report(metrics)
 
+    log = StepLog(job.store.parent / STEP_LOG if rank == 0 else None)
     device = _device(use_gpu=job.settings.scaling.use_gpu)
-    run_rank(job, rank, context.get_world_size(), device, Feed.batches, keep)
+    run_rank(job, rank, context.get_world_size(), device, Feed.batches, keep, log)
 
 
 def _device(*, use_gpu: bool) -> torch.device:

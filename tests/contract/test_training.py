@@ -20,6 +20,7 @@ from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
 from liftray.data.labels import encode, map_codes
 from liftray.track.mlflow.store import process_wide
+from liftray.train.step_log import STEP_LOSSES, read_losses
 from tests.parts import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed]
@@ -86,7 +87,11 @@ def test_the_summary_has_the_published_shape(whole: Whole) -> None:
     train = summary["train"]
     residues = sum(range(30, 110, 8))
     assert (train["epochs"], train["residues"]) == (2, 2 * residues)
-    assert train["steps"] == len(train["step_losses"])
+    assert train["step_losses"] == "step_losses.parquet"
+    losses = pq.read_table(whole.run_dir / train["step_losses"])
+    assert losses.column_names == ["step", "loss"]
+    assert losses.column("step").to_pylist() == list(range(1, train["steps"] + 1))
+    assert sum(losses.column("loss").to_pylist()) > 0
     assert train["residues_per_s"] == pytest.approx(train["residues"] / train["seconds"], rel=0.01)
     # 2 of 6 blocks of width 320: down to 20 and up again, with biases; a linear head of 9 classes.
     adapter, head = 2 * (2 * 320 * 20 + 20 + 320), 320 * 9 + 9
@@ -247,8 +252,9 @@ def test_the_same_command_on_a_finished_run_makes_no_second_run_or_version(
 def test_its_settings_in_the_same_directory_make_no_second_training(whole: Whole) -> None:
     from liftray.train.train_job import train
 
+    losses = read_losses(whole.run_dir / STEP_LOSSES)
     again = train(whole.settings.replace({"evaluate.baselines": ["majority"]}))
-    assert again["train"]["step_losses"] == whole.summary["train"]["step_losses"]
+    assert read_losses(whole.run_dir / STEP_LOSSES) == losses
     assert again["train"]["seconds"] == whole.summary["train"]["seconds"]
     assert again["metrics"] == whole.summary["metrics"]
     assert again["run_id"] != whole.summary["run_id"]

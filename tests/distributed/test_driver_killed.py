@@ -5,6 +5,7 @@ Tolerance: none; the second process does the operations that the first would hav
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from mlflow import MlflowClient
 
 from liftray.config import to_yaml
 from liftray.errors import ConfigError
+from liftray.train.step_log import STEP_LOSSES, read_losses
 from tests.parts import tiny
 
 # Whole jobs, one after the other: minutes where other work shares the cores.
@@ -25,6 +27,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(150
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_S = 400
+# What a run shows: the time, and a line of its own.
+_OURS = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
+    r"((data|backbone|memory|ray|log|cache|train|calibrate|evaluate|warning): |Creating the MLflow store )"
+)
 
 
 @pytest.fixture
@@ -57,13 +64,21 @@ def test_a_killed_job_goes_on_with_the_same_command(command: list[str], tmp_path
     assert not (run_dir / "summary.json").exists(), "it ended before it was killed"
     run_id = json.loads((run_dir / "run.json").read_text())["run_id"]
     written = {path: path.stat().st_mtime_ns for path in _checkpoints(run_dir)}
-    second = _run(go)
+    second, shown = _run(go)
     assert second["run_id"] == run_id
+    steps = second["train"]["steps"]
+    assert any(re.search(rf"train: resumed at step \d+ of {steps}$", line) for line in shown)
     again = [path.parent.name for path, when in written.items() if path.stat().st_mtime_ns != when]
     assert not again, "the run took steps again whose checkpoints were there"
-    unbroken = _run([*command, f"run.dir={tmp_path / 'unbroken'}"])
-    assert second["train"]["step_losses"] == unbroken["train"]["step_losses"]
-    assert len(unbroken["train"]["step_losses"]) >= 20
+    unbroken, shown = _run([*command, f"run.dir={tmp_path / 'unbroken'}"])
+    foreign = [line for line in shown if not _OURS.match(line)]
+    assert foreign == [], "a library wrote to the terminal"
+    log = tmp_path / "unbroken" / "logs" / "train.log"
+    assert sum(line.endswith(f" log: {log}") for line in shown) == 1
+    assert all(line in log.read_text() for line in shown)
+    losses = read_losses(tmp_path / "unbroken" / STEP_LOSSES)
+    assert read_losses(run_dir / STEP_LOSSES) == losses
+    assert len(losses) == steps >= 20
     assert second["metrics"] == unbroken["metrics"]
     other = subprocess.run(
         [*go, "train.lr=0.5"], cwd=_ROOT, env=_environment(), capture_output=True, text=True
@@ -119,7 +134,7 @@ def test_a_killed_search_goes_on_and_repeats_no_trial(
     assert "running" in _states(out), "it ended before it was killed"
     parent = json.loads((out / "run.json").read_text())["run_id"]
     written = {path: path.stat().st_mtime_ns for store in _stores(out) for path in _checkpoints(store)}
-    found = _run(go)
+    found, _ = _run(go)
     assert [row["state"] for row in found["trials"]] == ["finished"] * 3
     assert [row["config"]["train.lr"] for row in found["trials"]] == [1e-3, 2e-3, 3e-3]
     assert [row["epochs"] for row in found["trials"]] == [4] * 3
@@ -141,14 +156,15 @@ def _stores(out: Path) -> list[Path]:
     return [path for path in out.glob("trials/*") if _checkpoints(path)]
 
 
-def _run(command: list[str]) -> dict[str, Any]:
+def _run(command: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The summary of the run, and the lines that it showed."""
     ended = subprocess.run(
         command, cwd=_ROOT, env=_environment(), capture_output=True, text=True, timeout=_PATIENCE_S
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
     run_dir = command[-1].removeprefix("run.dir=")
     found: dict[str, Any] = json.loads((Path(run_dir) / "summary.json").read_text())
-    return found
+    return found, ended.stderr.splitlines()
 
 
 def _environment() -> dict[str, str]:

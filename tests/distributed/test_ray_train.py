@@ -5,6 +5,7 @@ checkpoint on the same number of workers does the same operations: none.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from liftray.errors import ConfigError
 from liftray.train import checkpoint, launch
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.prepare import prepare_run
+from liftray.train.reporter import Reporter, follow
 from tests.parts import killer, tiny
 from tests.parts.killer import KillOnce
 
@@ -76,21 +78,25 @@ def test_two_workers_take_the_steps_of_one(
 
 
 def test_killed_workers_are_replaced_and_the_run_ends_as_if_unbroken(
-    parts: dict[str, Any], unbroken: Checkpoint, tmp_path: Path
+    parts: dict[str, Any], unbroken: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = tmp_path / "told.jsonl"
-    kept = _fit(
-        parts,
-        tmp_path / "run",
-        [KillOnce(reports=9, told=told)],
-        train__checkpoint_steps=1,
-        train__keep_checkpoints=1000,
-        train__max_failures=1,
-    )
+    steps = {"train__checkpoint_steps": 1, "train__keep_checkpoints": 1000}
+    with follow(tmp_path / "run", 4, "train", lambda epoch: 6, max_failures=1):
+        kept = _fit(
+            parts,
+            tmp_path / "run",
+            [KillOnce(reports=9, told=told), Reporter("", None, tmp_path / "run")],
+            train__max_failures=1,
+            **steps,
+        )
     records = [json.loads(line) for line in told.read_text().splitlines()]
     assert records[0]["killed"] == 1
     assert records[1]["met"], "the controller never noticed"
     _same(kept, unbroken)
+    shown = capsys.readouterr().err
+    assert "train: worker 0 lost (its process was killed or crashed), restart 1 of 1\n" in shown
+    assert re.search(r"train: resumed at step \d+ of \d+\n", shown)
     assert _first_step(tmp_path / "run") < records[0]["when_ns"], "the run began anew instead of going on"
 
 

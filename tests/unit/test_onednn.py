@@ -1,4 +1,4 @@
-"""What oneDNN keeps for each shape is bounded in every process that imports the package, unless the user says else."""
+"""What oneDNN keeps for each shape is bounded in every process that imports the package, unless the user sets it."""
 
 import os
 import subprocess

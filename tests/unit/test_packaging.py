@@ -75,7 +75,7 @@ def test_the_weights_of_the_quickstart_are_locked_by_hash() -> None:
 
 def test_what_is_imported_is_declared() -> None:
     package = [*(ROOT / "liftray").rglob("*.py"), *JOBS]
-    # Extras: what needs them says so in one line where they are absent.
+    # Extras: code that needs them fails with one line where they are absent.
     assert not_declared(package, REQUIREMENTS) <= {"peft", "accelerate", "optuna"}
     tests = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
     own = {path.stem for path in tests} | {"tests"}

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.exceptions import RayActorError
 
+from liftray.errors import DataError
 from liftray.track.mlflow import runs
 from liftray.train.reporter import PROGRESS_FILE, Reporter, follow
+from liftray.train.step_log import STEP_LOG, StepLog
 from tests.parts import tiny
 
 
@@ -23,6 +26,10 @@ def _record(epoch: int) -> dict[str, Any]:
         "valid/q9": 0.25,
         "valid/loss": 1.0,
     }
+
+
+def _steps(epoch: int) -> int:
+    return 10
 
 
 def test_epochs_are_logged_at_their_number_and_rank_0_speaks(mlflow_uri: str, tmp_path: Path) -> None:
@@ -47,23 +54,30 @@ def test_without_a_run_nothing_is_logged_but_the_file(tmp_path: Path) -> None:
     assert json.loads((tmp_path / PROGRESS_FILE).read_text()) == _record(0)
 
 
-def test_who_watches_sees_a_line_for_each_epoch_of_this_run(
+def test_the_user_sees_epochs_lost_workers_and_the_step_to_resume_from(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reporter = Reporter("", None, tmp_path)
     reporter.after_report(None, [_record(7)], None)  # what an earlier run left
-    with follow(tmp_path, 5, "train"):
+    StepLog(tmp_path / STEP_LOG).write({"resumed": 70, "of": 80})
+    with follow(tmp_path, 5, "train", _steps, max_failures=3):
         reporter.after_report(None, [_record(0)], None)
-        reporter.after_report(None, [_record(1)], None)
-    assert capsys.readouterr().err.splitlines() == [
-        "train: epoch 1/5, loss 1.5000, validation Q9 25.00, Q3 50.00, 1,234 residues/s, at most 8 s left",
-        "train: epoch 2/5, loss 0.5000, validation Q9 25.00, Q3 60.00, 1,234 residues/s, at most 6 s left",
-    ]
+        reporter.after_exception(None, {0: ConnectionError("peer reset"), 1: RayActorError()})
+        reporter.after_exception(None, {0: DataError("damaged", where="x")})
+        StepLog(tmp_path / STEP_LOG).write({"resumed": 10, "of": 50})
+    epoch, lost, failed, resumed = capsys.readouterr().err.splitlines()
+    assert epoch == (
+        "train: epoch 1/5, loss 1.5000, validation Q9 25.00, Q3 50.00, 1,234 residues/s, at most 8 s left"
+    )
+    assert lost == "train: worker 1 lost (its process was killed or crashed), restart 1 of 3"
+    assert failed == "train: worker 0 failed (x: damaged), restart 2 of 3"
+    assert resumed == "train: resumed at step 10 of 50"
+    assert not (tmp_path / STEP_LOG).exists()
 
 
-def test_lines_are_told_even_when_the_run_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_are_shown_even_when_the_run_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
-        with follow(tmp_path, 5, "train"):
+        with follow(tmp_path, 5, "train", _steps, max_failures=3):
             Reporter("", None, tmp_path).after_report(None, [_record(0)], None)
             raise RuntimeError("worker lost")
 
