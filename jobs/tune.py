@@ -20,7 +20,7 @@ def main(settings: Settings) -> None:
         value = row["metrics"].get(f"valid/{score}")
         shown = f"{100 * value:6.2f}" if value is not None else "     -"
         click.echo(f"validation {score.upper()} {shown}  {row['state']:10} {row['config']}  {row['reason']}")
-    for sentence in summary["answer"]:
+    for sentence in (summary["verdict"]["sentence"], *summary["answer"]):
         click.echo(sentence)
     for what, value in (("best", summary["best"]["config"]), ("model_uri", summary["best"]["model_uri"])):
         click.echo(f"{what:10} {value}")

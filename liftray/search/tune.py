@@ -187,6 +187,7 @@ def _finish(settings: Settings, ledger: Ledger, parent: runs.Run) -> dict[str, A
             "run_id": result["run_id"],
             "model_uri": result["model_uri"],
         },
+        "verdict": result["verdict"],
         "trials": [known.row() for known in ledger.trials],
         "seconds": round(ledger.seconds, 1),
         "cost": round(ledger.seconds / 3600 * settings.search.cost_per_hour, 4),

@@ -106,6 +106,9 @@ def test_the_summary_has_the_published_shape(whole: Whole) -> None:
                 assert 0 <= scores[name] <= 1
                 low, high = scores[f"{name}_ci95"]
                 assert low <= high
+    assert summary["verdict"]["set"] == "held.out"
+    assert summary["verdict"]["sentence"].startswith("On held.out (3 chains), the model is ")
+    assert list(summary["verdict"]["scores"]) == ["q9", "q3", "sov99"]
     assert summary["metrics"]["held.out"]["num_chains"] == 3
     assert summary["metrics"]["held.out"]["num_residues"] == sum(
         len(record.ss) - record.ss.count("X") for record in _records(whole, "held.out")

@@ -1,6 +1,14 @@
+import doctest
+
 import pytest
 
 from liftray.reporting import tables
+
+
+def test_the_examples_of_the_docstrings_hold() -> None:
+    failed, attempted = doctest.testmod(tables)
+    assert attempted
+    assert not failed
 
 
 def test_a_markdown_table_keeps_its_cells_apart() -> None:

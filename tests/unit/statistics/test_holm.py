@@ -1,8 +1,17 @@
+import doctest
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liftray.statistics import holm as module
 from liftray.statistics.holm import holm
+
+
+def test_the_example_of_the_docstring_holds() -> None:
+    failed, attempted = doctest.testmod(module)
+    assert attempted
+    assert not failed
 
 
 def test_holm_of_a_case_computed_by_hand() -> None:
