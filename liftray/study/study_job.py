@@ -143,6 +143,29 @@ def _run(planned: Plan, settings: Settings, ledger: Ledger, context: trial.Trial
         context = replace(context, settings=context.settings.replace({"search.objectives": objectives}))
     _run_missing(planned, repeats, plan.unique([*planned.tries(), *repeats]), ledger, context)
     course.settle(planned.base.tracking.uri, ledger)
+    complete = _complete(planned, chosen, ledger)
+    selected = [run for arm in planned.arms if arm.name in complete for run in planned.runs(arm, complete)]
+    tests = {name: str(Path(path).resolve()) for name, path in settings.data.test.items()}
+    models = [trial.settings_of(planned.base, run, ledger.out) for run in plan.unique(selected)]
+    held_out.predict(models, tests, settings.search.max_concurrent)
+    names = baselines.predict(
+        settings.data,
+        settings.evaluate.baselines,
+        ledger.out,
+        task=settings.task,
+        ss3_map=settings.ss3_map,
+        seed=settings.train.seed,
+    )
+    leakage = leakage_of(list(settings.data.train.values()), settings.data.test)
+    return FinishedStudy(planned, settings, ledger, complete, names, leakage)
+
+
+def _complete(planned: Plan, chosen: Mapping[str, Overrides], ledger: Ledger) -> dict[str, Overrides]:
+    """The values of the arms whose runs all finished.
+
+    Raises:
+        LiftrayError: There is no such arm.
+    """
     ended = finished(ledger)
     complete = {
         arm.name: chosen[arm.name]
@@ -156,13 +179,7 @@ def _run(planned: Plan, settings: Settings, ledger: Ledger, context: trial.Trial
             where=str(ledger.out),
             remedy="fix that and rerun the same command",
         )
-    selected = [run for arm in planned.arms if arm.name in complete for run in planned.runs(arm, complete)]
-    tests = {name: str(Path(path).resolve()) for name, path in settings.data.test.items()}
-    models = [trial.settings_of(planned.base, run, ledger.out) for run in plan.unique(selected)]
-    held_out.predict(models, tests, settings.search.max_concurrent)
-    names = baselines.predict(settings, ledger.out)
-    leakage = leakage_of(list(settings.data.train.values()), settings.data.test)
-    return FinishedStudy(planned, settings, ledger, complete, names, leakage)
+    return complete
 
 
 def _run_missing(
