@@ -21,7 +21,7 @@ so SOV_refine forgives less where the overlap is small, and more in chains of ma
 length, and its parameter lambda is 1, as published.
 
 Residues without a label break segments, in truth and prediction alike, and do not count in L. Cutting them out
-instead would join what stands on the two sides of a disordered loop into one segment that the protein does not have.
+instead would join the two sides of a disordered loop into one segment that the protein does not have.
 """
 
 from typing import NamedTuple

@@ -14,7 +14,7 @@ from liftray.search.space import Overrides, choose, text
 from liftray.sections.domain import Domain, parse
 
 Values = Sequence[float]
-# How often Optuna is asked for a trial that was not proposed before.
+# How many proposals of Optuna are tried until one is new.
 _ASKS = 30
 
 

@@ -1,4 +1,4 @@
-"""Correction of p-values where one question is asked of several sets.
+"""Correction of p-values for several comparisons.
 
 Among many comparisons a small p-value is expected by chance. Flow: p-values -> [this] -> evaluate, study.
 """

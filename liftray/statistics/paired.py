@@ -1,6 +1,6 @@
 """Two models compared on the same chains: the difference, its interval and a p-value.
 
-Invariant: both models see the same drawn chains, and the same counts give the same answer whoever asks.
+Invariant: both models see the same drawn chains, and the same counts give the same result for every caller.
 Flow: columns per chain -> resampling -> [this] -> evaluate, search, study, track.
 """
 

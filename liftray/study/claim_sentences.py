@@ -12,7 +12,7 @@ Row = Mapping[str, Any]
 
 
 def hypothesis(kind: str, null: float) -> str:
-    """What a claim asks for besides a difference.
+    """What a claim requires in addition to a difference.
 
     Args:
         kind: As in `study.claims`.
@@ -20,13 +20,13 @@ def hypothesis(kind: str, null: float) -> str:
     """
     return {
         "better": "",
-        "better_by": f", asking for more than {amount(null)}",
+        "better_by": f", requiring more than {amount(null)}",
         "not_worse": f", allowing a loss of {amount(-null)}",
     }[kind]
 
 
 def comparisons(speaker: str, num_arms: int, rows: Sequence[Row], verdicts: Sequence[str]) -> str:
-    """The deciding comparisons of the arm that stands for a claim's arms.
+    """The deciding comparisons of the arm that represents a claim's arms.
 
     Args:
         speaker: That arm.

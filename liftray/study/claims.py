@@ -1,6 +1,6 @@
 """The claims of a study, answered by paired tests.
 
-Invariant: the arm that stands for several is chosen on validation data. The verdict rests on the test sets (all that
+Invariant: the arm that represents several is chosen on validation data. The verdict rests on the test sets (all that
 are not leaky, as one) where there are any, and on validation only where there are none. Pure. Flow: outcomes ->
 inference -> [this] -> findings.
 
@@ -101,7 +101,7 @@ class ResolvedClaim:
         return margin if self.settings.kind == "better_by" else -margin
 
     def speaker(self, evidence: Evidence) -> str:
-        """The arm that stands for all: the best on validation."""
+        """The arm that represents all: the best on validation."""
         return max(self.arms, key=lambda arm: evidence.of(arm, VALIDATION))
 
 
@@ -116,7 +116,7 @@ def answer(resolved: Mapping[str, ResolvedClaim], evidence: Evidence) -> dict[st
         Name -> answer, JSON-ready: `says`, `kind`, `note`, `score`, `margin`, `decided_on`, `corrected_for` (the
         comparisons of all claims together), `verdict`, `sentence`, and rows of comparisons. A sweep has `start`,
         `deepest` and `steps` (the start against the first arm, each other arm against the start, on every set). Other
-        claims have `decisive` (the arm that stands for the others, on the deciding set), `by_set` (the same on each set
+        claims have `decisive` (the arm that represents the others, on the deciding set), `by_set` (the same on each set
         alone), `further` (the same by the further scores) and `candidates` (every arm, on the deciding set and
         validation). A row: `arm`, `than`, `set`, `score`, `difference`, `null`, `ci95`, `p`, `p_corrected`,
         `seeds_ci95`, `seeds_p`.

@@ -35,7 +35,7 @@ class EpochResidues:
     Attributes:
         train: Trained on.
         valid: Scored after it.
-        test: Scored once by the runs that stand for an arm.
+        test: Scored once by the final runs of each arm.
     """
 
     train: int

@@ -48,7 +48,7 @@ class FinishedStudy:
         return [arm for arm in self.plan.arms if arm.name in self.chosen]
 
     def trials(self, arm: Arm) -> list[Trial]:
-        """The runs that stand for an arm, one a seed."""
+        """The final runs of an arm, one for each seed."""
         runs = [self.ledger.find(run) for run in self.plan.runs(arm, self.chosen)]
         return [trial for trial in runs if trial is not None]
 

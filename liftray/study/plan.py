@@ -67,7 +67,7 @@ class Plan:
         return unique([run for arm in self.arms if arm.name in chosen for run in self.runs(arm, chosen)[1:]])
 
     def runs(self, arm: Arm, chosen: Mapping[str, Overrides]) -> list[Overrides]:
-        """The runs that stand for an arm, one a seed."""
+        """The final runs of an arm: the chosen values with each seed."""
         return [arm.run(chosen[arm.name], seed) for seed in self.study.seeds]
 
     def all_runs(self, chosen: Mapping[str, Overrides]) -> list[Overrides]:

@@ -81,7 +81,7 @@ def gaps(findings: Mapping[str, Any]) -> str:
 
 
 def _remarks(findings: Mapping[str, Any]) -> list[str]:
-    """What stands before the tables, after the claims."""
+    """The paragraphs between the claims and the tables."""
     remarks = []
     shares = {
         name: about["leaked_share"] for name, about in findings["sets"].items() if "leaked_share" in about

@@ -90,7 +90,7 @@ def of_costs(findings: Findings) -> Table:
     header = ["arm", "what it is", "trained parameters", "in the backbone", "of the backbone", "s an epoch"]
     header += ["s of training", "s of a run", "peak memory (GB)", "best epoch/epochs", "cached prefix"]
     note = (
-        "Trained parameters include the head's. Seconds are medians over the runs that stand for the arm (training "
+        "Trained parameters include the head's. Seconds are medians over the final runs of the arm (training "
         "alone; a run also validates, starts and predicts); memory is the peak of a process that ran nothing before."
     )
     return Table("Cost", note, header, rows)

@@ -143,7 +143,7 @@ def _check_report(tmp_path: Path, out: Path, summary: dict[str, Any]) -> None:
         scores.append(correct / sum(table["labelled"]))
     assert adapted["scores"]["held"]["q3_by_seed"] == pytest.approx(scores)
     assert adapted["scores"]["held"]["q3"] == pytest.approx(sum(scores) / 2)
-    # Only the runs that stand for an arm predicted the test set, and they predicted all of it.
+    # Only the final runs of the arms predicted the test set, and they predicted all of it.
     assert len(list(out.glob("trials/*/held_out/held.parquet"))) == 4
     assert summary["claims"]["better"]["verdict"] == result["claims"]["better"]["verdict"]
     day = result["date"][:10]

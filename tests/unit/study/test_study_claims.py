@@ -99,7 +99,7 @@ def test_not_worse_asks_for_the_lower_end_of_the_interval(lead: float, spread: f
 def test_better_by_asks_for_more_than_the_margin(lead: float, verdict: str) -> None:
     result = _answer(_claim("better_by", 0.02), ["a"], ["plain"], _evidence({"a": lead, "plain": 0}))
     assert result["verdict"] == verdict
-    assert "asking for more than 2 points" in result["sentence"]
+    assert "requiring more than 2 points" in result["sentence"]
 
 
 def test_what_decides_is_corrected_for_all_claims_of_the_study() -> None:
