@@ -75,7 +75,7 @@ def evaluate(
     if out is None:
         return result
     evaluation_files.write(
-        out, Evaluation(sets, theirs, baselines, result, (model, other), _facts(predictor, model))
+        out, Evaluation(sets, theirs, baselines, result, (model, other), model_facts(predictor.info, model))
     )
     files.write_json(
         out / "summary.json",
@@ -131,16 +131,20 @@ def _map_to_compare_by(ours: "Predictor", theirs: "Predictor") -> Ss3Map:
     return ss3_map
 
 
-def _facts(predictor: "Predictor", model: str) -> dict[str, str]:
-    """Facts about the model, for the page."""
-    info = predictor.info
+def model_facts(info: Mapping[str, Any], model: str) -> dict[str, str]:
+    """Facts about a model, for the page.
+
+    Args:
+        info: The content of `bundle.json`.
+        model: The model's name.
+    """
     backbone, temperature = (
         info.get("backbone") or {},
         (info.get("calibration") or {}).get("temperature", 1.0),
     )
     facts = {
         "model": model,
-        "task": f"{predictor.alphabet}, map to three states {info['ss3_map']}",
+        "task": f"{info.get('task')}, map to three states {info['ss3_map']}",
         "backbone": backbone.get("name"),
         "backbone digest": (backbone.get("digest") or "")[:12],
         "method": info.get("method"),

@@ -31,6 +31,7 @@ from liftray.study.estimate import finished
 from liftray.study.findings import FinishedStudy
 from liftray.study.plan import Plan
 from liftray.track.mlflow import runs
+from liftray.track.mlflow.run import Run
 from liftray.train import cluster
 from liftray.train.prepare import prepare_run
 from liftray.train.resume import RUN_FILE, SUMMARY, earlier_run
@@ -250,7 +251,7 @@ def _facts(
 
 
 def _finish(
-    ended: FinishedStudy, facts: Mapping[str, Any], parent: runs.Run, report_to: Path | None
+    ended: FinishedStudy, facts: Mapping[str, Any], parent: Run, report_to: Path | None
 ) -> dict[str, Any]:
     gathered = findings.gather(ended)
     out, name = ended.ledger.out, str(facts["study"])

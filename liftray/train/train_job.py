@@ -32,8 +32,10 @@ from liftray.evaluate.verdict import verdict
 from liftray.predict import bundle
 from liftray.predict.predictor import Predictor
 from liftray.progress import show_line
+from liftray.results import score_rows
 from liftray.track.mlflow import runs, versions
 from liftray.track.mlflow.outbox import Outbox
+from liftray.track.mlflow.run import Run
 from liftray.train import batch_report, cluster, launch, memory
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.prepare import PreparedRun, prepare_run
@@ -155,7 +157,7 @@ def _fit_frozen(settings: Settings, run_dir: Path, uri: str) -> TrainedRun | Non
 
 
 def _finish(
-    settings: Settings, run: runs.Run, run_dir: Path, trained: TrainedRun, frozen: TrainedRun | None
+    settings: Settings, run: Run, run_dir: Path, trained: TrainedRun, frozen: TrainedRun | None
 ) -> dict[str, Any]:
     sets = _sets(settings)
     predicted = predict_sets(trained.predictor(), sets, settings.ss3_map)
@@ -175,6 +177,8 @@ def _finish(
     info = bundle.save(trained.model, run_dir / BUNDLE, settings.backbone.source, details)
     evaluation = run_dir / "evaluation"
     evaluation.mkdir(exist_ok=True)
+    judged = verdict(metrics, beside, paired, leaks)
+    _write_report(evaluation, info, predicted, rivals, (metrics, beside, leaks, judged))
     evaluation_report.write_metrics(
         evaluation / "metrics.json", metrics, baselines=beside, leakage=leaks, paired=paired
     )
@@ -193,7 +197,7 @@ def _finish(
         "backbone": trained.prepared.backbone.as_dict(),
         "train": _effort(trained),
         "parameters": info["parameters"],
-        "verdict": verdict(metrics, beside, paired, leaks),
+        "verdict": judged,
         "metrics": metrics,
         "baselines": beside,
         "paired": paired,
@@ -226,7 +230,7 @@ def _rivals(
 
 def _register(
     settings: Settings,
-    run: runs.Run,
+    run: Run,
     run_dir: Path,
     metrics: Mapping[str, Any],
     beside: Mapping[str, Mapping[str, Any]],
@@ -236,12 +240,29 @@ def _register(
     for name, scores in metrics.items():
         # At the last epoch: `valid/q3` of a run is then that of the weights that it kept.
         run.log_scores(name if name.startswith("valid") else f"test/{name}", scores, epochs)
-    for baseline, scored in beside.items():
-        for name, scores in scored.items():
-            run.log_scores(f"baseline/{baseline}/{name}", scores)
+    run.log_score_table(score_rows({"model": metrics, **beside}))
     run.log_artifacts(run_dir / "plots", "plots")
     run.log_artifacts(run_dir / "evaluation", "evaluation")
     return versions.register(run_dir / BUNDLE, run.run_id, run.uri, settings.registry.name, metrics)
+
+
+def _write_report(
+    evaluation: Path,
+    info: Mapping[str, Any],
+    predicted: Mapping[str, PredictedSet],
+    baselines: Mapping[str, Mapping[str, PredictedSet]],
+    scored: tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]],
+) -> None:
+    """Write the report that `evaluate` writes, from the predictions that were made already."""
+    # Here, not above: trials of a search import this module and draw nothing.
+    from liftray.evaluate import evaluate_job, evaluation_files
+
+    metrics, beside, leaks, judged = scored
+    result = {"verdict": judged, "metrics": metrics, "leakage": leaks}
+    result |= {"baselines": beside} if beside else {}
+    facts = evaluate_job.model_facts(info, "this run")
+    written = evaluation_files.Evaluation(predicted, {}, baselines, result, ("this run", ""), facts)
+    evaluation_files.write(evaluation, written)
 
 
 def _write_chains(evaluation: Path, predicted: Mapping[str, PredictedSet]) -> None:
@@ -282,7 +303,7 @@ def _splits(settings: Settings) -> dict[str, dict[str, str]]:
     return {"train": settings.data.train, "valid": settings.data.valid, "test": settings.data.test}
 
 
-def _log_data(run: runs.Run, settings: Settings) -> None:
+def _log_data(run: Run, settings: Settings) -> None:
     for split, digests in _digests(settings).items():
         for name, digest in digests.items():
             run.log_dataset(split, name, digest, _splits(settings)[split][name])

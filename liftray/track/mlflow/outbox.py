@@ -43,7 +43,7 @@ class Outbox:
         Returns:
             Whether all is sent. Where not, the first time of an outage is told.
         """
-        from liftray.track.mlflow.runs import metric_name
+        from liftray.track.mlflow.run import metric_name
 
         with self._locked():
             before = self._pending()

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ import yaml
 import liftray
 from liftray.config import Settings
 from liftray.errors import TrackingError
-from liftray.track.mlflow.runs import Run, attach, start_run
-from liftray.track.mlflow.store import client
+from liftray.results import score_rows
+from liftray.track.mlflow.run import Run
+from liftray.track.mlflow.runs import attach, start_run
+from liftray.track.mlflow.store import client, process_wide
 
 
 def _settings(uri: str, **overrides: object) -> Settings:
@@ -35,7 +38,7 @@ def test_a_run_says_what_went_in(mlflow_uri: str, tmp_path: Path) -> None:
     assert found.data.tags["mine"] == "yes"
     assert found.data.tags["liftray.version"] == liftray.__version__
     assert "torch" in json.loads(found.data.tags["liftray.versions"])
-    assert found.info.run_name == "ss3-bottleneck-r64-k4-linear-seed0"
+    assert re.fullmatch(r"ss3-bottleneck-r64-k4-linear-seed0-[\w.]+-\d{8}-\d{6}", found.info.run_name)
     stored = Path(client(mlflow_uri).download_artifacts(run.run_id, "config.yaml", str(tmp_path)))
     assert yaml.safe_load(stored.read_text())["adapter"]["skip_layers"] == 4
 
@@ -102,7 +105,7 @@ def test_metrics_in_many_calls_keep_their_steps(mlflow_uri: str) -> None:
     assert "train/none" not in metrics
 
 
-def test_scores_are_logged_with_their_intervals(mlflow_uri: str) -> None:
+def test_a_run_page_shows_scores_and_the_table_holds_the_intervals(mlflow_uri: str, tmp_path: Path) -> None:
     scores = {
         "q3": 0.8,
         "q3_ci95": [0.7, 0.9],
@@ -113,12 +116,19 @@ def test_scores_are_logged_with_their_intervals(mlflow_uri: str) -> None:
     }
     with _start(mlflow_uri) as run:
         run.log_scores("test/CASP12", scores)
-    assert client(mlflow_uri).get_run(run.run_id).data.metrics == {
-        "test/CASP12/q3": 0.8,
-        "test/CASP12/q3_ci95_low": 0.7,
-        "test/CASP12/q3_ci95_high": 0.9,
-        "test/CASP12/num_chains": 4,
-    }
+        for _ in range(2):  # as a resumed run does
+            run.log_score_table(score_rows({"model": {"CASP12": scores}}))
+    logged = client(mlflow_uri).get_run(run.run_id).data
+    assert logged.metrics == {"test/CASP12/q3": 0.8}
+    assert json.loads(logged.tags["mlflow.loggedArtifacts"]) == [{"path": "scores.json", "type": "table"}]
+    with process_wide(mlflow_uri):  # MLflow searches runs in the process-wide store
+        experiment = client(mlflow_uri).get_run(run.run_id).info.experiment_id
+        table = client(mlflow_uri).load_table(experiment, "scores.json", [run.run_id])
+    assert table[["model", "set", "score", "value"]].to_numpy().tolist() == [
+        ["model", "CASP12", "q3", 0.8],
+        ["model", "CASP12", "num_chains", 4],
+    ]
+    assert table["ci95_low"].tolist()[0] == pytest.approx(0.7)
 
 
 def test_data_sets_carry_their_whole_digest_and_their_split(mlflow_uri: str) -> None:
