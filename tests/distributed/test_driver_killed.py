@@ -30,7 +30,7 @@ _PATIENCE_S = 400
 # What a run shows: the time, and a line of its own.
 _OURS = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
-    r"((data|backbone|memory|ray|log|cache|train|calibrate|evaluate|warning): |Creating the MLflow store )"
+    r"((data|backbone|memory|batch|ray|log|cache|train|calibrate|evaluate|warning): |Creating the MLflow store )"
 )
 
 
