@@ -104,7 +104,7 @@ def run(context: TrialContext, overrides: Mapping[str, Any], cached: bool) -> No
 
 def _run(context: TrialContext, ours: Settings, run_dir: Path) -> None:
     prepared = prepare_run(ours)
-    run_id = earlier_run(run_dir, ours, ours.tracking.uri)
+    run_id = earlier_run(run_dir, ours.train, ours.tracking.uri)
     tags = {"liftray.search": "trial"}
     tracked = runs.start_run(
         ours, run_id=run_id, parent_run_id=context.parent_run_id, tags=tags, system_metrics_s=None

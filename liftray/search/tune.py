@@ -77,7 +77,7 @@ def search(settings: Settings) -> dict[str, Any]:
             shutil.rmtree(out / TRIALS, ignore_errors=True)
         ledger = Ledger(out)
         with runs.start_run(
-            settings, run_id=earlier_run(out, settings, uri), tags={"liftray.search": "parent"}
+            settings, run_id=earlier_run(out, settings.train, uri), tags={"liftray.search": "parent"}
         ) as parent:
             files.write_json(out / RUN_FILE, {"run_id": parent.run_id, "tracking_uri": uri})
             parent.log_text(_space_text(settings), "search_space.json")

@@ -101,17 +101,17 @@ def prediction(residues: int, num_blocks: int) -> float:
     return residues * (num_blocks + _OVERHEAD)
 
 
-def measure(settings: Settings, prepared: PreparedRun) -> float:
+def measure(prepared: PreparedRun) -> float:
     """Forward passes of one block over one residue, a second, by one run on this machine.
 
     Args:
-        settings: `scaling` chooses the device.
-        prepared: A run with the backbone.
+        prepared: A run with the backbone; its `scaling` chooses the device.
     """
     import torch
 
     from liftray.backbone import model as backbones
 
+    settings = prepared.settings
     device = "cuda" if settings.scaling.use_gpu and torch.cuda.is_available() else "cpu"
     if device == "cpu":
         torch.set_num_threads(max(1, int(settings.scaling.cpus_per_worker)))

@@ -43,7 +43,7 @@ def predict(runs: Sequence[Settings], tests: Mapping[str, str], at_a_time: int) 
     """
     import ray
 
-    open_ones = [one for one in runs if missing(Path(one.run.dir), tests) or not _counted(one)]
+    open_ones = [one for one in runs if missing(Path(one.run.dir), tests) or not _counted(Path(one.run.dir))]
     if not open_ones:
         return
     scaling = open_ones[0].scaling
@@ -79,8 +79,8 @@ def missing(run_dir: Path, tests: Mapping[str, str]) -> dict[str, str]:
     return absent
 
 
-def _counted(settings: Settings) -> bool:
-    return (Path(settings.run.dir) / PARAMETERS).exists()
+def _counted(run_dir: Path) -> bool:
+    return (run_dir / PARAMETERS).exists()
 
 
 def write(file: Path, predicted: PredictedSet, digest: str) -> None:

@@ -107,7 +107,7 @@ def make(settings: Settings, backbone: ResolvedBackbone) -> Plan:
             "a study runs its arms to their ends and searches nothing",
             remedy="remove search.space and search.scheduler from the config",
         )
-    _check_scores(settings)
+    _check_scores(settings.study, settings.task)
     taken = sorted({VALIDATION, POOLED} & settings.data.test.keys())
     if taken:
         raise ConfigError(f"data.test: a study uses the name {taken[0]!r} itself", remedy="rename the set")
@@ -168,12 +168,12 @@ def _check_key(key: str, where: str) -> None:
         raise ConfigError(f"{where}: {key} is the same for all arms", remedy="set it outside study.arms")
 
 
-def _check_scores(settings: Settings) -> None:
-    strange = [score for score in settings.study.scores if score not in SCORES_OF[settings.task]]
+def _check_scores(study: StudySettings, task: str) -> None:
+    strange = [score for score in study.scores if score not in SCORES_OF[task]]
     if strange:
         raise ConfigError(
-            f"study.scores: {strange[0]} is no score of task {settings.task}",
-            remedy=f"use {', '.join(SCORES_OF[settings.task])}",
+            f"study.scores: {strange[0]} is no score of task {task}",
+            remedy=f"use {', '.join(SCORES_OF[task])}",
         )
 
 

@@ -31,7 +31,7 @@ def preview(settings: Settings) -> tuple[list[list[str]], str]:
     size = estimate.residues_of(settings, prepared)
     known = finished(Ledger(Path(settings.run.dir).resolve()))
     costs = estimate.costs(planned.base, planned.all_runs(plan.choose(planned, known)), size)
-    rate = estimate.measure(settings, prepared)
+    rate = estimate.measure(prepared)
     rows = [["arm", "what it is", "tries", "runs", "minutes a run"]]
     for arm in planned.arms:
         names = [trial_name(arm.run(values, planned.study.seeds[0])) for values in arm.tries]

@@ -74,7 +74,7 @@ def study(settings: Settings, command: str, report_to: Path | None = None) -> di
         ledger = Ledger(out)
         _check_earlier(planned, ledger, prepared.backbone.digest)
         tags = {"liftray.study": "parent"}
-        with runs.start_run(settings, run_id=earlier_run(out, settings, uri), tags=tags) as parent:
+        with runs.start_run(settings, run_id=earlier_run(out, settings.train, uri), tags=tags) as parent:
             files.write_json(out / RUN_FILE, {"run_id": parent.run_id, "tracking_uri": uri})
             context = trial.TrialContext(planned.base, parent.run_id, inside, replayed=True)
             ended = _run(planned, own, ledger, context)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from liftray.adapt.tagger import Tagger
-from liftray.config import Settings
+from liftray.config import TrainSettings, ZeroSettings
 from liftray.train import parts
 from liftray.train.average import Average
 from liftray.train.memory import LARGEST_BUCKET
@@ -26,32 +26,37 @@ class Engine:
 
     Args:
         tagger: The model, trained parameters in float32, holding the weights to go on from.
-        settings: ZeRO stage, AdamW, clipping.
+        train: AdamW, clipping, averaging and schedule.
+        zero: The ZeRO stage.
         accumulation: Micro-batches of one rank in a global step.
         ranks: Number of ranks.
         device: Where this rank computes.
     """
 
     def __init__(
-        self, tagger: Tagger, settings: Settings, accumulation: int, ranks: int, device: torch.device
+        self,
+        tagger: Tagger,
+        train: TrainSettings,
+        zero: ZeroSettings,
+        accumulation: int,
+        ranks: int,
+        device: torch.device,
     ) -> None:
         import deepspeed
 
-        self._stage, self._train = settings.zero.stage, settings.train
+        self._stage, self._train = zero.stage, train
         self._scale = float(ranks * accumulation)
         self._parameters = tagger.trained()
         self.device = device
         # DeepSpeed would look for a compiler and build an operation for inference, which training never calls. That
         # takes seconds of every start, and a process killed meanwhile leaves a lock that all later ones wait for.
         deepspeed.ops.__compatible_ops__ = {}
-        optimizer = torch.optim.AdamW(
-            _groups(self._parameters, settings.train.weight_decay), lr=settings.train.lr
-        )
+        optimizer = torch.optim.AdamW(_groups(self._parameters, train.weight_decay), lr=train.lr)
         self._deepspeed, self._optimizer, _, _ = deepspeed.initialize(
             model=tagger,
             optimizer=optimizer,
             config=deepspeed_config(
-                settings, accumulation, sum(each.numel() for each in self._parameters.values())
+                train, zero, accumulation, sum(each.numel() for each in self._parameters.values())
             ),
             dist_init_required=False,
         )
@@ -164,11 +169,14 @@ def _groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[di
     return [group for group in groups if group["params"]]
 
 
-def deepspeed_config(settings: Settings, accumulation: int, trained: int) -> dict[str, Any]:
+def deepspeed_config(
+    train: TrainSettings, zero: ZeroSettings, accumulation: int, trained: int
+) -> dict[str, Any]:
     """DeepSpeed's configuration of a run.
 
     Args:
-        settings: The run's settings.
+        train: The clipping.
+        zero: The ZeRO stage.
         accumulation: Micro-batches of a rank in one global step.
         trained: Number of trained parameters.
     """
@@ -176,10 +184,10 @@ def deepspeed_config(settings: Settings, accumulation: int, trained: int) -> dic
         # The real batch size is the plan's; DeepSpeed only multiplies this for its own books.
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": accumulation,
-        "gradient_clipping": settings.train.grad_clip,
+        "gradient_clipping": train.grad_clip,
         # The bucket in which gradients are summed over ranks is taken whole, whatever it holds: 2 GB by default.
         "zero_optimization": {
-            "stage": settings.zero.stage,
+            "stage": zero.stage,
             "reduce_bucket_size": min(trained, LARGEST_BUCKET),
         },
         # torch's AdamW is not on DeepSpeed's list of tested optimizers, and its own CPU Adam would be compiled.

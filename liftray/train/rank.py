@@ -76,7 +76,7 @@ def run_rank(
     model = build_model(job, saved).to(device)
     # Under ZeRO 3 DeepSpeed divides the frozen weights among the ranks, and gathers them in buffers of its own.
     frozen = None if settings.zero.stage == 3 else taggers.fingerprint(model)
-    engine = Engine(model, settings, job.feed.turns(ranks), ranks, device)
+    engine = Engine(model, settings.train, settings.zero, job.feed.turns(ranks), ranks, device)
     loop = Loop(job, model, engine, saved, keep, log or StepLog(None))
     place = loop.progress.epoch, loop.progress.step
     with contextlib.closing(stream(Feed(job.feed, rank, ranks), settings.train.epochs, *place)) as batches:

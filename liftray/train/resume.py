@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from liftray.config import Settings
+from liftray.config import TrainSettings
 from liftray.data.dataset import ProteinDataset
 from liftray.errors import ConfigError
 from liftray.train import checkpoint
@@ -40,16 +40,16 @@ def checkpoint_of(job: RankJob) -> Checkpoint | None:
     return saved
 
 
-def earlier_run(run_dir: Path, settings: Settings, uri: str) -> str | None:
+def earlier_run(run_dir: Path, train: TrainSettings, uri: str) -> str | None:
     """The id of the MLflow run to continue: an unfinished one of this directory in the same store.
 
     Args:
         run_dir: The run directory.
-        settings: `train.resume` allows it.
+        train: `resume` allows it.
         uri: The tracking store.
     """
     file = run_dir / RUN_FILE
-    if not settings.train.resume or not file.exists():
+    if not train.resume or not file.exists():
         return None
     earlier = json.loads(file.read_text())
     finished = (run_dir / SUMMARY).exists()

@@ -15,7 +15,7 @@ import torch
 
 from liftray import files, library_log
 from liftray.adapt.tagger import Tagger, TaggerSettings
-from liftray.config import Settings
+from liftray.config import DataSettings, Settings
 from liftray.data.dataset import ProteinDataset, describe_sets
 from liftray.errors import TrackingError
 from liftray.evaluate import evaluation_report
@@ -83,7 +83,7 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
         InputError: Something the user gave is at fault; nothing was written.
     """
     prepared = prepare_run(settings)
-    show_line(describe_sets(_splits(settings)))
+    show_line(describe_sets(_splits(settings.data)))
     show_line(prepared.backbone.describe())
     memory.report(settings, prepared.backbone)
     batch_report.report(prepared)
@@ -95,10 +95,10 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
     cluster.check(settings.run, settings.scaling)
     with cluster.connected(settings.run, settings.scaling), files.sole_user(run_dir, "run"):
         library_log.keep_in(run_dir / "logs" / "train.log")
-        run_id = earlier_run(run_dir, settings, uri)
+        run_id = earlier_run(run_dir, settings.train, uri)
         with runs.start_run(settings, run_id=run_id, parent_run_id=parent_run_id) as run:
             _begin(run_dir, {"run_id": run.run_id, "tracking_uri": uri, "request": request_digest(prepared)})
-            _log_data(run, settings)
+            _log_data(run, settings.data)
             trained = _fit(prepared, run_dir, settings, Reporter(uri, run.run_id, run_dir), "train")
             frozen = _fit_frozen(settings, run_dir, uri)
             return _finish(settings, run, run_dir, trained, frozen)
@@ -159,7 +159,7 @@ def _fit_frozen(settings: Settings, run_dir: Path, uri: str) -> TrainedRun | Non
 def _finish(
     settings: Settings, run: Run, run_dir: Path, trained: TrainedRun, frozen: TrainedRun | None
 ) -> dict[str, Any]:
-    sets = _sets(settings)
+    sets = _sets(settings.data)
     predicted = predict_sets(trained.predictor(), sets, settings.ss3_map)
     rivals = _rivals(settings, predicted, frozen)
     resamples = settings.evaluate.resamples
@@ -168,7 +168,7 @@ def _finish(
     paired = {name: compare_sets(predicted, rival, resamples=resamples) for name, rival in rivals.items()}
     leaks = leakage_of(list(settings.data.train.values()), sets)
     details = {
-        "data": _digests(settings),
+        "data": _digests(settings.data),
         "metrics": metrics,
         "leakage": leaks,
         "run_id": run.run_id,
@@ -209,12 +209,12 @@ def _finish(
     return summary
 
 
-def _sets(settings: Settings) -> dict[str, str]:
+def _sets(data: DataSettings) -> dict[str, str]:
     """Name -> path of every set that is scored: validation sets as `valid`, or `valid/NAME` if several."""
-    valid = settings.data.valid
+    valid = data.valid
     named = {f"valid/{name}": path for name, path in valid.items()} if len(valid) > 1 else {}
     only = {"valid": next(iter(valid.values()))} if len(valid) == 1 else {}
-    return {**only, **named, **settings.data.test}
+    return {**only, **named, **data.test}
 
 
 def _rivals(
@@ -224,7 +224,7 @@ def _rivals(
     train_sets = list(settings.data.train.values())
     found = baseline_sets(train_sets, predicted, asked, seed=settings.train.seed) if asked else {}
     if frozen is not None:
-        found[FROZEN] = predict_sets(frozen.predictor(), _sets(settings), settings.ss3_map)
+        found[FROZEN] = predict_sets(frozen.predictor(), _sets(settings.data), settings.ss3_map)
     return found
 
 
@@ -292,18 +292,18 @@ def _effort(trained: TrainedRun) -> dict[str, Any]:
     }
 
 
-def _digests(settings: Settings) -> dict[str, dict[str, str]]:
+def _digests(data: DataSettings) -> dict[str, dict[str, str]]:
     return {
         split: {name: ProteinDataset.open(path).digest for name, path in paths.items()}
-        for split, paths in _splits(settings).items()
+        for split, paths in _splits(data).items()
     }
 
 
-def _splits(settings: Settings) -> dict[str, dict[str, str]]:
-    return {"train": settings.data.train, "valid": settings.data.valid, "test": settings.data.test}
+def _splits(data: DataSettings) -> dict[str, dict[str, str]]:
+    return {"train": data.train, "valid": data.valid, "test": data.test}
 
 
-def _log_data(run: Run, settings: Settings) -> None:
-    for split, digests in _digests(settings).items():
+def _log_data(run: Run, data: DataSettings) -> None:
+    for split, digests in _digests(data).items():
         for name, digest in digests.items():
-            run.log_dataset(split, name, digest, _splits(settings)[split][name])
+            run.log_dataset(split, name, digest, _splits(data)[split][name])

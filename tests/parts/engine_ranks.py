@@ -149,7 +149,9 @@ class _Run:
                 parameter.data.copy_(saved.weights[name])
         if task.get("part_all"):
             _part_all()
-        self.engine = Engine(self.model, self.settings, self.spec.turns(ranks), ranks, CPU)
+        self.engine = Engine(
+            self.model, self.settings.train, self.settings.zero, self.spec.turns(ranks), ranks, CPU
+        )
         counts = self.spec.train.class_counts(self.settings.task, self.settings.ss3_map)
         self.loss = tiny.loss(self.settings, counts)
         self.average = self.engine.average(saved.average if saved else {})

@@ -62,7 +62,7 @@ def _run(settings: Settings, backbone: Backbone, lengths: list[int], cached: boo
     if cached:
         backbone.first_block = shape.cut(backbone.family, backbone.num_blocks).entry
     model = taggers.build(backbone, shape, seed=0)
-    engine = Engine(model, settings, 1, 1, CPU)
+    engine = Engine(model, settings.train, settings.zero, 1, 1, CPU)
     best = engine.weights()
     model.train()
     gc.collect()

@@ -18,7 +18,7 @@ from liftray.adapt.cut import Cut
 from liftray.adapt.parameters import TrainedParameters
 from liftray.backbone.dimensions import Dimensions
 from liftray.backbone.tokens import MOST_SPECIALS
-from liftray.config import Settings
+from liftray.config import DataSettings, ScalingSettings, Settings
 from liftray.data.step_split import StepSplit
 from liftray.train.memory import activations
 
@@ -90,7 +90,7 @@ def forward(settings: Settings, size: Dimensions, tokens: int) -> Memory:
     run, through = _Run(settings, size, cached=False), forward_pass(settings, size)
     on_gpu = through.device == "cuda"
     weights = (size.parameters() - run.trained.backbone) * through.hidden + run.trained.total * FLOAT32
-    rows = tokens if on_gpu else _window(settings)
+    rows = tokens if on_gpu else _window(settings.data)
     workspace = rows * activations.momentary(through, backward=False)
     hidden = 2 * tokens * size.width * through.hidden
     return Memory(weights, 0, 0, hidden, int(workspace) + (_CONTEXT if on_gpu else 0))
@@ -98,12 +98,12 @@ def forward(settings: Settings, size: Dimensions, tokens: int) -> Memory:
 
 def forward_pass(settings: Settings, size: Dimensions) -> ForwardPass:
     """Sizes, precision and device of a run's forward passes."""
-    return ForwardPass(size, settings.backbone.dtype, device_of(settings), settings.data.max_length)
+    return ForwardPass(size, settings.backbone.dtype, device_of(settings.scaling), settings.data.max_length)
 
 
-def device_of(settings: Settings) -> Device:
+def device_of(scaling: ScalingSettings) -> Device:
     """Where a run's workers compute."""
-    return "cuda" if settings.scaling.use_gpu else "cpu"
+    return "cuda" if scaling.use_gpu else "cpu"
 
 
 def cut_of(settings: Settings, size: Dimensions) -> Cut:
@@ -113,12 +113,12 @@ def cut_of(settings: Settings, size: Dimensions) -> Cut:
 
 def micro_batch_tokens(settings: Settings) -> int:
     """Most tokens of a micro-batch of a run."""
-    split = StepSplit.of(settings.train, _window(settings), settings.scaling.num_workers)
+    split = StepSplit.of(settings.train, _window(settings.data), settings.scaling.num_workers)
     return split.largest if split else settings.train.tokens_per_batch
 
 
-def _window(settings: Settings) -> int:
-    return settings.data.max_length + MOST_SPECIALS
+def _window(data: DataSettings) -> int:
+    return data.max_length + MOST_SPECIALS
 
 
 class _Run:
@@ -200,7 +200,7 @@ class _Run:
             moments.append(kept + tokens * activations.momentary(forward, backward=True) + matrix)
         if self.cut.entry > 0 and not self.cached:
             # In the frozen prefix, before anything is kept: the states that go in and come out, and a block's own.
-            rows = tokens if forward.device == "cuda" else min(tokens, _window(self.settings))
+            rows = tokens if forward.device == "cuda" else min(tokens, _window(self.settings.data))
             states = 2 * tokens * forward.hidden * size.width
             moments.append(states + rows * activations.momentary(forward, backward=False) + matrix)
         return int(max(moments))

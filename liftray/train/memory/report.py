@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from liftray.backbone.dimensions import Dimensions
 from liftray.backbone.sources import ResolvedBackbone
 from liftray.backbone.tokens import MOST_SPECIALS
-from liftray.config import Settings
+from liftray.config import RunSettings, ScalingSettings, Settings
 from liftray.data.step_split import StepSplit
 from liftray.errors import ConfigError
 from liftray.progress import show_line
@@ -43,7 +43,7 @@ def report(settings: Settings, backbone: ResolvedBackbone) -> None:
         else "; a process on a CPU may hold twice that, in addition to its libraries"
     )
     show_line(f"memory: a worker is estimated to need {most}{with_cache}{held}")
-    limit = _limit(settings)
+    limit = _limit(settings.scaling, settings.run)
     if limit is None:
         return
     has = f"and its GPU has {limit / 1e9:.3g} GB"
@@ -56,13 +56,13 @@ def report(settings: Settings, backbone: ResolvedBackbone) -> None:
         show_line(f"memory: it may not fit: {most.total / 1e9:.3g} GB {has}; {remedies(settings, size)}")
 
 
-def _limit(settings: Settings) -> float | None:
+def _limit(scaling: ScalingSettings, run: RunSettings) -> float | None:
     """Bytes of a worker's GPU, where this process can know them."""
-    if not settings.scaling.use_gpu:
+    if not scaling.use_gpu:
         return None
-    if settings.scaling.gpu_memory_gb is not None:
-        return settings.scaling.gpu_memory_gb * 1e9
-    if settings.run.ray_address or os.environ.get("RAY_ADDRESS"):
+    if scaling.gpu_memory_gb is not None:
+        return scaling.gpu_memory_gb * 1e9
+    if run.ray_address or os.environ.get("RAY_ADDRESS"):
         return None
     import torch
 

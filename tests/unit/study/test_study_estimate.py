@@ -83,5 +83,5 @@ def test_the_time_left_follows_the_runs_that_ended() -> None:
 
 def test_the_rate_is_measured_on_the_backbone(prepared: PreparedRun) -> None:
     """Seconds are what it is for: finite, whatever the machine."""
-    rate = estimate.measure(prepared.settings, prepared)
+    rate = estimate.measure(prepared)
     assert 0 < estimate.seconds([1e6], rate, 1) < math.inf
