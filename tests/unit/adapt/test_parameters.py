@@ -6,38 +6,39 @@ import pytest
 
 from liftray.adapt import parameters
 from liftray.backbone.dimensions import Dimensions
+from liftray.sections.kinds import ADAPTERS, HEADS
 from tests.parts import tiny
 
+# Every kind and head of the tables at its defaults, and variants of some.
+_SHORT = {"adapter__prefix_hidden": 8}
 CASES: dict[str, dict[str, Any]] = {
     **{
-        f"{kind}-{place}": {"adapter__kind": kind, "adapter__location": place}
-        for kind in ("bottleneck", "parallel_bottleneck", "compacter", "parallel_compacter")
-        for place in ("output", "both")
+        kind: {"adapter__kind": kind, **(_SHORT if "prefix_hidden" in entry.reads else {})}
+        for kind, entry in ADAPTERS.items()
+    },
+    **{
+        f"{kind}-both": {"adapter__kind": kind, "adapter__location": "both"}
+        for kind, entry in ADAPTERS.items()
+        if "location" in entry.reads
     },
     **{
         f"{kind}-{place}": {"adapter__kind": kind, "adapter__lora_location": place}
         for kind in ("lora", "dora")
-        for place in ("attention", "feed_forward", "both")
+        for place in ("feed_forward", "both")
     },
-    "ia3": {"adapter__kind": "ia3"},
-    "prefix_tuning": {"adapter__kind": "prefix_tuning", "adapter__prefix_hidden": 8},
     "prefix_tuning-flat": {"adapter__kind": "prefix_tuning", "adapter__prefix_hidden": 0},
-    "mam": {"adapter__kind": "mam", "adapter__prefix_hidden": 8},
-    "unipelt": {"adapter__kind": "unipelt", "adapter__prefix_hidden": 8},
     "full": {"method": "full"},
-    "features": {"method": "features", "head__kind": "conv", "task": "ss9"},
-    "metric": {"method": "features", "head__kind": "metric", "task": "ss9"},
-    "lstm": {"method": "features", "head__kind": "lstm"},
+    **{head: {"method": "features", "head__kind": head, "task": "ss9"} for head in HEADS},
     "mixed": {"method": "features", "head__mix_blocks": True},
 }
-_NO_WIDTH = ("ia3", "prefix_tuning", "prefix_tuning-flat", "features", "full", "metric", "lstm", "mixed")
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("skip", [0, 2])
 def test_counts_are_those_of_the_model(family: str, case: str, skip: int) -> None:
-    width = {} if case in _NO_WIDTH else {"adapter__reduction_factor": 5}
+    has_width = "reduction_factor" in ADAPTERS[CASES[case].get("adapter__kind", "ia3")].reads
+    width = {"adapter__reduction_factor": 5} if has_width else {}
     settings = tiny.settings(**CASES[case], **width, adapter__skip_layers=skip)
     model = tiny.tagger(family, **CASES[case], **width, adapter__skip_layers=skip)
     size = Dimensions.of(family, model.backbone.resolved.config)

@@ -13,6 +13,7 @@ from liftray.adapt.tagger import Tagger, TaggerSettings
 from liftray.backbone.dimensions import Dimensions
 from liftray.backbone.model import from_config
 from liftray.data.labels import IGNORE_INDEX
+from liftray.sections.kinds import ADAPTERS, HEADS
 from liftray.train import memory
 from tests.parts import tiny
 
@@ -26,22 +27,18 @@ SIZES: dict[str, dict[str, Any]] = {
         "feed_forward_proj": "gated-gelu",
     },
 }
+# Every kind and head of the tables, and variants of some.
+_SHORT = {"adapter__prefix_hidden": 8}
 CASES: dict[str, dict[str, Any]] = {
-    "bottleneck": {},
+    **{
+        kind: {"adapter__kind": kind, **(_SHORT if "prefix_hidden" in entry.reads else {})}
+        for kind, entry in ADAPTERS.items()
+    },
     "bottleneck-both": {"adapter__location": "both"},
-    "parallel_bottleneck": {"adapter__kind": "parallel_bottleneck"},
-    "compacter": {"adapter__kind": "compacter", "adapter__reduction_factor": 16},
-    "lora": {"adapter__kind": "lora"},
     "lora-both": {"adapter__kind": "lora", "adapter__lora_location": "both"},
-    "dora": {"adapter__kind": "dora"},
-    "ia3": {"adapter__kind": "ia3"},
-    "mam": {"adapter__kind": "mam", "adapter__prefix_hidden": 8},
-    "unipelt": {"adapter__kind": "unipelt", "adapter__prefix_hidden": 8},
     "full": {"method": "full", "adapter__skip_layers": 1},
     "features": {"method": "features", "head__kind": "conv"},
-    "conv": {"head__kind": "conv"},
-    "metric": {"head__kind": "metric"},
-    "lstm": {"head__kind": "lstm"},
+    **{head: {"head__kind": head} for head in HEADS if head != "linear"},
     "mixed": {"head__mix_blocks": True},
 }
 
@@ -73,11 +70,8 @@ def kept(model: Tagger, tokens_T: torch.Tensor, layout: Any) -> int:
 def test_counted_is_kept(shape: str, case: str, dtype: str) -> None:
     family = shape.partition("-")[0]
     backbone = from_config(family, {**tiny.CONFIGS[family], **SIZES[shape]}, dtype=dtype)
-    chosen = (
-        {"adapter__reduction_factor": 8}
-        if case.startswith(("bottleneck", "parallel", "lora", "conv"))
-        else {}
-    )
+    has_width = "reduction_factor" in ADAPTERS[CASES[case].get("adapter__kind", "bottleneck")].reads
+    chosen = {"adapter__reduction_factor": 8} if has_width else {}
     settings = tiny.settings(
         **chosen,
         **CASES[case],
