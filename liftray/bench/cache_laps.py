@@ -211,7 +211,7 @@ def _prefix_alone(laps: Laps, prepared: PreparedRun, backbone: Backbone, workloa
         for members in packed(lengths, range(len(tokens)), budget):
             layout = WindowLayout.of(tuple(lengths[row] for row in members), workload.device)
             tokens_T = torch.cat([tokens[row] for row in members]).to(workload.device)
-            backbone.run_frozen(tokens_T, layout, prefix.cut)
+            backbone.run_frozen(tokens_T, layout, prefix.block)
         models.wait(workload.device)
 
 

@@ -215,7 +215,7 @@ def fill_job(prepared: PreparedRun, prefix: StoredPrefix) -> FillJob:
 
 def run_fill(actor: PrefixActor, job: FillJob, prefix: StoredPrefix, missing: set[bytes]) -> None:
     """Let one actor compute and commit all entries that are missing."""
-    for row in fill.chunks(job, prefix.ids, {prefix.cut: missing}, actors=1):
+    for row in fill.chunks(job, prefix.ids, {prefix.block: missing}, actors=1):
         actor({name: [value] for name, value in row.items()})
 
 

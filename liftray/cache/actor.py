@@ -1,6 +1,6 @@
 """One process of a fill: it computes and commits the chunks that Ray Data hands it.
 
-Invariant: a chunk's entries are committed whole, at each of its cuts, or are missing. Flow: fill -> [this] -> store.
+Invariant: a chunk's entries are committed whole, at each of its blocks, or are missing. Flow: fill -> [this] -> store.
 """
 
 from collections.abc import Iterator
@@ -24,12 +24,12 @@ TOKENS_PER_BATCH = 16_384  # on a GPU; a CPU runs window by window
 
 @dataclass(frozen=True)
 class FillJob:
-    """What the actors of a fill are told.
+    """A fill as its actors need it.
 
     Attributes:
         source: The backbone source that the driver found.
         backbone_digest: Digest that each node's copy must have.
-        key: What is filled, at whatever cut: each row tells its cuts.
+        key: The key of the stores, except the blocks, which each row names.
         root: The cache's directory.
         splits: Windows by split.
     """
@@ -45,7 +45,7 @@ class PrefixActor:
     """One actor of a fill: a backbone, and a writer for each chunk.
 
     Args:
-        job: What is filled.
+        job: The fill.
     """
 
     def __init__(self, job: FillJob) -> None:
@@ -64,17 +64,18 @@ class PrefixActor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Compute and commit one chunk."""
-        [split], [start], [items], [cuts] = batch["split"], batch["start"], batch["items"], batch["cuts"]
+        [split], [start], [items], [blocks] = batch["split"], batch["start"], batch["items"], batch["blocks"]
         residues = [NOTHING] if not split else list(self._residues(str(split), items))
         key = self._job.key
         with self._below(residues, int(start)) as below, ExitStack() as commits:
             writers = {
-                cut: commits.enter_context(Store.open(self._job.root, key.at(cut)).writer()) for cut in cuts
+                block: commits.enter_context(Store.open(self._job.root, key.at(block)).writer())
+                for block in blocks
             }
             for group in _batches(residues, 1 if key.device == "cpu" else TOKENS_PER_BATCH):
-                for cut, states in self._states(group, int(start), list(writers), below):
+                for block, states in self._states(group, int(start), list(writers), below):
                     for one, rows_LR in zip(group, states, strict=True):
-                        writers[cut].add(entry_id(one), rows_LR)
+                        writers[block].add(entry_id(one), rows_LR)
         return {"residues": batch["residues"]}
 
     def _residues(self, split: str, items: bytes) -> Iterator[str]:
@@ -84,9 +85,9 @@ class PrefixActor:
             yield sequence[int(windows.start[item]) : int(windows.stop[item])]
 
     def _states(
-        self, group: list[str], start: int, cuts: list[int], below: StoredReader | None
+        self, group: list[str], start: int, blocks: list[int], below: StoredReader | None
     ) -> Iterator[tuple[int, list[Any]]]:
-        """Each cut, the shallowest first, and rows_LR of each window there."""
+        """Each block, the lowest first, and rows_LR of each window there."""
         import torch
 
         from liftray.backbone.packed import WindowLayout
@@ -99,14 +100,14 @@ class PrefixActor:
         hidden_TD = None if below is None else self._stored(group, below)
         if hidden_TD is None:
             start = 0
-        for cut in cuts:
+        for block in blocks:
             with backbone.autocast(key.device):
-                hidden_TD = backbone.run_frozen(tokens_T, layout, cut, start, hidden_TD)
-            start = cut
-            yield cut, np.split(codec.encode(hidden_TD, key.stored), np.cumsum(layout.lengths)[:-1])
+                hidden_TD = backbone.run_frozen(tokens_T, layout, block, start, hidden_TD)
+            start = block
+            yield block, np.split(codec.encode(hidden_TD, key.stored), np.cumsum(layout.lengths)[:-1])
 
     def _stored(self, group: list[str], below: StoredReader) -> Any:
-        """hidden_TD of the windows as it was stored; None where it is damaged: from the residues, then."""
+        """Stored hidden_TD of the windows; None where an entry is damaged, and the residues are the start."""
         import torch
 
         from liftray.cache import codec
@@ -119,14 +120,14 @@ class PrefixActor:
         return codec.decode(torch.from_numpy(rows_TR).to(self._job.key.device), self._job.key.stored)
 
     def _below(self, residues: list[str], start: int) -> AbstractContextManager[StoredReader | None]:
-        """Stored hidden states at a shallower cut."""
+        """A reader of the stored hidden states at a lower block; None where the residues are the start."""
         if start == 0:
             return nullcontext()
         return Store.open(self._job.root, self._job.key.at(start)).reader([entry_id(one) for one in residues])
 
 
 def _batches(residues: list[str], budget: int) -> Iterator[list[str]]:
-    """Groups of neighbours whose residues stay within a budget; at least one each."""
+    """Groups of neighbours whose residues are within a budget; at least one each."""
     group: list[str] = []
     size = 0
     for one in residues:

@@ -1,7 +1,7 @@
 """Hidden states as bytes: float32, bfloat16, or 8 bits with a scale for each token.
 
-Invariant: decoding gives back what was encoded: to the bit where the kind holds the tensor's own precision, within half
-a step of the scale for int8. Flow: fill -> [this] -> store -> feed -> [this] -> suffix.
+Invariant: decoding returns what was encoded: bit for bit where the number type is the tensor's own, within half a step
+of the scale for int8. Flow: fill -> [this] -> store -> feed -> [this] -> suffix.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def encode(hidden_TD: Tensor, stored: str) -> npt.NDArray[np.uint8]:
 
 
 def decode(rows_TR: Tensor, stored: str) -> Tensor:
-    """Turn bytes back into hidden_TD, in float32, or bfloat16 where that is what is stored; on the bytes' device."""
+    """Turn bytes back into hidden_TD, float32 or, where that is stored, bfloat16; on the device of the bytes."""
     if stored == "float32":
         return rows_TR.view(torch.float32)
     if stored == "bfloat16":

@@ -1,7 +1,7 @@
-"""Whether storing the frozen prefix pays for a run: predicted from what a quick measurement gives.
+"""Whether storing the frozen prefix pays for a run: predicted from a quick measurement.
 
-Invariant: the choice never changes what is computed under a lossless `cache.dtype`, only how long it takes; it is told
-in one line with the figures it rests on. Flow: launch -> [this] -> fill.
+Invariant: under a lossless `cache.dtype` the choice never changes what is computed, only how long it takes. It is
+reported in one line with its figures. Flow: launch -> [this] -> fill.
 """
 
 import os
@@ -29,7 +29,7 @@ _PROBE_S = 0.5
 
 @dataclass(frozen=True)
 class Work:
-    """What a run would compute or read.
+    """The work of a run.
 
     Attributes:
         residues: Residues of one epoch, validation included.
@@ -48,13 +48,13 @@ class Work:
 
 @dataclass(frozen=True)
 class Rates:
-    """What was measured on one worker.
+    """Speeds measured on one worker.
 
     Attributes:
         residues_per_s: Residues through the frozen prefix.
         read_bytes_per_s: From the cache's disk, not from memory.
         write_bytes_per_s: To it.
-        start_s: Until a process with a backbone is ready.
+        start_s: Seconds until a process with a backbone is ready.
     """
 
     residues_per_s: float
@@ -81,16 +81,16 @@ def choose(
     epochs: int,
     promised: int = 0,
 ) -> Choice:
-    """Decide for a run on the connected Ray cluster; measures only where the answer is open.
+    """Decide for a run on the connected Ray cluster; measures only where the settings leave the choice open.
 
     Args:
         prefix: What would be stored.
         feed: The windows.
         backbone: The backbone.
-        settings: Whether the user has decided, and the size limit.
+        settings: The user's choice, if any, and the size limit.
         scaling: Workers and their resources.
         epochs: Epochs at most.
-        promised: Bytes of the free room that other fills will write.
+        promised: Bytes of the free space that other fills will write.
 
     Raises:
         CacheError: The cache's directory cannot be read or made.
@@ -165,26 +165,26 @@ def _measure(
 
 
 def _probe(prefix: StoredPrefix, source: str, residues: list[str]) -> tuple[float, float, float, float]:
-    """In a worker's place: residues/s through the prefix, bytes/s from and to the disk, seconds that this took."""
+    """On a worker's resources: residues/s through the prefix, bytes/s from and to the disk, seconds that this took."""
     from liftray.backbone import model as backbones
     from liftray.backbone.sources import resolve
 
     key = prefix.key
     backbone = backbones.load(resolve([source]), dtype=key.compute, device=key.device)  # type: ignore[arg-type]
     start = time.perf_counter()
-    rate = frozen_rate(backbone, residues, key.cut, key.device)
+    rate = frozen_rate(backbone, residues, key.block, key.device)
     read, write = _disk(Path(prefix.root))
     return rate, read, write, time.perf_counter() - start
 
 
-def frozen_rate(backbone: "Backbone", residues: list[str], cut: int, device: str) -> float:
-    """Residues/s through the blocks below a cut, measured for half a second after a first pass.
+def frozen_rate(backbone: "Backbone", residues: list[str], block: int, device: str) -> float:
+    """Residues/s through the lowest blocks, measured for half a second after a first pass.
 
     Args:
         backbone: On the device.
         residues: Windows that are run as one batch, again and again.
-        cut: Block whose input is wanted.
-        device: Of the backbone.
+        block: Number of blocks to run.
+        device: Device of the backbone.
     """
     import torch
 
@@ -196,7 +196,7 @@ def frozen_rate(backbone: "Backbone", residues: list[str], cut: int, device: str
 
     def run() -> None:
         with backbone.autocast(device):
-            backbone.run_frozen(packed_T, layout, cut)
+            backbone.run_frozen(packed_T, layout, block)
         if device == "cuda":
             torch.cuda.synchronize()
 
@@ -211,7 +211,7 @@ def frozen_rate(backbone: "Backbone", residues: list[str], cut: int, device: str
 def _disk(directory: Path) -> tuple[float, float]:
     """Bytes/s read and written.
 
-    What is read is not in memory any more, and its sha256 is taken, as the feed does in its first epoch.
+    The file is read from the disk, not from memory, and its sha256 is taken, as the feed does in its first epoch.
     """
     path = directory / f".probe.{os.getpid()}"
     block = os.urandom(1 << 20)

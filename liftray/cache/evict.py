@@ -1,7 +1,7 @@
-"""Keeping the cache within its size: the shards used least recently go first, over all keys.
+"""Keeping the cache within its size: the least recently used shards of all keys are removed first.
 
-Invariant: nothing that a living process reads or writes is removed, and a shard goes whole, its ledger record first.
-Needs no key: it tells a shard's files by their names. Flow: fill -> [this].
+Invariant: nothing that a living process reads or writes is removed, and a shard is removed whole, its ledger record
+first. Needs no key: the names of a shard's files identify it. Flow: fill -> [this].
 """
 
 import os
@@ -32,7 +32,7 @@ def evict(root: str | Path, limit_bytes: int) -> int:
 
     Args:
         root: The cache's root, with the stores of all keys.
-        limit_bytes: What all shards together may take; shards in use stay, also above it.
+        limit_bytes: Largest size of all shards together; shards in use remain, even beyond it.
 
     Returns:
         Bytes freed.
@@ -64,7 +64,7 @@ def evict(root: str | Path, limit_bytes: int) -> int:
 
 
 def sweep(directory: Path, damaged: Iterable[str] = ()) -> int:
-    """Remove what killed writers left in one store's directory, and shards known to be damaged.
+    """Remove the files that killed writers left in one store's directory, and damaged shards.
 
     Returns:
         Bytes freed.
@@ -76,7 +76,9 @@ def sweep(directory: Path, damaged: Iterable[str] = ()) -> int:
     with lease.names(directory):
         kinds: dict[str, set[str]] = {}
         for entry in list(os.scandir(directory)):
-            if _LEFT_OVER.fullmatch(entry.name):  # made under the lock that we hold: its writer is dead
+            if _LEFT_OVER.fullmatch(
+                entry.name
+            ):  # made under the lock that this process holds: its writer is dead
                 freed += entry.stat().st_size
                 files.DISK.remove(Path(entry.path))
             elif match := _SHARD_FILE.fullmatch(entry.name):
@@ -98,7 +100,7 @@ def _stores(root: str | Path) -> list[Path]:
 
 
 def _shards(directory: Path) -> list[_Shard]:
-    """All shards with a file, also those being written: they take their part of the limit, and are never free."""
+    """All shards with a file, also those being written: they count towards the limit, and are never removed."""
     sizes: dict[str, int] = {}
     used: dict[str, int] = {}
     for entry in list(os.scandir(directory)):
@@ -114,7 +116,7 @@ def _shards(directory: Path) -> list[_Shard]:
 
 
 def _remove_unused(directory: Path, name: str) -> int:
-    """Remove a shard unless a living process reads or writes it; under the directory's lock. Gives the bytes freed."""
+    """Remove a shard, under the directory's lock, unless a living process uses it; returns the bytes freed."""
     path = shard.rows_path(directory, name)
     if not path.exists():
         return shard.remove(directory, name)

@@ -1,8 +1,8 @@
-"""Filling the cache: a Ray Data job that computes each window's hidden states at one cut or more, each block once.
+"""Filling the cache: a Ray Data job that computes each window's hidden states at one block or more, each block once.
 
-Invariant: an entry has the bytes that the uncached model computes for that window, whatever else was in the batch and
-whichever shallower cut the computation passed or started from (on a GPU, whose products depend on the size of the
-batch: the same numbers to rounding). Killed at any moment, it goes on with what is missing.
+Invariant: an entry has the bytes that the uncached model computes for that window, whatever else is in the batch and
+whichever lower block the computation passed or started from. On a GPU, whose products depend on the size of the batch,
+the numbers are the same to rounding. A fill that was killed computes only what is missing when it is rerun.
 Flow: launch -> [this] -> actor -> store -> prefix -> feed.
 """
 
@@ -29,7 +29,7 @@ from liftray.sections import CacheSettings, ScalingSettings
 
 # Raised whenever `Backbone.run_frozen` or the codec could give other bytes for the same weights.
 _PREFIX_VERSION = "2"
-# A chunk is what an actor commits at a time, and what a kill can cost.
+# A chunk is what an actor commits at a time; a kill loses one chunk of each actor.
 _CHUNK_BYTES = 64 << 20
 _CHUNKS_PER_ACTOR = 4
 
@@ -41,7 +41,7 @@ def key_of(
     versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers")}
     return PrefixKey(
         backbone=backbone.digest,
-        cut=cut.entry,
+        block=cut.entry,
         width=backbone.width,
         compute=compute,
         stored=compute if settings.dtype == "auto" else settings.dtype,
@@ -51,7 +51,7 @@ def key_of(
 
 
 def place(feed: FeedSpec, key: PrefixKey, settings: CacheSettings) -> StoredPrefix:
-    """Where a run's hidden states are, or will be when `fill` has run."""
+    """The place of a run's hidden states, which `fill` computes."""
     splits = {TRAIN: feed.train, VALID: feed.valid}
     return StoredPrefix(settings.dir, key, {name: ids_of(split) for name, split in splits.items()})
 
@@ -63,19 +63,19 @@ def fill(
     settings: CacheSettings,
     scaling: ScalingSettings,
 ) -> None:
-    """Compute what is missing, on the connected Ray cluster; damaged entries are found first and count as missing.
+    """Compute missing and damaged entries on the connected Ray cluster.
 
     Args:
-        prefixes: Where to: one feed's prefixes under keys that differ in their cuts alone.
+        prefixes: Prefixes of one feed under keys that differ in their blocks alone.
         feed: The windows.
         backbone: The backbone.
         settings: Size limit.
-        scaling: As many actors as there are workers, with their resources.
+        scaling: The fill has as many actors as the run has workers, with the same resources.
 
     Raises:
-        CacheError: The disk is full or not writable; what was committed stays.
+        CacheError: The disk is full or not writable; committed entries remain.
     """
-    missing = {prefix.cut: _missing(prefix) for prefix in prefixes}
+    missing = {prefix.block: _missing(prefix) for prefix in prefixes}
     if any(missing.values()):
         first = prefixes[0]
         splits = {TRAIN: feed.train, VALID: feed.valid}
@@ -83,7 +83,7 @@ def fill(
         _run(job, list(chunks(job, first.ids, missing, scaling.num_workers)), sorted(missing), scaling)
         _check_filled(prefixes)
     for prefix in prefixes:
-        # First the leases on what is read: what is thrown out is what no one uses.
+        # Leases first, so that eviction spares what this run reads.
         prefix.hold()
     evict(prefixes[0].root, int(settings.max_gb * 1e9))
 
@@ -112,12 +112,12 @@ def _check_filled(prefixes: Sequence[StoredPrefix]) -> None:
 def chunks(
     job: FillJob, ids: Mapping[str, Ids], missing: Mapping[int, set[bytes]], actors: int
 ) -> Iterator[dict[str, Any]]:
-    """Rows for the actors: windows of one split with the same start and cuts, longest first, about equal in bytes.
+    """Rows for the actors: windows of one split with the same start and blocks, longest first, about equal in bytes.
 
     Args:
-        job: What is filled.
+        job: The fill.
         ids: Split -> (N, 16) entry ids of its windows.
-        missing: Cut -> entries to compute there.
+        missing: Block -> entries to compute there.
         actors: Processes that share the rows.
     """
     todo: dict[bytes, tuple[str, int]] = {}
@@ -129,62 +129,64 @@ def chunks(
     lengths = {name: split.windows.lengths for name, split in job.splits.items()}
     total = sum(int(lengths[name][item]) for name, item in todo.values())
     limit = min(_CHUNK_BYTES // job.key.row_bytes, max(total // (actors * _CHUNKS_PER_ACTOR), 1))
-    for (name, start, cuts), items in _alike(job, todo, missing).items():
+    for (name, start, blocks), items in _alike(job, todo, missing).items():
         items.sort(key=lambda item: -int(lengths[name][item]))
         held, size = [], 0
         for item in items:
             held.append(item)
             size += int(lengths[name][item])
             if size >= limit or item == items[-1]:
-                yield _row(name, start, cuts, held, size)
+                yield _row(name, start, blocks, held, size)
                 held, size = [], 0
-    # What an empty turn runs is no window of a split.
+    # An empty turn runs a residue that is no window of a split.
     nothing = entry_id(NOTHING)
-    if cuts := tuple(cut for cut in sorted(missing) if nothing in missing[cut]):
-        yield _row("", 0, cuts, [], len(NOTHING))
+    if blocks := tuple(block for block in sorted(missing) if nothing in missing[block]):
+        yield _row("", 0, blocks, [], len(NOTHING))
 
 
-def _row(split: str, start: int, cuts: tuple[int, ...], items: list[int], residues: int) -> dict[str, Any]:
-    packed = {"items": np.array(items, dtype=np.int64).tobytes(), "cuts": bytes(cuts)}
+def _row(split: str, start: int, blocks: tuple[int, ...], items: list[int], residues: int) -> dict[str, Any]:
+    packed = {"items": np.array(items, dtype=np.int64).tobytes(), "blocks": bytes(blocks)}
     return {"split": split, "start": start, **packed, "residues": residues}
 
 
 def _alike(
     job: FillJob, todo: Mapping[bytes, tuple[str, int]], missing: Mapping[int, set[bytes]]
 ) -> dict[tuple[str, int, tuple[int, ...]], list[int]]:
-    """(Split, start, cuts at which to store) -> windows that have them."""
-    by_cuts: dict[tuple[int, ...], list[bytes]] = {}
+    """(Split, start, blocks at which to store) -> windows."""
+    by_blocks: dict[tuple[int, ...], list[bytes]] = {}
     for entry in todo:
-        by_cuts.setdefault(tuple(cut for cut in sorted(missing) if entry in missing[cut]), []).append(entry)
+        by_blocks.setdefault(tuple(block for block in sorted(missing) if entry in missing[block]), []).append(
+            entry
+        )
     groups: dict[tuple[str, int, tuple[int, ...]], list[int]] = {}
-    for cuts, entries in by_cuts.items():
-        for entry, start in _starts(job, cuts[0], entries).items():
+    for blocks, entries in by_blocks.items():
+        for entry, start in _starts(job, blocks[0], entries).items():
             name, item = todo[entry]
-            groups.setdefault((name, start, cuts), []).append(item)
+            groups.setdefault((name, start, blocks), []).append(item)
     return groups
 
 
-def _starts(job: FillJob, cut: int, entries: list[bytes]) -> dict[bytes, int]:
-    """The deepest cut below a cut at which each entry is stored already; 0: none.
+def _starts(job: FillJob, block: int, entries: list[bytes]) -> dict[bytes, int]:
+    """The highest block below a block at which each entry is stored already; 0: none.
 
-    Rounded rows are no start: their error would be computed with.
+    Rounded rows are no start, because their error would spread.
     """
     starts = dict.fromkeys(entries, 0)
     if not job.key.exact:
         return starts
     left = entries
-    for below in stores.cuts(job.root, job.key.at(cut)):
+    for below in stores.lower_blocks(job.root, job.key.at(block)):
         absent = [left[at] for at in Store.open(job.root, job.key.at(below)).missing(left)]
         starts.update(dict.fromkeys(set(left) - set(absent), below))
         left = absent
     return starts
 
 
-def _run(job: FillJob, rows: list[dict[str, Any]], cuts: list[int], scaling: ScalingSettings) -> None:
+def _run(job: FillJob, rows: list[dict[str, Any]], at: list[int], scaling: ScalingSettings) -> None:
     import ray.data
     from ray.data.context import DataContext
 
-    # It tells of each data set's plan and end; the progress line here tells what a person needs.
+    # It reports each data set's plan and end; the progress line below is what a person needs.
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = DataContext.get_current()
     context.enable_progress_bars = False
@@ -199,7 +201,7 @@ def _run(job: FillJob, rows: list[dict[str, Any]], cuts: list[int], scaling: Sca
         num_gpus=1 if scaling.use_gpu else 0,
         compute=ray.data.ActorPoolStrategy(size=min(scaling.num_workers, len(rows))),
     )
-    blocks = f"block{'s' if len(cuts) > 1 else ''} {', '.join(map(str, cuts))}"
+    blocks = f"block{'s' if len(at) > 1 else ''} {', '.join(map(str, at))}"
     with progress(f"cache: {blocks}", total, "residues") as advance:
         for batch in done.iter_batches(batch_size=1, batch_format="numpy"):
             advance(int(batch["residues"].sum()))

@@ -1,7 +1,7 @@
-"""Where each entry of a store is: all ledger records merged into a few sorted arrays.
+"""The place of each entry of a store: all ledger records merged into a few sorted arrays.
 
-Invariant: it names only entries that a whole record commits; an entry held twice is named once. A hundred thousand
-entries are some megabytes of arrays, no Python objects. Pure NumPy. Flow: shard -> [this] -> store, reader.
+Invariant: it names only entries that a whole record commits, and an entry that two shards hold once. A hundred thousand
+entries take some megabytes of arrays, no Python objects. Pure NumPy. Flow: shard -> [this] -> store, reader.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ class Index:
 
 
 def merge(records: Sequence[Record]) -> Index:
-    """Merge ledger records; of an entry held twice, the shard of the lowest name counts."""
+    """Merge ledger records; of an entry in two shards, the shard of the lowest name counts."""
     records = sorted(records, key=lambda record: record.name)
     ids = _joined([record.ids for record in records], f"S{ID_BYTES}")
     shards = np.repeat(np.arange(len(records), dtype=np.int32), [len(record.ids) for record in records])
@@ -65,9 +65,13 @@ def merge(records: Sequence[Record]) -> Index:
 
 
 def as_array(ids: Sequence[bytes]) -> npt.NDArray[np.bytes_]:
-    """(N,) `S16` array of entry ids."""
+    """(N,) `S16` array of entry ids.
+
+    Raises:
+        ValueError: An id has another length.
+    """
     if any(len(each) != ID_BYTES for each in ids):
-        raise ValueError(f"an entry id has {ID_BYTES} bytes")
+        raise ValueError(f"entry ids have {ID_BYTES} bytes")
     return np.frombuffer(b"".join(ids), dtype=f"S{ID_BYTES}")
 
 

@@ -1,10 +1,10 @@
 """What the cached bytes depend on: one key for a store, one id for each entry in it.
 
-Invariant: two computations whose bytes can differ have different keys or different entry ids. Pure: NumPy-free, no
-torch. Flow: settings and backbone -> [this] -> store.
+Invariant: two computations whose bytes can differ have different keys or different entry ids. Pure: no NumPy, no torch.
+Flow: settings and backbone -> [this] -> store.
 
-An entry is named by the residues of its window alone, so data sets that share a sequence share its entry, and the
-policy that cut the windows does not matter: another policy makes other windows, thus other ids.
+The residues of its window alone name an entry, so data sets that share a sequence share its entry. The rule that
+divides chains into windows does not matter: another rule makes other windows, thus other ids.
 """
 
 import hashlib
@@ -22,20 +22,23 @@ _SHOWN = 16
 
 @dataclass(frozen=True)
 class PrefixKey:
-    """All that the bytes of one store depend on, but the residues.
+    """All that the bytes of one store depend on, except the residues.
 
     Attributes:
         backbone: Digest of the backbone: weights, config and tokeniser.
-        cut: k, the number of blocks below the cut.
+        block: Block whose input is stored; the number of blocks for the last block's output.
         width: D, the width of a hidden state.
         compute: Number type that the blocks ran in, one of `COMPUTE`.
         stored: Number type on disk, one of `STORED`; int8 has one float32 scale a row.
         device: Kind of device that the blocks ran on, one of `DEVICES`.
-        versions: Library -> version, and the versions of our own prefix code and file format.
+        versions: Library -> version, and the version of the code that computes the prefix.
+
+    Raises:
+        ValueError: A number is negative, or a type or device is not one of those.
     """
 
     backbone: str
-    cut: int
+    block: int
     width: int
     compute: str
     stored: str
@@ -43,9 +46,10 @@ class PrefixKey:
     versions: Mapping[str, str] = field(hash=False)
 
     def __post_init__(self) -> None:
-        known = self.compute in COMPUTE and self.stored in STORED and self.device in DEVICES
-        if self.cut < 0 or self.width < 1 or not known:
-            raise ValueError(f"a cache key that no cache can have: {self}")
+        allowed = {"compute": COMPUTE, "stored": STORED, "device": DEVICES}
+        wrong = [name for name, values in allowed.items() if getattr(self, name) not in values]
+        if wrong or self.block < 0 or self.width <= 0:
+            raise ValueError(f"not a key of a store: {self}")
 
     @property
     def row_bytes(self) -> int:
@@ -59,30 +63,36 @@ class PrefixKey:
 
     def digest(self) -> str:
         """The sha256, in hex, of the key's canonical JSON."""
-        return _sha256(_canonical({**asdict(self), "versions": dict(self.versions)}))
+        return _sha256(_canonical(self._content()))
 
     def lineage(self) -> str:
-        """The digest of everything but the cut: what a state at a shallower cut shares with one at a deeper cut."""
-        shared = {**asdict(self), "versions": dict(self.versions)}
+        """The digest of everything except the block: what states at several blocks of one computation share."""
+        shared = self._content()
         del shared["cut"]
         return _sha256(_canonical(shared))
 
     def directory(self, root: str | Path) -> Path:
-        """Where under a cache's root the store of this key lies."""
-        return Path(root) / self.lineage()[:_SHOWN] / f"k{self.cut:03d}"
+        """The store's directory under a cache's root."""
+        return Path(root) / self.lineage()[:_SHOWN] / f"k{self.block:03d}"
 
-    def at(self, cut: int) -> "PrefixKey":
-        """The key of the same lineage at another cut."""
-        return replace(self, cut=cut)
+    def at(self, block: int) -> "PrefixKey":
+        """The key of the same lineage at another block."""
+        return replace(self, block=block)
 
     def document(self) -> bytes:
         """The content of `key.json`: the key and its digest, the same bytes for equal keys."""
-        content = {"key": {**asdict(self), "versions": dict(self.versions)}, "sha256": self.digest()}
+        content = {"key": self._content(), "sha256": self.digest()}
         return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("ascii")
+
+    def _content(self) -> dict[str, object]:
+        """The fields as `key.json` names them: `cut` is the name of the block since the first version."""
+        content = {**asdict(self), "versions": dict(self.versions)}
+        content["cut"] = content.pop("block")
+        return content
 
 
 def digest_in(document: bytes) -> str | None:
-    """The digest that the content of a `key.json` bears, or None where it is not that of the key beside it."""
+    """The digest in the content of a `key.json`; None where it is not the digest of the key in the same file."""
     try:
         content = json.loads(document)
         digest = _sha256(_canonical(content["key"]))
@@ -95,7 +105,7 @@ def entry_id(residues: str) -> bytes:
     """The id of a window's entry.
 
     Args:
-        residues: The window's residues as they are given to the tokeniser.
+        residues: The window's residues as the tokeniser gets them.
 
     Returns:
         The first 16 bytes of their sha256.

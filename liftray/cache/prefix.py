@@ -1,7 +1,7 @@
 """The stored hidden states of a run's windows, as its feed reads them.
 
-Invariant: what is read belongs to the window asked for, under the key that the run computed for its own backbone and
-cut. Flow: fill -> [this] -> feed.
+Invariant: the states belong to the requested window, under the key that the run computed for its own backbone and cut.
+Flow: fill -> [this] -> feed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ Ids = npt.NDArray[np.uint8]
 
 
 class StoredPrefix:
-    """A filled store and which of its entries each window is.
+    """A filled store, and the entry of each window in it.
 
     Args:
         root: The cache's directory, on storage that all nodes share.
@@ -33,9 +33,9 @@ class StoredPrefix:
         self._reader: Reader | None = None
 
     @property
-    def cut(self) -> int:
+    def block(self) -> int:
         """Block whose input is stored."""
-        return self.key.cut
+        return self.key.block
 
     @property
     def stored(self) -> str:
@@ -55,7 +55,7 @@ class StoredPrefix:
                 yield row.tobytes()
 
     def hold(self) -> Reader:
-        """Keep this run's shards from being thrown out for as long as this object lives in this process.
+        """Take leases on this run's shards, so that none is removed while this object lives in this process.
 
         Raises:
             CacheError: An entry is missing.
@@ -65,7 +65,7 @@ class StoredPrefix:
         return self._reader
 
     def read(self, split: str, item: int | None) -> npt.NDArray[np.uint8]:
-        """Give one window's rows.
+        """Read one window's rows.
 
         Args:
             split: Name of the split.

@@ -1,10 +1,10 @@
 """Reading entries of a store as views of memory-mapped shards.
 
-Invariant: no byte is given out that was not held against its sha256 in this reader, and no shard vanishes while a
-reader, or a view that it gave, is alive. NumPy only. Flow: store -> [this] -> codec -> feed.
+Invariant: this reader returns no byte before it has compared the entry's sha256, and no shard vanishes while a reader,
+or a view that it returned, is alive. NumPy only. Flow: store -> [this] -> codec -> feed.
 
-A reader goes to other processes as (root, key, ids) and opens itself there on its first read; a fork keeps what is
-open, the lease with it.
+A reader is pickled as (root, key, ids) and opens itself on its first read in the other process. A fork keeps the open
+shards, their leases included.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from liftray.cache.key import PrefixKey
 from liftray.cache.shard import Bytes
 from liftray.errors import CacheError
 
-REMEDY = "run `liftray cache` again: it computes what is missing or damaged"
+REMEDY = "run `liftray cache` again: it computes missing and damaged entries"
 
 
 class ReadableStore(Protocol):
@@ -61,7 +61,7 @@ class Reader:
         self._checked = np.zeros(len(self._ids), dtype=bool)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """What another process needs; nothing that is open."""
+        """What another process needs, without the open files."""
         return (Reader, (self._store, as_bytes(self._ids)))
 
     def __enter__(self) -> "Reader":
@@ -74,7 +74,7 @@ class Reader:
         self.close()
 
     def open(self) -> "Reader":
-        """Take leases on all shards needed and map them; nothing to do where that is done.
+        """Take leases on all shards needed and map them, unless that is done.
 
         Raises:
             CacheError: An entry is not in the store, or a file cannot be opened.
@@ -98,13 +98,13 @@ class Reader:
         return self._entries
 
     def close(self) -> None:
-        """Give the leases back; that of a shard of which a view is still held goes with the view."""
+        """Release the leases; a shard's lease lives on with a view of it that is still held."""
         self._entries = None
         self._maps = {}
         self._checked[:] = False
 
     def read(self, entry: bytes) -> Bytes:
-        """Give one entry.
+        """Read one entry.
 
         Args:
             entry: Its id, one of the reader's.
@@ -131,7 +131,7 @@ class Reader:
         return rows.reshape(length, width)
 
     def _map(self, entries: Index) -> bool:
-        """Map the shards of some entries; False when one is gone by now."""
+        """Map the shards of some entries; False when one has been removed meanwhile."""
         maps = {}
         try:
             for number in np.unique(entries.shards).tolist():

@@ -1,10 +1,10 @@
-"""A shard: a file of rows, and the ledger record that commits it and says what is in it.
+"""A shard: a file of rows, and the ledger record that commits it and lists its entries.
 
-Invariant: rows count for nothing until their ledger record stands beside them, whole, of the same name and key; a
-record appears in one move after its rows have reached the disk. NumPy only. Flow: writer -> [this] -> index.
+Invariant: rows count only with a whole ledger record of the same name and key in the same directory. A record appears
+in one move, after its rows have reached the disk. NumPy only. Flow: writer -> [this] -> index.
 
-`NAME.rows` is the entries' rows one after the other and nothing else, so row i starts at byte i * R. `NAME.ledger` is
-a header (magic, the shard's name, the key's digest, R, entries N, rows in the file), then ids (N, 16), first rows
+`NAME.rows` holds the entries' rows one after the other and nothing else, so row i starts at byte i * R. `NAME.ledger`
+has a header (magic, the shard's name, the key's digest, R, entries N, rows in the file), then ids (N, 16), first rows
 (N,), lengths (N,), the entries' sha256 (N, 32), and the sha256 of all before. NAME is 32 random hex digits.
 """
 
@@ -42,7 +42,7 @@ class Record:
     Attributes:
         name: The shard.
         row_bytes: R, bytes of a row.
-        rows: Rows in the shard's file, with those of struck entries.
+        rows: Rows in the shard's file, those of struck entries included.
         ids: (N,) `S16`, the entries' ids.
         starts: (N,) uint64, each entry's first row.
         lengths: (N,) uint32, each entry's rows.
@@ -80,7 +80,7 @@ def ledger_path(directory: Path, name: str) -> Path:
 
 
 def commit(directory: Path, record: Record, key_digest: str) -> None:
-    """Write a shard's ledger record, or put a new one in its place; under the directory's lock, rows on the disk."""
+    """Write or replace a shard's ledger record, under the directory's lock, after its rows have reached the disk."""
     header = _HEADER.pack(
         _MAGIC,
         bytes.fromhex(record.name),
@@ -100,7 +100,7 @@ def commit(directory: Path, record: Record, key_digest: str) -> None:
 
 
 def load(directory: Path, name: str, key_digest: str, row_bytes: int) -> Record:
-    """Read a shard's ledger record and hold it against the file of rows.
+    """Read a shard's ledger record and compare it with the file of rows.
 
     Raises:
         DamagedShardError: The record is torn, changed, of another shard or of another key, or does not fit its rows.
@@ -128,7 +128,7 @@ def load(directory: Path, name: str, key_digest: str, row_bytes: int) -> Record:
 
 
 def remove(directory: Path, name: str) -> int:
-    """Remove a shard, its record first; under the directory's lock, by who has its exclusive lease.
+    """Remove a shard, its record first, under the directory's lock and with the shard's exclusive lease.
 
     Returns:
         The bytes freed.
@@ -144,7 +144,7 @@ def remove(directory: Path, name: str) -> int:
 
 
 def touch(file: int) -> None:
-    """Note that a shard was used now; where the file is not ours to change, it counts as unused."""
+    """Record that a shard is used now; where the file is not writable, it counts as unused."""
     try:
         os.utime(file)
     except OSError:

@@ -1,9 +1,9 @@
-"""The frozen-prefix cache's store: hidden states at the cut, one ragged entry a sequence window.
+"""The store of one key: hidden states at one block, one entry of its own length for each window.
 
-Invariant: what it gives is what was added under the same key, byte for byte; all else is missing or an error. Many
-processes read and write it at once. NumPy only. Flow: key, fill -> [this] -> reader -> codec -> feed.
+Invariant: it returns what was added under the same key, byte for byte; all else is missing or an error. Many processes
+read and write it at once. NumPy only. Flow: key, fill -> [this] -> reader -> codec -> feed.
 
-ROOT/LINEAGE/kCUT holds `key.json` (the whole key), a `.lock`, and shards (see shard). There is no list of shards: a
+ROOT/LINEAGE/kBLOCK holds `key.json` (the whole key), a `.lock`, and shards (see shard). There is no list of shards: a
 shard's ledger record commits it, so that writers share nothing and a damaged record costs one shard.
 """
 
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Report:
-    """What a store holds.
+    """The size of a store.
 
     Attributes:
         shards: Committed shards.
@@ -63,14 +63,14 @@ class Store:
         self._merged: tuple[tuple[Record, ...], Index] | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Go to another process by name."""
+        """Root and key are all that another process needs."""
         return (Store, (self.root, self.key))
 
     @classmethod
     def open(cls, root: str | Path, key: PrefixKey) -> "Store":
-        """Open a key's store, made where there is none.
+        """Open a key's store, or make it.
 
-        A damaged `key.json` is written anew, since every shard bears the key's digest too.
+        A damaged `key.json` is written again: every shard holds the key's digest too.
 
         Raises:
             CacheError: The directory holds another key's entries, or cannot be read or made.
@@ -97,7 +97,7 @@ class Store:
         return [int(at) for at in np.flatnonzero(found < 0)]
 
     def writer(self, max_shard_bytes: int = SHARD_BYTES) -> Writer:
-        """Give a writer of new shards, to be used in a `with` block; sweeps first what killed writers left.
+        """Make a writer of new shards, for a `with` block; removes first the files that killed writers left.
 
         Raises:
             CacheError: The directory cannot be read or written.
@@ -106,7 +106,7 @@ class Store:
         return Writer(self.directory, self.key, max_shard_bytes)
 
     def reader(self, ids: Sequence[bytes]) -> Reader:
-        """Give a reader of some entries, with leases on their shards until it is closed.
+        """Make a reader of some entries, with leases on their shards until it is closed.
 
         Raises:
             CacheError: An entry is missing, or a file cannot be opened.
@@ -114,13 +114,13 @@ class Store:
         return Reader(self, ids).open()
 
     def verify(self, ids: Sequence[bytes]) -> list[int]:
-        """Read all bytes of some entries and strike those that are damaged.
+        """Read all bytes of some entries and strike the damaged ones.
 
         Args:
-            ids: Entry ids; those that are missing anyway are passed over.
+            ids: Entry ids; missing ones are ignored.
 
         Returns:
-            Positions of the ids that were damaged and are missing now; of an entry held twice a sound copy stays.
+            Positions of the ids that were damaged and are missing now; a sound copy in another shard remains.
 
         Raises:
             CacheError: The directory cannot be read or written.
@@ -128,7 +128,7 @@ class Store:
         wanted = as_array(ids)
         before = self.index().find(wanted) >= 0
         left = np.unique(wanted)
-        while len(left):  # again for those that another shard holds too
+        while len(left):  # again for those that another shard also holds
             index = self.index()
             at = index.find(left)
             left = self._strike_damaged(index.take(at[at >= 0]))
@@ -150,7 +150,7 @@ class Store:
         return Report(shards=len(index.names), entries=len(index.ids), bytes=size)
 
     def index(self) -> Index:
-        """Where the entries are, as the directory stands now; only changed ledger records are read again.
+        """The place of each entry, as the directory is now; only changed ledger records are read again.
 
         Raises:
             CacheError: The directory cannot be read.
@@ -168,7 +168,7 @@ class Store:
     def strike(self, name: str, ids: npt.NDArray[np.bytes_]) -> None:
         """Take entries out of a shard's ledger record, so that they are missing from now on.
 
-        Where the store is not ours to write, the damage is found again by the next reader.
+        Where the store is not writable, the next reader finds the damage again.
         """
         _log.warning("struck %d damaged entries of %s", len(ids), shard.rows_path(self.directory, name))
         try:
@@ -176,13 +176,13 @@ class Store:
                 record = shard.load(self.directory, name, self._digest, self.key.row_bytes).without(ids)
                 if len(record.ids):
                     shard.commit(self.directory, record, self._digest)
-                else:  # readers may still be at the rows: a later sweep takes them
+                else:  # readers may still use the rows: a later sweep removes them
                     files.DISK.remove(shard.ledger_path(self.directory, name))
         except (OSError, DamagedShardError) as error:
             _log.warning("could not strike them: %s", error)
 
     def sweep(self) -> None:
-        """Remove what killed writers left, and damaged shards; never what a living process has in use.
+        """Remove the files that killed writers left, and damaged shards, except those that a living process uses.
 
         Raises:
             CacheError: The directory cannot be read or written.
@@ -206,14 +206,14 @@ class Store:
         except OSError as error:
             why = error
         _log.warning(
-            "passed over a cache shard, its entries will be computed again: %s in %s",
+            "ignored a cache shard, whose entries are computed again: %s in %s",
             why,
             self.directory / name,
         )
         return stamp, None
 
     def _stamp(self, name: str) -> tuple[int, ...]:
-        """Changes whenever a shard's files may have changed; the time of last use is not among it."""
+        """A value that changes whenever a shard's files may have changed, but not with the time of last use."""
         stamp: list[int] = []
         for make in _FILES:
             try:
@@ -224,7 +224,7 @@ class Store:
         return tuple(stamp)
 
     def _strike_damaged(self, entries: Index) -> npt.NDArray[np.bytes_]:
-        """Check some entries; gives the ids of those that were damaged."""
+        """Check some entries and strike the damaged ones; returns their ids."""
         damaged = [np.empty(0, entries.ids.dtype)]
         for number in np.unique(entries.shards).tolist():
             name = entries.names[number]
@@ -247,11 +247,11 @@ class Store:
             return True
         if digest_in(document) not in (None, self._digest):
             raise CacheError(
-                "the cache was made under another key (backbone, cut, number type or versions)",
+                "the cache was made under another key (backbone, block, number type or versions)",
                 where=str(self.directory / _KEY),
                 remedy="remove that directory, or set cache.dir to another one",
             )
-        _log.warning("damaged %s is written anew", self.directory / _KEY)
+        _log.warning("damaged %s is written again", self.directory / _KEY)
         return False
 
     @contextmanager
@@ -269,18 +269,18 @@ class Store:
 _FILES: tuple[Callable[[Path, str], Path], ...] = (shard.rows_path, shard.ledger_path)
 
 
-def cuts(root: str | Path, key: PrefixKey) -> list[int]:
-    """Cuts below a key's own at which its lineage has a store, the deepest first.
+def lower_blocks(root: str | Path, key: PrefixKey) -> list[int]:
+    """Blocks below a key's own at which its lineage has a store, the highest first.
 
-    A fill at a deeper cut may go on from such a store's entries instead of from the residues.
+    A fill at a higher block may continue from the entries of such a store instead of from the residues.
     """
-    found = []
-    for cut in range(key.cut - 1, -1, -1):
-        shallower = key.at(cut)
+    blocks = []
+    for block in range(key.block - 1, -1, -1):
+        lower = key.at(block)
         with suppress(OSError):
-            if (shallower.directory(root) / _KEY).read_bytes() == shallower.document():
-                found.append(cut)
-    return found
+            if (lower.directory(root) / _KEY).read_bytes() == lower.document():
+                blocks.append(block)
+    return blocks
 
 
 def _are_whole(file: int, entries: Index, row_bytes: int) -> npt.NDArray[np.bool_]:

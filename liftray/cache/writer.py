@@ -1,7 +1,7 @@
 """Adding entries to a store, shard by shard.
 
-Invariant: a shard has one writer, which holds its exclusive lease from its first byte until it is committed; what was
-committed stays, whatever happens to the writer. NumPy only. Flow: fill -> [this] -> shard.
+Invariant: a shard has one writer, which holds its exclusive lease from the first byte to the commit. What was committed
+remains, whatever happens to the writer. NumPy only. Flow: fill -> [this] -> shard.
 """
 
 import hashlib
@@ -22,12 +22,12 @@ SHARD_BYTES = 256 << 20
 
 
 class Writer:
-    """Writes new shards of one store; to be used as a context, whose end commits what is there.
+    """Writes new shards of one store; use it in a `with` block, whose end commits the last shard.
 
     Args:
         directory: The store's directory, which exists.
         key: The store's key.
-        max_shard_bytes: A shard is committed before it outgrows this; a single larger entry is a shard of its own.
+        max_shard_bytes: A shard is committed before it exceeds this; a single larger entry is a shard of its own.
     """
 
     def __init__(self, directory: Path, key: PrefixKey, max_shard_bytes: int = SHARD_BYTES) -> None:
@@ -43,12 +43,12 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Also when the block failed or was interrupted: the entries that came in are whole.
+        # Also when the block failed or was interrupted: the entries added so far are whole.
         if not self._failed:
             self.commit()
 
     def add(self, entry: bytes, rows_LR: Bytes) -> None:
-        """Add an entry; one that this writer was given before is passed over.
+        """Add an entry; one that this writer has added before is ignored.
 
         Args:
             entry: The id, 16 bytes.
@@ -56,16 +56,12 @@ class Writer:
 
         Raises:
             CacheError: The disk is full or not writable; the shard that was being written is gone.
-            ValueError: The entry has another shape, or the writer has stopped.
+            ValueError: The id or the rows have another shape or type.
+            RuntimeError: An earlier call failed: this writer has stopped.
         """
         if self._failed:
-            raise ValueError("this writer has stopped")
-        shaped = rows_LR.dtype == np.uint8 and rows_LR.ndim == 2 and len(rows_LR) > 0
-        if len(entry) != ID_BYTES or not shaped or rows_LR.shape[1] != self._key.row_bytes:
-            raise ValueError(
-                f"entry {entry.hex()} of shape {rows_LR.shape} and type {rows_LR.dtype}: an id has {ID_BYTES} bytes, "
-                f"and its rows are (L > 0, {self._key.row_bytes}) uint8"
-            )
+            raise RuntimeError("this writer has stopped")
+        self._check(entry, rows_LR)
         if entry in self._seen:
             return
         if self._open and self._open.size + rows_LR.nbytes > self._max_bytes:
@@ -80,6 +76,15 @@ class Writer:
             self._give_up()
             raise
         self._seen.add(entry)
+
+    def _check(self, entry: bytes, rows_LR: Bytes) -> None:
+        if len(entry) != ID_BYTES:
+            raise ValueError(f"an entry's id has {ID_BYTES} bytes, not {len(entry)}")
+        rows = rows_LR.ndim == 2 and len(rows_LR) > 0 and rows_LR.shape[1] == self._key.row_bytes
+        if not rows or rows_LR.dtype != np.uint8:
+            raise ValueError(
+                f"an entry has rows of {self._key.row_bytes} uint8, not {rows_LR.shape} {rows_LR.dtype}"
+            )
 
     def commit(self) -> None:
         """Commit the shard being written, if there is one.
@@ -96,13 +101,13 @@ class Writer:
         self._open = None
 
     def _stop(self, error: OSError, needed: int) -> CacheError:
-        free = _free_bytes(self._directory)  # before the partial shard goes: this is what was too little
+        free = _free_bytes(self._directory)  # before the partial shard is removed: this was too little
         self._give_up()
         return CacheError(
             f"cannot write the cache ({error.strerror or error}): {needed} bytes needed, {free} free",
             where=str(self._directory),
             remedy="free space, lower cache.max_gb, or set cache.dir to a directory on a larger disk;"
-            " what was committed is kept",
+            " committed entries remain",
         )
 
     def _give_up(self) -> None:
@@ -116,7 +121,7 @@ class _OpenShard:
     """The shard being written.
 
     Raises:
-        OSError: It cannot be written; each method leaves the rest to `drop`.
+        OSError: It cannot be written; then call `drop`.
     """
 
     def __init__(self, directory: Path, row_bytes: int) -> None:

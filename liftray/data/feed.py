@@ -30,7 +30,7 @@ class StoredStates(Protocol):
     """Hidden states at the cut, computed before the run; goes to other processes by pickling."""
 
     @property
-    def cut(self) -> int:
+    def block(self) -> int:
         """Block whose input they are."""
 
     @property

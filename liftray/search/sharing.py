@@ -108,7 +108,7 @@ def _chosen(
     epochs = settings.train.epochs * trials
     scaling = _of_all(prepared, at_a_time)
     choice = decide.choose(prefix, feed, backbone, settings.cache, scaling, epochs, promised)
-    show_line(f"cache: block {prefix.cut}, shared by {trials} trials: {choice.why}")
+    show_line(f"cache: block {prefix.block}, shared by {trials} trials: {choice.why}")
     return (prefix, choice.writes) if choice.use else (None, 0)
 
 

@@ -47,7 +47,7 @@ def prefill(settings: Settings) -> dict[str, Any]:
     held = store.report()
     summary = {
         "directory": str(Path(store.directory).resolve()),
-        "block": prefix.cut,
+        "block": prefix.block,
         "dtype": prefix.stored,
         "entries": held.entries,
         "shards": held.shards,

@@ -61,7 +61,7 @@ def _fill(prefixes: list[StoredPrefix], spec: FeedSpec, source: str) -> None:
     first = prefixes[0]
     job = FillJob(source, resolve([source]).digest, first.key, first.root, splits)
     actor = PrefixActor(job)
-    missing = {one.cut: set(one.all_ids()) for one in prefixes}
+    missing = {one.block: set(one.all_ids()) for one in prefixes}
     for row in fill.chunks(job, first.ids, missing, actors=1):
         actor({name: [value] for name, value in row.items()})
 

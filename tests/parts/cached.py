@@ -10,7 +10,7 @@ from liftray.cache.store import Store
 from liftray.errors import CacheError
 
 KEY = PrefixKey(
-    backbone="ab" * 32, cut=4, width=6, compute="float32", stored="bfloat16", device="cpu",
+    backbone="ab" * 32, block=4, width=6, compute="float32", stored="bfloat16", device="cpu",
     versions={"torch": "2.13.0", "transformers": "4.57.6", "prefix": "1"},
 )  # fmt: skip
 

@@ -150,7 +150,7 @@ FOREIGN = [
 ]
 
 
-@pytest.mark.parametrize("other", FOREIGN, ids=["cut", "backbone", "versions"])
+@pytest.mark.parametrize("other", FOREIGN, ids=["block", "backbone", "versions"])
 def test_another_keys_store_in_our_place_is_refused(root: Path, other: PrefixKey, tmp_path: Path) -> None:
     fill(root, ALL, key=other)
     shutil.rmtree(KEY.directory(root))
@@ -162,7 +162,7 @@ def test_another_keys_store_in_our_place_is_refused(root: Path, other: PrefixKey
     assert {path: path.read_bytes() for path in KEY.directory(root).iterdir()} == before
 
 
-@pytest.mark.parametrize("other", FOREIGN, ids=["cut", "backbone", "versions"])
+@pytest.mark.parametrize("other", FOREIGN, ids=["block", "backbone", "versions"])
 def test_another_keys_shard_among_ours_is_not_used(
     tmp_path: Path, other: PrefixKey, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -30,9 +30,9 @@ def one_shard(root: Path, number: int, used_s: int, key: PrefixKey = KEY) -> int
 
 
 def held(root: Path) -> list[tuple[int, int]]:
-    """(cut, number) of the entries that are there."""
+    """(block, number) of the entries in the cache."""
     return [
-        (key.cut, number)
+        (key.block, number)
         for key in (KEY, OTHER)
         for number in range(6)
         if not Store.open(root, key).missing([entry(number)[0]])

@@ -80,7 +80,7 @@ def test_a_writer_that_failed_takes_no_more(tmp_path: Path) -> None:
         "            break\n"
         "    try:\n"
         "        writer.add(*entry(number))\n"
-        "    except ValueError:\n"
+        "    except RuntimeError:\n"
         "        print('stopped')\n"
         "assert not list(store.directory.glob('*.rows'))\n"
     )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from liftray.cache.key import ID_BYTES, entry_id
 from liftray.cache.shard import Bytes
-from liftray.cache.store import Report, Store, cuts
+from liftray.cache.store import Report, Store, lower_blocks
 from liftray.errors import CacheError
 from tests.parts.cached import KEY, entry, fill, ids, read_back
 
@@ -114,7 +114,7 @@ def test_a_block_that_fails_keeps_what_was_added(tmp_path: Path) -> None:
 )
 def test_what_is_no_entry_is_not_taken(tmp_path: Path, name: bytes, rows_LR: Bytes) -> None:
     store = Store.open(tmp_path, KEY)
-    with store.writer() as writer, pytest.raises(ValueError, match="uint8"):
+    with store.writer() as writer, pytest.raises(ValueError, match="entry"):
         writer.add(name, rows_LR)
     assert store.report() == Report(0, 0, 0)
 
@@ -211,14 +211,14 @@ def test_threads_read_while_others_write(tmp_path: Path) -> None:
     assert read_back(tmp_path, range(120)) == ([], [])
 
 
-def test_shallower_cuts_of_the_lineage_deepest_first(tmp_path: Path) -> None:
-    for cut in (0, 2, 3, 6):
-        Store.open(tmp_path, KEY.at(cut))
-    Store.open(tmp_path, replace(KEY, cut=1, stored="int8"))
-    assert cuts(tmp_path, KEY.at(5)) == [3, 2, 0]
-    assert cuts(tmp_path, KEY.at(3)) == [2, 0]
-    assert cuts(tmp_path, KEY.at(0)) == []
-    assert cuts(tmp_path / "absent", KEY) == []
+def test_lower_blocks_of_the_lineage_highest_first(tmp_path: Path) -> None:
+    for block in (0, 2, 3, 6):
+        Store.open(tmp_path, KEY.at(block))
+    Store.open(tmp_path, replace(KEY, block=1, stored="int8"))
+    assert lower_blocks(tmp_path, KEY.at(5)) == [3, 2, 0]
+    assert lower_blocks(tmp_path, KEY.at(3)) == [2, 0]
+    assert lower_blocks(tmp_path, KEY.at(0)) == []
+    assert lower_blocks(tmp_path / "absent", KEY) == []
 
 
 def test_a_place_that_cannot_be_a_directory_is_refused(tmp_path: Path) -> None:

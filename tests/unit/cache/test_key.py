@@ -34,7 +34,7 @@ def test_every_part_makes_another_key_and_another_lineage(change: dict[str, Any]
     assert other.directory("root") != KEY.directory("root")
 
 
-def test_the_cut_makes_another_key_of_the_same_lineage() -> None:
+def test_another_block_makes_another_key_of_the_same_lineage() -> None:
     other = KEY.at(5)
     assert other.digest() != KEY.digest()
     assert other.lineage() == KEY.lineage()
@@ -49,10 +49,10 @@ def test_equal_keys_have_equal_digests_whatever_the_order_of_versions() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"cut": -1}, {"width": 0}, {"compute": "float16"}, {"stored": "int4"}, {"device": "tpu"}]
+    "wrong", [{"block": -1}, {"width": 0}, {"compute": "float16"}, {"stored": "int4"}, {"device": "tpu"}]
 )
 def test_a_key_that_cannot_be_is_not_made(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="key that no cache can have"):
+    with pytest.raises(ValueError, match="not a key of a store"):
         replace(KEY, **wrong)
 
 
@@ -73,5 +73,5 @@ def test_entry_ids_are_of_the_residues_alone() -> None:
 
 def test_a_key_does_not_change() -> None:
     with pytest.raises(AttributeError):
-        KEY.cut = 3  # type: ignore[misc]
+        KEY.block = 3  # type: ignore[misc]
     assert isinstance(KEY, PrefixKey)

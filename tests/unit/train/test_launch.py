@@ -87,7 +87,7 @@ def test_a_frozen_mix_reads_the_cache_of_a_bottleneck_of_the_same_cut(
     assert adapted is not None
     assert plain is not None
     assert mixed.key == adapted.key
-    assert (mixed.cut, plain.cut) == (2, tiny.BLOCKS)
+    assert (mixed.block, plain.block) == (2, tiny.BLOCKS)
 
 
 def test_states_that_cannot_be_counted_are_told_before_anything_starts(
