@@ -44,7 +44,7 @@ class LoadedBundle:
 
     Attributes:
         tagger: The model, or the models that predict together, in evaluation mode.
-        info: What `bundle.json` says.
+        info: The content of `bundle.json`.
     """
 
     tagger: Tagger | Ensemble
@@ -84,7 +84,7 @@ def save(
 
     Args:
         tagger: The trained model.
-        directory: Where to; a bundle that stands there is replaced whole.
+        directory: The new bundle; an existing bundle is replaced as a whole.
         sources: Backbone sources, to find it again.
         details: Further entries of `bundle.json`: data digests, metrics, run id and the like.
 
@@ -162,7 +162,7 @@ def load(directory: str | Path, *, sources: Sequence[str] | None = None) -> Load
         sources: Where to look for the backbone instead of the sources it names.
 
     Returns:
-        The model on the CPU, in evaluation mode, and what `bundle.json` says.
+        The model on the CPU, in evaluation mode, and the content of `bundle.json`.
 
     Raises:
         BundleError: The bundle is damaged, or the backbone found is not the one it was trained on.
@@ -261,8 +261,8 @@ def _load_members(directory: Path, info: Mapping[str, Any], sources: Sequence[st
     temperatures = []
     for name in names:
         loaded = load(directory / name, sources=sources)
-        member, told = loaded.tagger, (info.get("task"), info.get("ss3_map"))
-        if not isinstance(member, Tagger) or (member.alphabet, member.ss3_map) != told:
+        member, described_as = loaded.tagger, (info.get("task"), info.get("ss3_map"))
+        if not isinstance(member, Tagger) or (member.alphabet, member.ss3_map) != described_as:
             raise BundleError(
                 f"{name} is not a model as {_INFO} describes it",
                 where=str(directory),
@@ -314,7 +314,7 @@ def _check_files(directory: Path, listed: Any) -> None:
         raise BundleError(f"{_INFO} names no {_HEAD}", where=str(directory), remedy="fetch the bundle again")
     for name in sorted(present | names):
         path = (root / name).resolve()
-        # `present` holds only what lies inside, so a name that leads out is never in it.
+        # `present` holds only files of the directory, so a name that leads out of it is never present.
         whole = name in present and path.is_relative_to(root) and path.suffix in _FORMATS and path.is_file()
         if not whole or files.sha256_file(path) != listed.get(name):
             raise BundleError(

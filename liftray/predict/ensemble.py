@@ -1,8 +1,8 @@
 """Several trained models as one: their probabilities' mean.
 
-Invariant: all members read a chain in the same way (alphabet, windows, tokens), so that their probabilities stand for
-the same residues and states. What is bit for bit the same in them lies in memory once. Flow: bundle -> [this] ->
-predictor, which takes it for a tagger.
+Invariant: all members read a chain in the same way (alphabet, windows, tokens), so that their probabilities are for the
+same residues and states. Weights that are bitwise equal are in memory once. Flow: bundle -> [this] -> predictor, which
+uses it like a tagger.
 """
 
 import math
@@ -22,7 +22,7 @@ class Ensemble(nn.Module):
 
     Args:
         members: The models, in evaluation mode.
-        temperatures: What each one's logits are divided by.
+        temperatures: The temperature of each.
 
     Raises:
         BundleError: They do not read chains in the same way.

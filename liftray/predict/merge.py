@@ -1,6 +1,6 @@
-"""Making one bundle of several, such as those of several seeds: an ensemble.
+"""Merges several bundles, such as those of several seeds, into one: an ensemble.
 
-Invariant: members go in whole, byte for byte, and only such as can predict together. Flow: bundles -> [this] -> a
+Invariant: members are copied byte for byte, and they can predict together. Flow: bundles -> [this] -> a
 bundle, which `bundle.load` reads and every job takes.
 """
 
@@ -21,7 +21,7 @@ def merge(bundles: Sequence[str | Path], directory: Path) -> dict[str, Any]:
 
     Args:
         bundles: Two or more bundles of one task, map, window and backbone; each keeps its own calibration.
-        directory: Where to; a bundle that stands there is replaced whole.
+        directory: The new bundle; an existing bundle is replaced as a whole.
 
     Returns:
         What was written to `bundle.json`. It holds no metrics: nothing has scored the ensemble yet.
@@ -74,7 +74,7 @@ def _check_agrees(info: Mapping[str, Any], first: Mapping[str, Any], where: str)
 
 
 def _all_data(infos: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """Digests of all data sets; one whose name another data set has already is told with its member."""
+    """Digests of all data sets; where two data sets share a name, the later name includes its member."""
     data: dict[str, dict[str, str]] = {}
     for number, info in enumerate(infos, start=1):
         for split, sets in (info.get("data") or {}).items():

@@ -1,8 +1,9 @@
 """The registered model as MLflow runs it: sequences in, a table of predicted states out.
 
-Invariant: one row for each sequence, in input order, whatever the sequence. MLflow stores this file's text
-with the model and runs it on load (models-from-code), so nothing is pickled. Flow: registry -> [this] ->
-predictor.
+Invariant: one row for each sequence, in the order of the input, also where the sequence is refused. MLflow stores this
+file's text with the model and runs it on load (models-from-code), so nothing is pickled. A text that an earlier
+version stored still runs: `Predictor` and `BadChain`, which it imports, keep their names and places.
+Flow: registry -> [this] -> predictor.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,8 @@ import pyarrow as pa
 
 from liftray.errors import DataError
 
-COLUMNS = ["id", "sequence", "states", "confidence", "error"]
-_FORMS = "give a list of sequences, or a table or dicts with `sequence` and, if you like, `id`"
+COLUMNS = ["id", "sequence", "ss", "mean_confidence", "error"]
+_FORMS = "give a list of sequences, or a table or dicts with `sequence` and optionally `id`"
 
 
 class LiftrayModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow's base class is untyped
@@ -33,24 +34,22 @@ class LiftrayModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow's
 
         self._predictor = Predictor.load(context.artifacts["bundle"])
 
-    # MLflow reads the hint: this one asks for no conversion, so lists, dicts, Series and arrays come as they
-    # are.
+    # MLflow reads the type hint: this one demands no conversion, so lists, dicts, Series and arrays arrive as they are.
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None
     ) -> pd.DataFrame:
         """Predict sequences.
 
         Args:
-            context: MLflow's; not used.
+            context: MLflow's context; not used.
             model_input: A sequence, a list, Series or array of them, a table (pandas or Arrow) with the column
                 `sequence` and optionally `id`, a dict of such columns, or a list of dicts. Ids default to 1, 2, ...
             params: `probabilities` (False) adds a column of that name with L x C lists, states in the
                 alphabet's order; `batch_tokens` (4096) is the budget of a batch.
 
         Returns:
-            Columns `id`, `sequence` (as given), `states`, `confidence` (mean probability of the predicted
-            states) and `error` (reason where a sequence was refused; its states are then empty and its
-            confidence missing).
+            Columns `id`, `sequence` (as given), `ss`, `mean_confidence` (mean probability of the predicted states) and
+            `error` (the reason where a sequence was refused; its states are then empty and its confidence missing).
 
         Raises:
             DataError: The input has none of these forms.
@@ -74,7 +73,7 @@ class LiftrayModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow's
                 confidence = float(np.mean(found.probabilities_LC.max(axis=1)))
                 rows.append([name, sequence, found.states, confidence, None])
                 probabilities.append(found.probabilities_LC.tolist())
-        # Objects keep None, which JSON can say; pandas' own NaN would reach HTTP clients as invalid JSON.
+        # Objects keep None, which JSON has; pandas' own NaN would reach HTTP clients as invalid JSON.
         table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)
         if chosen["probabilities"]:
             table["probabilities"] = probabilities

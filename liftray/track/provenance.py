@@ -1,6 +1,6 @@
 """Which code made something, on which versions, and who ran it.
 
-Invariant: nothing is guessed: what cannot be found out is left out or called unknown. Flow: [this] -> runs, ledger.
+Invariant: nothing is guessed: what cannot be determined is left out or called unknown. Flow: [this] -> runs, ledger.
 """
 
 import getpass
@@ -47,7 +47,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says about a checkout; None where there is no git or no commit."""
+    """Output of a git command in a checkout; None where there is no git or no commit."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True

@@ -67,7 +67,7 @@ mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model(sys.argv[2])
 table = model.predict(json.loads(sys.argv[3]), params={"probabilities": True})
 heavy = [name for name in ("ray", "deepspeed") if name in sys.modules]
-print(json.dumps({**table[["states", "probabilities"]].to_dict("list"), "heavy": heavy}))
+print(json.dumps({**table[["ss", "probabilities"]].to_dict("list"), "heavy": heavy}))
 """
 
 
@@ -86,7 +86,7 @@ def test_the_champion_loads_as_pyfunc_without_pickle_and_predicts_the_same(
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     expected = list(Predictor.load(real_bundle).predict([(str(n), text) for n, text in enumerate(SEQUENCES)]))
-    assert found["states"] == [prediction.states for prediction in expected]
+    assert found["ss"] == [prediction.states for prediction in expected]
     for given, prediction in zip(found["probabilities"], expected, strict=True):
         # Same weights and code in another process; batch composition is the same too.
         np.testing.assert_allclose(given, prediction.probabilities_LC, rtol=0, atol=1e-6)
@@ -102,7 +102,7 @@ def test_pyfunc_takes_every_form_of_input(mlflow_uri: str, real_bundle: Path) ->
         made = versions.register(real_bundle, run.run_id, mlflow_uri, NAME)
     with process_wide(mlflow_uri):
         model = mlflow.pyfunc.load_model(made["model_uri"])
-    states = list(model.predict(SEQUENCES)["states"])
+    states = list(model.predict(SEQUENCES)["ss"])
     assert [len(one) for one in states] == [len(one) for one in SEQUENCES]
     names = ["x", "y", "z"]
     records = [{"id": name, "sequence": text} for name, text in zip(names, SEQUENCES, strict=True)]
@@ -120,11 +120,11 @@ def test_pyfunc_takes_every_form_of_input(mlflow_uri: str, real_bundle: Path) ->
     ):
         table = model.predict(given)
         assert list(table["id"]) == ids
-        assert list(table["states"]) == states
-        assert list(table.columns) == ["id", "sequence", "states", "confidence", "error"]
-    assert list(model.predict(SEQUENCES[0])["states"]) == states[:1]
-    assert list(model.predict({"sequence": SEQUENCES[0]})["states"]) == states[:1]
-    assert list(model.predict(SEQUENCES, params={"batch_tokens": 8})["states"]) == states
+        assert list(table["ss"]) == states
+        assert list(table.columns) == ["id", "sequence", "ss", "mean_confidence", "error"]
+    assert list(model.predict(SEQUENCES[0])["ss"]) == states[:1]
+    assert list(model.predict({"sequence": SEQUENCES[0]})["ss"]) == states[:1]
+    assert list(model.predict(SEQUENCES, params={"batch_tokens": 8})["ss"]) == states
     assert len(model.predict([])) == 0
     for bad in (pd.DataFrame({"id": names}), [1, 2], [None], [{"sequence": "MK"}, {"id": "x"}], 3):
         with pytest.raises(ValueError, match="give a list of sequences"):
@@ -142,8 +142,8 @@ def test_a_bad_sequence_costs_one_row_and_no_more(mlflow_uri: str, real_bundle: 
         model = mlflow.pyfunc.load_model(made["model_uri"])
     table = model.predict(["MKV", "M-V", "", "GGG"], params={"probabilities": True})
     assert list(table["error"].notna()) == [False, True, True, False]
-    assert list(table["confidence"].isna()) == [False, True, True, False]
-    assert [len(states) for states in table["states"]] == [3, 0, 0, 3]
+    assert list(table["mean_confidence"].isna()) == [False, True, True, False]
+    assert [len(states) for states in table["ss"]] == [3, 0, 0, 3]
     assert [len(rows) for rows in table["probabilities"]] == [3, 0, 0, 3]
     assert np.allclose([sum(row) for row in table["probabilities"][0]], 1)
 

@@ -97,7 +97,7 @@ def test_the_champion_answers_over_http(served: str, bundles: list[Path]) -> Non
         (table, "text/csv", ["p0", "p1", "p2"]),
     ):
         rows = ask(served, content, kind)
-        assert [row["states"] for row in rows] == expected
+        assert [row["ss"] for row in rows] == expected
         assert [row["id"] for row in rows] == names
     whole = ask(served, {"inputs": SEQUENCES, "params": {"probabilities": True, "batch_tokens": 64}})
     for row, sequence in zip(whole, SEQUENCES, strict=True):
@@ -105,7 +105,7 @@ def test_the_champion_answers_over_http(served: str, bundles: list[Path]) -> Non
         assert all(abs(sum(one) - 1) < 1e-5 for one in row["probabilities"])
     bad = ask(served, {"inputs": ["MKV", "M-V"]})
     assert [row["error"] is None for row in bad] == [True, False]
-    assert bad[1]["confidence"] is None
+    assert bad[1]["mean_confidence"] is None
     for wrong in ({"inputs": [1]}, {"dataframe_split": {"columns": ["sequence"], "data": [["MKV"]]}}):
         with pytest.raises(urllib.error.HTTPError) as caught:
             ask(served, wrong)
@@ -119,7 +119,7 @@ def test_a_rollback_is_followed_on_the_next_load(mlflow_uri: str, bundles: list[
     def served_now() -> list[str]:
         with process_wide(mlflow_uri):
             model = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
-        return list(model.predict(SEQUENCES)["states"])
+        return list(model.predict(SEQUENCES)["ss"])
 
     first, second = (states(directory) for directory in bundles)
     assert first != second

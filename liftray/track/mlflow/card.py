@@ -1,7 +1,7 @@
 """The model card: what a registered version is, how good, on which data, under which licence, and its limits.
 
-Invariant: every figure comes from `bundle.json` or the metrics given; what is not known is said to be not
-known. Pure.
+Invariant: every figure comes from `bundle.json` or the metrics given; what is not known is
+marked as not known. Pure.
 Flow: bundle -> [this] -> description of the registered version.
 """
 
@@ -78,7 +78,7 @@ def _scores(metrics: Mapping[str, Any], leakage: Mapping[str, Any]) -> str:
 
 
 def _seen(leak: Mapping[str, Any] | None) -> str:
-    """Share of a set's chains that training holds, in per cent; a leaky set says so."""
+    """Share of a set's chains that training holds, in per cent, with a mark where the set is leaky."""
     if leak is None:
         return "not measured"
     return f"{100 * leak['share']:.1f}{' (leaky: not to be trusted)' if leak['leaky'] else ''}"

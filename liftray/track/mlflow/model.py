@@ -1,7 +1,7 @@
-"""Logs a bundle as an MLflow model: files of the run, and a pyfunc that takes sequences.
+"""Logs a bundle as an MLflow model: files of the run, and a pyfunc that predicts sequences.
 
-Invariant: what is stored holds no pickle, and MLflow loads it with pickle forbidden; a model that could not
-be stored whole is marked as failed. Flow: bundle -> [this] -> registry.
+Invariant: the stored files hold no pickle, and MLflow loads them with pickle forbidden; a model that could not be
+stored as a whole is marked as failed. Flow: bundle -> [this] -> registry.
 """
 
 import json
@@ -58,12 +58,12 @@ _EXAMPLE = [
 
 
 def read_info(directory: Path) -> dict[str, Any]:
-    """What `bundle.json` says, after a look at the directory: no links, nothing that runs code on load.
+    """Read `bundle.json` and check the directory: no links, no file that runs code on load.
 
-    Whether the tensor files are the ones that `bundle.json` names is checked where they are loaded.
+    The digests of the tensor files are checked where they are loaded.
 
     Raises:
-        BundleError: It is no bundle, or not a safe one.
+        BundleError: It is no bundle, or an unsafe one.
     """
     where = str(directory)
     try:
@@ -81,7 +81,7 @@ def read_info(directory: Path) -> dict[str, Any]:
                 f"{name} is a link or a special file", where=where, remedy="copy the file itself"
             )
         if path.suffix.lower() in _UNSAFE:
-            raise BundleError(f"{name} is of a format that can run code", where=where, remedy="take it out")
+            raise BundleError(f"{name} is of a format that can run code", where=where, remedy="remove it")
     return info
 
 
@@ -183,10 +183,10 @@ def _save(bundle: Path, local: Path, run_id: str, logged: Any) -> None:
 def _signature() -> "ModelSignature":
     """Inputs, outputs and parameters.
 
-    Of itself, MLflow turns what it is given into a table and then wants the named columns, so a schema with
+    By default, MLflow converts the input to a table and demands the named columns, so a schema with
     `sequence` and `id` would refuse a plain list, and one without names would take `id` for the sequence.
     A signature marked as coming from a type hint is recorded and shown all the same, and leaves the check of the
-    data to the model, which tells what is wrong with it: lists, tables and dicts all reach it as they are.
+    data to the model, which reports what is wrong with them: lists, tables and dicts all reach it as they are.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
@@ -196,8 +196,8 @@ def _signature() -> "ModelSignature":
     outputs = [
         ColSpec(DataType.string, "id"),
         ColSpec(DataType.string, "sequence"),
-        ColSpec(DataType.string, "states"),
-        ColSpec(DataType.double, "confidence"),
+        ColSpec(DataType.string, "ss"),
+        ColSpec(DataType.double, "mean_confidence"),
         ColSpec(DataType.string, "error", required=False),
         ColSpec(Array(Array(DataType.double)), "probabilities", required=False),
     ]

@@ -27,7 +27,7 @@ class Outbox:
     Args:
         uri: The store.
         run_id: MLflow's run.
-        folder: The run's directory, on a disk that lasts; the unsent metrics lie there in one file.
+        folder: The run's directory, on a persistent disk; one file in it holds the unsent metrics.
     """
 
     def __init__(self, uri: str, run_id: str, folder: str | Path) -> None:
@@ -41,7 +41,7 @@ class Outbox:
             step: Their step.
 
         Returns:
-            Whether all is sent. Where not, the first time of an outage is told.
+            Whether all is sent. The start of an outage is reported once.
         """
         from liftray.track.mlflow.run import metric_name
 
@@ -68,7 +68,7 @@ class Outbox:
         """Send what is left, waiting for the store where it does not answer.
 
         Args:
-            patience_s: How long to go on trying.
+            patience_s: How long to retry.
 
         Returns:
             Steps that were sent.
@@ -87,7 +87,7 @@ class Outbox:
                     raise TrackingError(
                         f"MLflow does not take metrics ({error.what}); they are kept in {self.file}",
                         where=redacted(self._uri),
-                        remedy="give the same command again when it answers",
+                        remedy="run the same command again when it answers",
                     ) from error
                 show_line(f"waiting for MLflow ({error.what}), at most {left:.0f} s more")
                 time.sleep(min(wait_s, left))

@@ -29,7 +29,7 @@ def start_run(
     """Open a run, or go on with one, and log config, code and versions.
 
     Args:
-        settings: Resolved config; `tracking` says where.
+        settings: Resolved config; its `tracking` names the store.
         run_id: A run of this store to go on with.
         parent_run_id: The run of the search that this one is a trial of.
         tags: More tags.
@@ -123,7 +123,7 @@ def _run_name(settings: Settings) -> str:
         has_width = "reduction_factor" in ADAPTERS[adapter.kind].reads
         width = [f"r{adapter.reduction_factor}"] if has_width else []
         parts = [settings.task, adapter.kind, *width, f"k{adapter.skip_layers}"]
-    # The place and the time tell runs apart that differ in other settings, or in none.
+    # Place and time distinguish runs that differ in other settings, or in none.
     place = Path(settings.run.dir).name
     started = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     return "-".join([*parts, settings.head.kind, f"seed{settings.train.seed}", place, started])

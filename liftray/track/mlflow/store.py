@@ -1,14 +1,14 @@
-"""The door to MLflow: which stores are taken, whether one answers, and how its failures are told.
+"""Access to MLflow stores: which are supported, whether one answers, and how its failures are reported.
 
 Invariant: after `check` the address means the same store in every process and directory, and the store
 answers; a refused store has not been touched. Flow: jobs, runs, registry -> [this] -> MLflow.
 
 Decisions:
 
-- Taken are `sqlite:///FILE` and `http(s)://` servers. MLflow's file store is in maintenance mode and refuses
+- Supported are `sqlite:///FILE` and `http(s)://` servers. MLflow's file store is in maintenance mode and refuses
   to open; other databases belong behind a server, which then holds their password.
 - A new SQLite store is built under a temporary name and appears whole.
-- Retries while work goes on are bounded by seconds, not by MLflow's minutes.
+- Retries during work are bounded by seconds, not by MLflow's minutes.
 """
 
 import contextlib
@@ -117,7 +117,7 @@ def redacted(uri: str) -> str:
 
 
 def artifact_root(uri: str, experiment: str) -> str | None:
-    """Where a new experiment keeps its files: beside an SQLite store; None lets a server choose."""
+    """Where a new experiment keeps its files: next to an SQLite store; None lets a server choose."""
     if not uri.startswith("sqlite:"):
         return None
     folder = re.sub(r"[^A-Za-z0-9._-]", "_", experiment).strip(".") or "experiment"
@@ -135,7 +135,7 @@ def mlflow_errors(uri: str) -> Iterator[None]:
         text = re.sub(r"\s+", " ", str(error)).strip()
         lost = "refused" in text or "retries" in text or "timed out" in text
         if lost:
-            reason = next((told for told in ("refused", "timed out") if told in text), "no answer")
+            reason = next((sign for sign in ("refused", "timed out") if sign in text), "no answer")
             text = f"no server answers ({reason})"
         remedy = "start the MLflow server, or correct tracking.uri" if lost or "valid JSON" in text else None
         if re.search(r"code 40[13]|not authenticated|Permission denied", text):

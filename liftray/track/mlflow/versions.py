@@ -113,7 +113,7 @@ def resolve(uri: str, tracking_uri: str) -> Path:
 
 
 def locate(uri: str, tracking_uri: str) -> dict[str, Any]:
-    """Name and version that a `models:/` URI stands for, as predictions state them.
+    """Name and version of a `models:/` URI, as prediction files name them.
 
     Returns:
         `name` and `version`; empty for a directory or a run.
@@ -152,7 +152,7 @@ def find(name: str, wanted: str, uri: str) -> Any:
     """A registered version by number or alias.
 
     Raises:
-        TrackingError: There is none; what there is, is told.
+        TrackingError: There is none; the remedy lists the versions that exist.
     """
     store = client(uri)
     from mlflow.exceptions import MlflowException
@@ -180,8 +180,7 @@ def bundle_of(found: Any, uri: str) -> Path:
     Raises:
         BundleError: It is not the one that was registered, or no safe one.
     """
-    # MLflow would look a models:/ address up in the process-wide store; where the files lie needs no such
-    # look-up.
+    # MLflow would look up a models:/ address in the process-wide store; the download address needs no look-up.
     with mlflow_errors(uri):
         place = client(uri).get_model_version_download_uri(found.name, found.version)
     directory = _fetch(f"{place.rstrip('/')}/artifacts/{model.ARTIFACT}", uri)

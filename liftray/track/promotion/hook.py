@@ -1,7 +1,7 @@
-"""Tells others of a new champion: runs a command, or posts to an address.
+"""Notifies others of a new champion: runs a command, or posts to an address.
 
-Invariant: it comes after the move and never undoes it; what fails is told, and an address or what a command
-prints is never shown, since either may hold a secret. Flow: registry -> [this].
+Invariant: it runs after the move and never undoes it. A failure is reported, but neither an address nor the output of a
+command is shown, since either may hold a secret. Flow: registry -> [this].
 """
 
 import json
@@ -19,7 +19,7 @@ from liftray.track.promotion.policy import Hook
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A receiver that moved is told, not followed: the message may be meant for this address only."""
+    """A redirect is reported, not followed: the message may be for this address only."""
 
     def redirect_request(self, *_: Any) -> None:
         """Follow nothing."""
@@ -48,7 +48,7 @@ def fire(hook: Hook, message: Mapping[str, Any]) -> dict[str, str]:
         message: What happened, JSON-ready.
 
     Returns:
-        `command` and `webhook`, as far as asked for: `done`, or what went wrong.
+        `command` and `webhook`, where the policy names them: `done`, or what went wrong.
     """
     content = json.dumps(message).encode()
     outcome: dict[str, str] = {}
@@ -56,9 +56,9 @@ def fire(hook: Hook, message: Mapping[str, Any]) -> dict[str, str]:
         outcome["command"] = _run(hook, content)
     if address := _address(hook):
         outcome["webhook"] = _post(address, content, hook.timeout_s)
-    for kind, told in outcome.items():
-        if told != "done":
-            show_line(f"The {kind} after the promotion failed ({told}); the champion stands as told")
+    for kind, result in outcome.items():
+        if result != "done":
+            show_line(f"The {kind} after the promotion failed ({result}); the promotion is unchanged")
     return outcome
 
 

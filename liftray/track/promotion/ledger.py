@@ -2,14 +2,14 @@
 
 Invariant: entries are numbered 1, 2, ... and each holds the hash of the one before, so an entry that was
 changed, taken out or put in between is found on the next use; nothing is decided on a broken ledger. It is
-kept as tags of the registered model, since MLflow itself forgets where an alias stood. Flow: registry ->
+kept as tags of the registered model, since MLflow keeps no history of an alias. Flow: registry ->
 [this] -> MLflow.
 
 Taking the newest entries away leaves a sound chain; `registry` finds that by comparing the alias with the
 last entry.
 
 Two promoters at once: MLflow's tags cannot be written "only if absent", so each first leaves a claim under a
-name of its own and goes on only where it then sees no other. Claims of a process that died count for a
+name of its own and continues only where it then sees no other claim. Claims of a process that died count for a
 minute.
 """
 
@@ -86,7 +86,7 @@ def append(
         client: Of the store.
         uri: Its address.
         name: Registered model.
-        entries: What `claim` gave.
+        entries: The entries that `claim` yielded.
         fields: `action`, `version`, `previous`, `reason`, `evidence`.
 
     Returns:
@@ -109,14 +109,14 @@ def append(
         raise InputError(f"the ledger's entry has {len(text)} characters, over {_TAG_CHARACTERS}")
     with mlflow_errors(uri):
         client.set_registered_model_tag(name, _key(entry["n"]), text)
-        stands = client.get_registered_model(name).tags.get(_key(entry["n"]))
-    if stands != text:
+        stored = client.get_registered_model(name).tags.get(_key(entry["n"]))
+    if stored != text:
         raise concurrent(name, "another promoter wrote the same entry of the ledger")
     return entry
 
 
 def check_reason(reason: str) -> str:
-    """The reason as it will stand in the ledger.
+    """The reason as the ledger will record it.
 
     Raises:
         InputError: It is empty or over 1,000 characters.
@@ -149,7 +149,9 @@ def claim(client: "MlflowClient", uri: str, name: str) -> Iterator[list[dict[str
             tags = client.get_registered_model(name).tags
         try:
             if not any(
-                _stands(value) for other, value in tags.items() if other.startswith(_CLAIM) and other != key
+                _is_recent(value)
+                for other, value in tags.items()
+                if other.startswith(_CLAIM) and other != key
             ):
                 yield verify(tags, name)
                 return
@@ -171,7 +173,7 @@ def concurrent(name: str, what: str) -> Refusal:
     )
 
 
-def _stands(value: str) -> bool:
+def _is_recent(value: str) -> bool:
     try:
         return abs(time.time() - float(value)) < _CLAIM_S
     except ValueError:
@@ -192,5 +194,5 @@ def _key(number: int) -> str:
 
 def hash_of(entry: Mapping[str, Any]) -> str:
     """SHA-256 of an entry without its own `hash`, as hexadecimal digits."""
-    told_of = {key: value for key, value in entry.items() if key != "hash"}
-    return hashlib.sha256(json.dumps(told_of, sort_keys=True).encode()).hexdigest()
+    content = {key: value for key, value in entry.items() if key != "hash"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What the gates ask for: typed, read from a YAML file such as `configs/gates.yaml`, safe where nothing is said.
+"""The limits of the gates: typed, read from a YAML file such as `configs/gates.yaml`, with safe defaults.
 
 Invariant: an unknown key or a bad value is refused before anything is judged; the file may leave out any key.
 Flow: promote --gates FILE -> [this] -> gates, replay, hook.
@@ -27,7 +27,7 @@ class Primary(_Part):
         default=0.0, ge=0, le=1, description="a loss of at most this counts as equal, which is enough"
     )
     significant: bool = Field(
-        default=False, description="ask for more than equal: the 95 % interval must lie above zero"
+        default=False, description="demand a gain: the whole 95 % interval must be above zero"
     )
 
 
@@ -46,9 +46,9 @@ class Sets(_Part):
 class Floors(_Part):
     """What no champion may fall below, on the primary set."""
 
-    sov99: float | None = Field(default=0.3, ge=0, le=1, description="SOV'99; null asks nothing")
+    sov99: float | None = Field(default=0.3, ge=0, le=1, description="SOV'99; null for no limit")
     f1: dict[str, float] = Field(
-        default={"H": 0.3, "E": 0.2}, description="state -> F1; states that the set lacks are passed over"
+        default={"H": 0.3, "E": 0.2}, description="state -> F1; states that the set lacks are skipped"
     )
 
 
@@ -59,7 +59,7 @@ class Calibration(_Part):
         default=0.1,
         ge=0,
         le=1,
-        description="expected calibration error on validation data; null asks nothing",
+        description="expected calibration error on validation data; null for no limit",
     )
 
 
@@ -74,7 +74,7 @@ class Replay(_Part):
 
     required: bool = Field(default=True, description="false: promote what was never loaded again")
     data: dict[str, str] = Field(
-        default={}, description="validation set -> where it lies, if not where training read it"
+        default={}, description="validation set -> its path, if not where training read it"
     )
     timeout_s: float = Field(default=3600, gt=0, description="patience with the fresh process")
 
@@ -83,12 +83,12 @@ class Budgets(_Part):
     """What the model may cost who serves it."""
 
     max_bundle_mb: float | None = Field(
-        default=512, gt=0, description="size of the bundle; null asks nothing"
+        default=512, gt=0, description="size of the bundle; null for no limit"
     )
     max_latency_s: float | None = Field(
         default=30,
         gt=0,
-        description="one chain of up to 512 residues, alone, on this machine; null asks nothing",
+        description="one chain of up to 512 residues, alone, on this machine; null for no limit",
     )
 
 
@@ -102,7 +102,7 @@ class Licence(_Part):
 
 
 class Hook(_Part):
-    """What is told of a new champion. It is told after the fact: a hook that fails undoes nothing."""
+    """What is called after a promotion. A hook that fails undoes nothing."""
 
     command: list[str] = Field(default=[], description="program and arguments; it reads JSON on its stdin")
     webhook: str | None = Field(default=None, description="http(s) address that is sent the JSON")

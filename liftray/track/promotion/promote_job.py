@@ -18,7 +18,7 @@ ACTIONS = ("propose", "promote", "rollback", "history", "show")
 
 @dataclass(frozen=True)
 class PromoteRequest:
-    """What the command line asks for.
+    """The action and its arguments.
 
     Attributes:
         action: One of `ACTIONS`.
@@ -42,7 +42,7 @@ class PromoteRequest:
 
 
 def run(request: PromoteRequest, *, as_table: bool) -> str:
-    """Do what was asked for.
+    """Perform an action.
 
     Args:
         request: The action and its arguments.

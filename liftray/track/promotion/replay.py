@@ -1,7 +1,7 @@
 """Loads a bundle in a fresh process and predicts the evaluated chains again, from the files alone.
 
-Invariant: nothing of the process that asks is used but the bundle's directory and the data sets' addresses; a
-chain counts as reproduced only when every number that evaluation kept of it comes out the same (accuracies and
+Invariant: the fresh process uses only the bundle's directory and the addresses of the data sets. A
+chain counts as reproduced only when every number that evaluation stored for it is the same (accuracies and
 overlaps exactly, the log-likelihood to the last bits that another number of threads changes).
 Flow: collect -> [this: parent] -> [this: python -m liftray.track.promotion.replay] -> gates.
 
@@ -45,7 +45,7 @@ class EvaluatedSet:
 
     Attributes:
         name: Its name in the config.
-        path: Where the data set lies; None where that is not known.
+        path: Path of the data set; None where that is not known.
         digest: Its content digest.
         table: The per-chain table that evaluation wrote.
     """
@@ -57,12 +57,12 @@ class EvaluatedSet:
 
 
 def replay(bundle: Path, sets: Sequence[EvaluatedSet], timeout_s: float) -> ReplayResult:
-    """Ask a fresh process.
+    """Predict again in a fresh process.
 
     Args:
         bundle: The bundle's directory.
         sets: What to predict again.
-        timeout_s: Patience.
+        timeout_s: Seconds that the process may take.
     """
     with tempfile.TemporaryDirectory(prefix="liftray-replay-") as folder:
         request, answer = Path(folder) / "request.json", Path(folder) / "answer.json"
@@ -117,8 +117,8 @@ def _same(one: Mapping[str, Any], two: Mapping[str, Any], columns: Sequence[str]
 
 def main(request: Path, answer: Path) -> None:
     """What the fresh process does: read the request, write the answer."""
-    asked = json.loads(request.read_text())
-    found = _answer(Path(asked["bundle"]), [EvaluatedSet(**one) for one in asked["sets"]])
+    requested = json.loads(request.read_text())
+    found = _answer(Path(requested["bundle"]), [EvaluatedSet(**one) for one in requested["sets"]])
     answer.write_text(json.dumps(asdict(found)))
 
 
@@ -171,7 +171,7 @@ def _predict_again(predictor: "Predictor", sets: Sequence[EvaluatedSet], load_s:
         different += [f"{one.name}/{name}" for name in differing(pq.read_table(one.table), again)]
     if different:
         reasons.append("NOT_REPRODUCED")
-        detail.append(f"{len(different)} chains come out otherwise than they were evaluated")
+        detail.append(f"{len(different)} chains are not predicted as they were evaluated")
     return ReplayResult(
         tuple(dict.fromkeys(reasons)),
         tuple(detail),

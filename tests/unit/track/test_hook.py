@@ -62,7 +62,7 @@ def test_a_command_that_fails_is_told_and_raises_nothing(
     assert outcome["command"].startswith(told)
     shown = capsys.readouterr().err
     assert told in shown
-    assert "the champion stands" in shown
+    assert "the promotion is unchanged" in shown
     assert "secret" not in shown
 
 
