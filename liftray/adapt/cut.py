@@ -1,6 +1,6 @@
 """The cut: the place in the backbone where the frozen part ends and training begins.
 
-Invariant: `skipped <= entry <= depth`; blocks below `entry` give the same states in every step and every trial. Pure.
+Invariant: `skipped <= entry <= depth`; the states at `entry` are the same in every step and every trial. Pure.
 Flow: settings and backbone -> `prepare` -> [this] -> cache key, feed, worker, memory estimate, search, reports.
 """
 

@@ -1,7 +1,7 @@
-"""Our own path as a contestant: the very loop that Ray Train runs, with and without Ray, with and without the cache.
+"""LiftRay in the measurements: `run_rank`, with and without Ray, with and without the cache.
 
-Invariant: what is timed is the product's code from feed to optimizer; only where batches and checkpoints go differs.
-Flow: workload -> [this] -> residues/s beside the rivals'.
+Invariant: the product's own code is timed, from feed to optimizer; only where batches and checkpoints go differs.
+Flow: workload -> [this] -> residues/s next to the competitors'.
 """
 
 import json
@@ -84,8 +84,8 @@ def run_with_ray(
         workers: Training processes of one CPU each.
 
     Returns:
-        As `run`; in its details also `start_up_s`, seconds from asking for the run to its first step. That counts the
-        first epoch's validation too, of four chains.
+        As `run`; in its details also `start_up_s`, seconds from the call to the first step, the first epoch's
+        validation of four chains included.
     """
     from liftray.train.cluster import connected
 
@@ -95,23 +95,23 @@ def run_with_ray(
         if cache == "warm":
             _filled(prepared)  # the run finds it full
         with connected(prepared.settings.run, prepared.settings.scaling):
-            asked = time.time()
+            start = time.time()
             ended = launch.fit(prepared, place / "run", [_first_report(place / _REPORTED)])
         reported = float((place / _REPORTED).read_text())
     history = ended.progress.history
     timed = timing(workload, history, prepared)
-    start_up_s = reported - asked - history[0]["train/seconds"]
+    start_up_s = reported - start - history[0]["train/seconds"]
     return replace(timed, details={**timed.details, "start_up_s": start_up_s})
 
 
 def set_up(workload: dict[str, Any], cache: Cache, tokens_per_batch: int, folder: str) -> None:
-    """Leave in a folder all that `run` needs, the full cache too, so that another process need not make it.
+    """Make in a folder all that `run` needs, the full cache included, so that another process can use it.
 
     Args:
         workload: Fields of the `Workload`.
         cache: As for `run`.
         tokens_per_batch: As for `run`.
-        folder: Where; what is there already stays.
+        folder: The folder; files that exist remain.
     """
     prepared = prepare(Workload(**workload), Path(folder), cache=cache, tokens_per_batch=tokens_per_batch)
     if cache == "warm":
@@ -135,7 +135,7 @@ def prepare(
 
 
 def timing(workload: Workload, records: list[dict[str, Any]], prepared: PreparedRun) -> Timing:
-    """What an epoch's records say, without the epochs that warm up."""
+    """The timing of an epoch's records, without the warm-up epochs."""
     epochs = [record for record in records if "train/seconds" in record][workload.warmup :]
     return Timing(
         int(prepared.feed.train.windows.lengths.sum()),
@@ -207,7 +207,7 @@ def _filled(prepared: PreparedRun) -> PreparedRun:
 
 
 def fill_job(prepared: PreparedRun, prefix: StoredPrefix) -> FillJob:
-    """What a fill's actors are told."""
+    """A fill as its actors need it."""
     feed, backbone = prepared.feed, prepared.backbone
     splits = {TRAIN: feed.train, VALID: feed.valid}
     return FillJob(backbone.source, backbone.digest, prefix.key, prefix.root, splits)
@@ -232,9 +232,9 @@ def _first_report(file: Path) -> Any:
 
 
 @contextmanager
-def _folder(given: str | None) -> Iterator[Path]:
-    if given is not None:
-        yield Path(given)
+def _folder(path: str | None) -> Iterator[Path]:
+    if path is not None:
+        yield Path(path)
         return
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)

@@ -27,7 +27,7 @@ class FillJob:
     """A fill as its actors need it.
 
     Attributes:
-        source: The backbone source that the driver found.
+        source: The backbone source that the driver reached.
         backbone_digest: Digest that each node's copy must have.
         key: The key of the stores, except the blocks, which each row names.
         root: The cache's directory.

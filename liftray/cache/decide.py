@@ -158,10 +158,10 @@ def _measure(
         item = len(residues)
         sequence = reader.chain(int(feed.train.windows.row[item]))[0]
         residues.append(sequence[int(feed.train.windows.start[item]) : int(feed.train.windows.stop[item])])
-    asked = time.perf_counter()
+    start = time.perf_counter()
     task = ray.remote(num_cpus=scaling.cpus_per_worker, num_gpus=int(scaling.use_gpu))(_probe)
     rate, read, write, inside_s = ray.get(task.remote(prefix, backbone.source, residues))
-    return Rates(rate, read, write, time.perf_counter() - asked - inside_s)
+    return Rates(rate, read, write, time.perf_counter() - start - inside_s)
 
 
 def _probe(prefix: StoredPrefix, source: str, residues: list[str]) -> tuple[float, float, float, float]:

@@ -58,7 +58,7 @@ class PrefixKey:
 
     @property
     def exact(self) -> bool:
-        """Whether decoding gives back the very tensor that the blocks computed."""
+        """Whether decoding returns the tensor that the blocks computed, bit for bit."""
         return self.stored == self.compute
 
     def digest(self) -> str:

@@ -52,7 +52,7 @@ class Course(Searcher):
         settings: Settings,
         ledger: Ledger,
         proposals: Proposals,
-        stored: sharing.Stored,
+        stored: sharing.StoredPrefixes,
         budget: Budget,
         board: Board,
     ) -> None:

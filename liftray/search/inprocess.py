@@ -1,7 +1,7 @@
-"""A run inside this very process: the loop that Ray Train's workers run, without a worker group around it.
+"""A run inside this process: one rank without a Ray Train worker group.
 
-Invariant: steps, checkpoints and scores are those of `launch.fit` with one worker, so either goes on with what the
-other left. For small trials on CPUs: a worker group and its feed cost more seconds than such a trial trains.
+Invariant: steps, checkpoints and scores are those of `launch.fit` with one worker, so either can resume a run of the
+other. For small trials on CPUs: a worker group and its feed take more seconds to start than such a trial trains.
 Flow: trial -> [this] -> train.rank.
 """
 
@@ -25,7 +25,7 @@ def fit(prepared: PreparedRun, run_dir: Path, report: Report) -> Checkpoint:
     """Train on one CPU worker, from the newest checkpoint or from the start, to the end.
 
     Args:
-        prepared: What `prepare_run` found; its feed reads a stored prefix where it names one.
+        prepared: The run; its feed reads a stored prefix where it names one.
         run_dir: Where checkpoints go.
         report: Called after each epoch, when its checkpoint is on disk.
 
@@ -48,12 +48,12 @@ def fit(prepared: PreparedRun, run_dir: Path, report: Report) -> Checkpoint:
         return saved
     torch.set_num_threads(max(1, ceil(settings.scaling.cpus_per_worker)))
     device, last, peak = torch.device("cpu"), saved, PeakMemory()
-    join_group_of_one(device)  # it stays so, for the trials that follow in this process
+    join_group_of_one(device)  # and leave it, for the next trials of this process
 
     def keep(metrics: dict[str, Any], state: Checkpoint) -> None:
         nonlocal last
         if "train/loss" in metrics:
-            metrics[PEAK] = peak.gb()  # the very record that the checkpoint's history holds
+            metrics[PEAK] = peak.gb()  # the same record as in the checkpoint's history
         checkpoint.commit(state, job.store, settings.train.keep_checkpoints)
         last = state
         if "train/loss" in metrics:
@@ -72,18 +72,18 @@ def with_stored_prefix(prepared: PreparedRun) -> PreparedRun:
 
 
 class PeakMemory:
-    """The most memory that this process held since the object was made, where the system tells it (Linux)."""
+    """The peak of this process's memory since the object was made (Linux only)."""
 
     def __init__(self) -> None:
-        # Forget what earlier trials of this process held; where that is not allowed the peak is the whole process's.
+        # Reset the peak of earlier trials of this process; where that is not allowed, the peak is the process's.
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
 
     def gb(self) -> float | None:
-        """Resident memory at the peak in 1e9 bytes; None where the system does not tell."""
+        """Resident memory at the peak in 1e9 bytes; None where the system does not report it."""
         try:
             lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         except OSError:
             return None
-        told = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
-        return int(told[0]) * 1024 / 1e9 if told else None
+        peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+        return int(peaks[0]) * 1024 / 1e9 if peaks else None

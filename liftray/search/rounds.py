@@ -34,7 +34,7 @@ class Round:
     """
 
     source: proposals.Proposals
-    stored: sharing.Stored
+    stored: sharing.StoredPrefixes
     left: int
     longest: int
 

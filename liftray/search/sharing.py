@@ -1,7 +1,7 @@
 """The frozen prefixes that a search's trials share: each stored once, before the trials that read it.
 
-Invariant: every trial of a signature reads the same stored states, which are there before it starts; trials that differ
-in their cuts alone have theirs filled in one pass. Flow: trials' settings -> [this] -> cache.fill.
+Invariant: every trial of a signature reads the same stored states, which are stored before it starts. One pass fills
+the prefixes of trials that differ in their cuts alone. Flow: trials' settings -> [this] -> cache.fill.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ from liftray.train.prepare import PreparedRun, prepare_run
 
 
 @dataclass(frozen=True)
-class Stored:
-    """What was stored for a search.
+class StoredPrefixes:
+    """The prefixes that were stored for a search.
 
     Attributes:
         read: Signature -> whether trials of it read the cache.
-        held: Keeps what is read from being thrown out for as long as this object lives.
+        held: The prefixes, with leases on their shards while this object lives.
     """
 
     read: dict[str, bool]
@@ -32,7 +32,7 @@ class Stored:
 
 
 def signature(prepared: PreparedRun) -> str:
-    """What two runs have in common that can read the same stored states."""
+    """Digest that is equal for runs that can read the same stored states."""
     settings, feed = prepared.settings, prepared.feed
     parts = {
         "backbone": [prepared.backbone.digest, settings.backbone.dtype],
@@ -45,13 +45,13 @@ def signature(prepared: PreparedRun) -> str:
 
 
 class Preparer:
-    """Prepares many runs that differ little: data sets and backbones are looked at once."""
+    """Prepares many runs that differ little: data sets and backbones are read once."""
 
     def __init__(self) -> None:
         self._found: dict[str, PreparedRun] = {}
 
     def __call__(self, settings: Settings) -> PreparedRun:
-        """What `prepare_run` gives, as far as signatures and stored states depend on it."""
+        """The run as `prepare_run` makes it, in all that signatures and stored states depend on."""
         shared = settings.digest("data", "backbone", "task", "ss3_map", "scaling")
         key = f"{shared} {settings.head.kind} {settings.train.tokens_per_batch} {settings.train.tokens_per_step}"
         if key not in self._found:
@@ -59,13 +59,13 @@ class Preparer:
         return self._found[key].with_settings(settings)
 
 
-def store(trials: Sequence[Settings], at_a_time: int, weight: float = 1.0) -> Stored:
-    """Store the prefixes of trials on the connected Ray cluster, where reading them pays or was asked for.
+def store(trials: Sequence[Settings], at_a_time: int, weight: float = 1.0) -> StoredPrefixes:
+    """Store the prefixes of trials on the connected Ray cluster, where reading them pays or the settings ask for it.
 
     Args:
         trials: Settings of the trials, or of one for each cut there may be.
-        at_a_time: Trials that will run side by side: until they do, the fill has the places of all their workers.
-        weight: Trials that each of these stands for.
+        at_a_time: Trials that will run at the same time; the fill uses the resources of all their workers.
+        weight: Number of trials that each of these represents.
 
     Raises:
         CacheError: The disk is full or not writable.
@@ -73,7 +73,7 @@ def store(trials: Sequence[Settings], at_a_time: int, weight: float = 1.0) -> St
     prepare = Preparer()
     groups = [(signature(prepared), prepared) for prepared in map(prepare, trials)]
     sizes = Counter(name for name, _ in groups)
-    stored = Stored({}, [])
+    stored = StoredPrefixes({}, [])
     passes: dict[tuple[str, ...], list[tuple[PreparedRun, StoredPrefix]]] = {}
     promised = 0
     for name, prepared in dict(groups).items():
@@ -91,7 +91,7 @@ def store(trials: Sequence[Settings], at_a_time: int, weight: float = 1.0) -> St
 
 
 def _of_all(prepared: PreparedRun, at_a_time: int) -> ScalingSettings:
-    """The workers of so many runs side by side."""
+    """The workers of several runs at the same time."""
     scaling = prepared.settings.scaling
     return scaling.model_copy(update={"num_workers": scaling.num_workers * at_a_time})
 
@@ -99,7 +99,7 @@ def _of_all(prepared: PreparedRun, at_a_time: int) -> ScalingSettings:
 def _chosen(
     prepared: PreparedRun, trials: int, at_a_time: int, promised: int
 ) -> tuple[StoredPrefix | None, int]:
-    """The prefix of a group of trials, where reading it pays or was asked for, and the bytes that it will take."""
+    """The prefix of a group of trials, where reading it pays or the settings ask for it, and the bytes to write."""
     settings, feed, backbone = prepared.settings, prepared.feed, prepared.backbone
     prefix = prepared.stored_prefix()
     if prefix is None:
@@ -113,7 +113,7 @@ def _chosen(
 
 
 def _pass(prepared: PreparedRun, prefix: StoredPrefix) -> tuple[str, ...]:
-    """What prefixes have in common that one job can fill."""
+    """Key that is equal for prefixes that one job can fill."""
     return (
         prefix.root,
         prefix.key.lineage(),

@@ -125,7 +125,7 @@ def _planned(settings: Settings, ledger: Ledger, ended: list[Trial]) -> rounds.R
     ]
     left = max(0, search.num_trials - len(ended))
     at_a_time = rounds.at_a_time(search, settings.scaling)
-    stored = sharing.store(cuts, at_a_time, left / len(cuts)) if left else sharing.Stored({}, [])
+    stored = sharing.store(cuts, at_a_time, left / len(cuts)) if left else sharing.StoredPrefixes({}, [])
     source = proposals.Optimized(search, settings.train.seed, more, begun, past, earlier)
     return rounds.Round(source, stored, left, longest)
 

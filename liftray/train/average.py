@@ -1,7 +1,7 @@
 """An exponential moving average of the trained weights over the steps of a run.
 
 Invariant: the average after step s is a function of the weights after steps 1 to s: the same on any number of ranks,
-under any ZeRO stage (to rounding), and in a resumed run. Each rank averages what it holds; nothing of the backbone.
+under any ZeRO stage (to rounding), and in a resumed run. Each rank averages its own part of the trained weights.
 Flow: loop, after each step -> [this] -> validation and the best weights.
 
 The decay d rises to its value, min(d, (1 + s) / (10 + s)) at step s, so that initial weights are soon forgotten (as
@@ -18,12 +18,12 @@ from liftray.train import parts
 
 
 class Average:
-    """The running average of some parameters, which DeepSpeed may have taken apart.
+    """The running average of some parameters, which DeepSpeed may have divided among ranks.
 
     Args:
-        parameters: By name; they hold the weights to begin with.
-        decay: Share of the average that stays at a step.
-        start: The average so far, whole, where a run is resumed.
+        parameters: By name; the average starts as their values.
+        decay: Share of the average that remains at a step.
+        start: The whole average of a resumed run.
     """
 
     def __init__(
@@ -38,14 +38,14 @@ class Average:
 
     @torch.no_grad()
     def update(self, steps: int) -> None:
-        """Take in the weights after so many optimizer steps, from 1."""
+        """Add the current weights, after `steps` optimizer steps (1 or more)."""
         share = 1.0 - min(self._decay, (1 + steps) / (10 + steps))
         for name, parameter in self._parameters.items():
             self._parts[name].lerp_(parts.held(parameter), share)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Meanwhile the model has the average for its weights; every rank must enter, and no step be taken."""
+        """Give the model the averaged weights while the block runs; every rank must enter, without a step inside."""
         before = {name: parts.held(parameter).clone() for name, parameter in self._parameters.items()}
         self._put(self._parts)
         try:

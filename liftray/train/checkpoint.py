@@ -3,12 +3,12 @@
 Invariant: a checkpoint is whole or refused: it appears under its name in one move, and `state.json` holds the sha256
 of every other file. Flow: worker -> [this] -> a store that all nodes share -> a resumed worker, or the bundle.
 
-It holds the current weights with Adam's moments, and with their average where the run keeps one (to go on from), and
-the best weights so far (to end with), so the newest checkpoint alone is enough to finish a run. Any number of workers
-and any ZeRO stage reads it.
+It holds the current weights with Adam's moments (and their average where the run has one), from which training resumes,
+and the best weights so far, which are the result. So the newest checkpoint alone is enough to finish a run. Any number
+of workers and any ZeRO stage can read it.
 
-2026-11-23: the store is ours, not Ray Train's. Ray books a checkpoint in a file of its own some moments after the
-checkpoint is there; a driver killed between the two went back to an older one, or began anew.
+2026-11-23: the store is ours, not Ray Train's. Ray records a checkpoint in a file of its own some moments after the
+checkpoint is written; a driver killed between the two resumed from an older one, or from the start.
 """
 
 import json
@@ -31,18 +31,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """How far a run has come.
+    """The progress of a run.
 
     Attributes:
-        epoch: Epoch to go on with, from 0.
-        step: Global step of that epoch to go on with.
+        epoch: Next epoch, from 0.
+        step: Next global step of that epoch, from 0.
         global_step: Optimizer steps taken.
         best_score: Best validation score so far.
         best_epoch: Epoch it was reached in; -1 before the first.
-        history: One record an epoch done.
+        history: One record for each finished epoch.
         step_losses: Mean loss of every global step taken.
         epoch_seconds: Training time spent in the unfinished epoch.
-        finished: Whether the run came to its end.
+        finished: Whether the run has ended.
         config_digest: Digest of the settings that a resumed run must share.
     """
 
@@ -63,11 +63,11 @@ class Checkpoint:
     """A checkpoint in memory.
 
     Attributes:
-        progress: How far the run has come.
+        progress: The progress of the run.
         weights: Trained weights by name, float32.
         moments: Adam's moments by `NAME/exp_avg` and `NAME/exp_avg_sq`.
-        best: Trained weights of the best epoch so far; averaged ones where the run keeps an average.
-        average: The running average of the trained weights; empty where the run keeps none.
+        best: Trained weights of the best epoch so far; averaged ones where the run has an average.
+        average: The running average of the trained weights; empty where the run has none.
     """
 
     progress: Progress
@@ -124,7 +124,7 @@ def commit(checkpoint: Checkpoint, store: Path, keep: int) -> None:
 
 
 def newest(store: Path) -> Checkpoint | None:
-    """The newest whole checkpoint of a store; damaged ones are passed over with a warning.
+    """The newest whole checkpoint of a store; damaged ones are ignored with a warning.
 
     Raises:
         DataError: There are checkpoints, and all are damaged.
@@ -134,7 +134,7 @@ def newest(store: Path) -> Checkpoint | None:
         try:
             return load(directory)
         except DataError as error:
-            _log.warning("%s; going back to an older one", error)
+            _log.warning("%s; trying an older one", error)
             failure = error
     if failure is not None:
         raise failure

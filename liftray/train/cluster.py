@@ -13,7 +13,7 @@ from liftray.config import RunSettings, ScalingSettings
 from liftray.errors import ClusterError
 from liftray.progress import show_line
 
-# What Ray needs for its own light actors beside the workers.
+# CPUs of Ray's own light actors, in addition to the workers'.
 _SPARE_CPUS = 1
 
 

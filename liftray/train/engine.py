@@ -3,7 +3,7 @@
 Invariant: the trained state (float32 weights, Adam moments, step count) reads and writes the same under ZeRO 0, 1, 2
 and 3 and on any number of ranks, so a checkpoint belongs to the run and not to its layout.
 
-DeepSpeed runs in its float32 mode whatever the backbone's precision: the frozen weights may lie in bfloat16 (autocast
+DeepSpeed runs in its float32 mode whatever the backbone's precision: the frozen weights may be bfloat16 (autocast
 computes in it), the trained ones are float32. So the four stages take the same steps, to rounding.
 """
 
@@ -25,7 +25,7 @@ class Engine:
     """A tagger under DeepSpeed.
 
     Args:
-        tagger: The model, trained parameters in float32, holding the weights to go on from.
+        tagger: The model, trained parameters in float32, with the weights that training starts or resumes from.
         train: AdamW, clipping, averaging and schedule.
         zero: The ZeRO stage.
         accumulation: Micro-batches of one rank in a global step.
@@ -70,7 +70,7 @@ class Engine:
         """The average of the trained weights, where the settings ask for one.
 
         Args:
-            start: The average so far of a resumed run; empty to begin with the weights.
+            start: The average of a resumed run; empty: the average starts as the weights.
         """
         if self._train.average == "none":
             return None
@@ -105,7 +105,7 @@ class Engine:
         }
 
     def load_moments(self, moments: dict[str, Tensor], steps: int) -> None:
-        """Put Adam's state back; the weights were loaded into the tagger before DeepSpeed took it.
+        """Put Adam's state back; the weights were loaded into the tagger before DeepSpeed wrapped it.
 
         Args:
             moments: By `NAME/exp_avg` and `NAME/exp_avg_sq`.
@@ -162,7 +162,7 @@ class Engine:
 
 
 def _groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Decay matrices only: none on biases, norms, and scales that are kept as a matrix of one column (IA3, DoRA)."""
+    """Decay matrices only: none on biases, norms, and scales in the form of a matrix of one column (IA3, DoRA)."""
     matrices = [each for each in parameters.values() if each.ndim > 1 and each.shape[-1] > 1]
     vectors = [each for each in parameters.values() if each.ndim <= 1 or each.shape[-1] == 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -181,7 +181,7 @@ def deepspeed_config(
         trained: Number of trained parameters.
     """
     return {
-        # The real batch size is the plan's; DeepSpeed only multiplies this for its own books.
+        # The real batch size is the plan's; DeepSpeed only multiplies this to report it.
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": accumulation,
         "gradient_clipping": train.grad_clip,
@@ -194,6 +194,6 @@ def deepspeed_config(
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,
-        # It waits for the GPU twice in every micro-batch, for figures that nobody reads.
+        # It waits for the GPU twice in every micro-batch, for figures that are not used.
         "timers": {"throughput": {"enabled": False}},
     }

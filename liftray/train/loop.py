@@ -1,8 +1,8 @@
 """The training loop of one rank: epochs of global steps, validation, the best weights, checkpoints.
 
 Invariant: the state after global step s is a function of the config and s: not of the number of ranks (to rounding),
-nor of how often the run was killed. Nothing here knows of Ray: where batches come from and where checkpoints go is
-given. Flow: worker -> [this] -> step.
+nor of how often the run was killed. Nothing here depends on Ray: where batches come from and where checkpoints go are
+arguments. Flow: rank -> [this] -> step.
 """
 
 import time
@@ -33,11 +33,12 @@ class Loop:
     """The loop over epochs of one rank.
 
     Args:
-        job: What is run.
-        model: The tagger, as it was before DeepSpeed took it.
+        job: The run.
+        model: The tagger, not wrapped by DeepSpeed.
         engine: The tagger under DeepSpeed.
-        saved: The checkpoint to go on from.
-        keep: Called on every rank with metrics and a checkpoint after each epoch, and in mid-epoch as the settings say.
+        saved: The checkpoint to resume from; None: the start.
+        keep: Called on every rank with metrics and a checkpoint after each epoch, and within an epoch as the
+            settings ask.
         log: Takes where the run is inside an epoch; rank 0's alone is written.
     """
 
@@ -190,9 +191,9 @@ class _Split:
 
     def train(self) -> Iterator[PackedBatch]:
         while True:
-            asked = time.perf_counter()
+            start = time.perf_counter()
             batch = next(self._batches, None)
-            self.waited += time.perf_counter() - asked
+            self.waited += time.perf_counter() - start
             if batch is None:
                 return
             if batch.split != TRAIN:

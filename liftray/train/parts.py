@@ -1,4 +1,4 @@
-"""What this rank holds of a parameter: all of it, or under ZeRO-3 one of equal, zero-padded parts.
+"""This rank's part of a parameter: all of it, or under ZeRO-3 one of equal, zero-padded parts.
 
 Invariant: `whole(parameter, own(parameter, value))` is `value`, on every rank. Called by `engine` and `average`.
 """
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def held(parameter: Any) -> Tensor:
-    """The tensor whose numbers this rank keeps: written to, the parameter changes."""
+    """The tensor with this rank's numbers; writing to it changes the parameter."""
     part: Tensor = getattr(parameter, "ds_tensor", parameter).data
     return part
 
@@ -39,9 +39,9 @@ def whole(parameter: Any, part: Tensor) -> Tensor:
 
 
 def put(parameter: Any, part: Tensor) -> None:
-    """Let the parameter have what the ranks' parts make; every rank must call it."""
+    """Set a parameter to the whole of the ranks' parts; every rank must call it."""
     held(parameter).copy_(part)
-    # Small parameters stay together as well, and are not gathered anew for a forward pass.
+    # Small parameters also stay whole, and are not gathered again for a forward pass.
     if _is_parted(parameter) and parameter.ds_status.name == "AVAILABLE":
         parameter.data.copy_(whole(parameter, part))
 

@@ -1,7 +1,7 @@
 """The job that fills the frozen-prefix cache ahead of training.
 
-Invariant: it leaves what `launch.fit` of the same settings would have filled, and nothing else. Flow: jobs/cache.py ->
-[this] -> fill -> store.
+Invariant: it fills what `launch.fit` fills under the same settings, and nothing else. Flow: jobs/cache.py -> [this] ->
+fill -> store.
 """
 
 from pathlib import Path
@@ -23,14 +23,14 @@ def prefill(settings: Settings) -> dict[str, Any]:
     """Fill the cache that a run with these settings would read.
 
     Args:
-        settings: A run's settings; `cache.enabled` is not asked.
+        settings: A run's settings; `cache.enabled` has no effect.
 
     Returns:
-        What `summary.json` in the store's directory holds.
+        The content of `summary.json` in the store's directory.
 
     Raises:
         InputError: Something the user gave is at fault; nothing was written.
-        CacheError: The disk is full or not writable; what was committed stays.
+        CacheError: The disk is full or not writable; committed entries remain.
     """
     prepared = prepare_run(settings)
     show_line(prepared.backbone.describe())

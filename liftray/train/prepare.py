@@ -34,8 +34,8 @@ class PreparedRun:
         settings: The run's settings.
         backbone: The backbone of the first source that was reachable.
         cut: Where the frozen part of the backbone ends.
-        feed: What to train and validate on.
-        start: The bundle whose weights are the initial ones, if there is one.
+        feed: Windows to train and validate on.
+        start: The bundle with the initial weights; None: they are random.
     """
 
     settings: Settings
@@ -66,7 +66,7 @@ class PreparedRun:
 
 
 def prepare_run(settings: Settings) -> PreparedRun:
-    """Check everything that a run needs and find its parts.
+    """Check everything that a run needs and find its data and backbone.
 
     Raises:
         ConfigError: Sets are not named, a batch cannot hold the longest window, a global step cannot be split over the

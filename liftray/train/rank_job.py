@@ -23,16 +23,16 @@ class RankJob:
 
     Attributes:
         settings: The run's settings.
-        source: The backbone source that the driver found.
+        source: The backbone source that the driver reached.
         backbone_digest: Digest that this node's copy of it must have.
         cut: Where the frozen part of the backbone ends.
-        feed: What to train and validate on.
+        feed: Windows to train and validate on.
         total_steps: Global steps of all epochs.
         idle_share: Share of the workers' time in which one waits for the others, by the plan of the first epoch.
         config_digest: Digest of the settings that a resumed run must share.
         first_version_digest: The digest that version 0.1 wrote for the same run, if it could have run it.
         store: Directory of the run's checkpoints, on storage that all nodes share.
-        start: The bundle whose weights are the initial ones, on the same storage; None: random weights.
+        start: The bundle with the initial weights, on the same storage; None: they are random.
     """
 
     settings: Settings

@@ -44,7 +44,7 @@ class Reporter(UserCallback):
             return
         if self._run_id is not None:
             numbers = {name: value for name, value in record.items() if "/" in name}
-            # A store that does not answer stops no training: what it does not take is kept and sent later.
+            # A store that does not answer stops no training: the outbox keeps the numbers and sends them later.
             Outbox(self._uri, self._run_id, self._file.parent).log(numbers, record["epoch"] + 1)
         self._append(record)
 

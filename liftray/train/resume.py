@@ -1,4 +1,4 @@
-"""What a run directory holds of an earlier attempt, and where this one continues.
+"""The earlier attempt in a run directory, and where this one resumes.
 
 Invariant: only the checkpoint store decides which step comes next; a run resumes only if its digest is the same, in the
 MLflow run that it began. Flow: prepare, rank job -> [this] -> launch, in-process trial.
@@ -72,19 +72,19 @@ def request_digest(prepared: PreparedRun) -> str:
 
 
 def finished_summary(prepared: PreparedRun, run_dir: Path) -> dict[str, Any] | None:
-    """The summary of a run directory whose run is finished and was asked for by the same command.
+    """The summary of a run directory with a finished run of the same request.
 
     Args:
         prepared: The run.
         run_dir: The run directory.
 
     Returns:
-        What `summary.json` holds; None where there is something to do.
+        The content of `summary.json`; None where there is something to do.
     """
-    asked, summary = run_dir / RUN_FILE, run_dir / SUMMARY
-    if not prepared.settings.train.resume or not asked.exists() or not summary.exists():
+    request, summary = run_dir / RUN_FILE, run_dir / SUMMARY
+    if not prepared.settings.train.resume or not request.exists() or not summary.exists():
         return None
-    if json.loads(asked.read_text(encoding="utf-8")).get("request") != request_digest(prepared):
+    if json.loads(request.read_text(encoding="utf-8")).get("request") != request_digest(prepared):
         return None
     content: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
     return content if Path(content["bundle"]).is_dir() else None

@@ -1,8 +1,8 @@
-"""One micro-batch: read this first. What training and validation do with a packed batch, and nothing else.
+"""One micro-batch: what training and validation do with a packed batch. Read this module first.
 
 Invariant: the loss is a sum over labelled residues divided by the labelled residues of the whole global step, so
-the gradient does not depend on how the step was cut into micro-batches and ranks; dropout is seeded by the micro-batch,
-not by the rank. Nothing here waits for the device.
+the gradient does not depend on how the step is divided into micro-batches and ranks. The micro-batch, not the rank,
+seeds dropout. Nothing here waits for the device.
 """
 
 import warnings
@@ -69,7 +69,7 @@ def _send(array: npt.NDArray[Any], device: torch.device) -> Tensor:
         # Arrow's memory is read-only, which torch warns of; nothing here writes to it.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         tensor = torch.from_numpy(array)
-    # Only from pinned memory does a copy to a GPU run beside the computation.
+    # Only a copy from pinned memory runs at the same time as the computation on a GPU.
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
@@ -96,7 +96,7 @@ def train(engine: Engine, inputs: Inputs, batch: PackedBatch, loss: Loss, lr: fl
 
 
 class Confusion:
-    """Counts of (true, predicted) classes over labelled residues, kept on the device.
+    """Counts of (true, predicted) classes over labelled residues, on the device.
 
     Args:
         task: Alphabet of the logits.

@@ -53,10 +53,10 @@ class TrainedRun:
     """The result of Ray Train.
 
     Attributes:
-        prepared: What the run was made of.
+        prepared: The run.
         checkpoint: The last checkpoint, which holds the best weights.
         model: The best weights, in memory.
-        info: What `Predictor` reads of a bundle, with the temperature that fits the validation sets.
+        info: The part of `bundle.json` that `Predictor` reads, with the temperature fitted on the validation sets.
     """
 
     prepared: PreparedRun
@@ -65,7 +65,7 @@ class TrainedRun:
     info: dict[str, Any]
 
     def predictor(self) -> Predictor:
-        """The model ready to predict, on the GPU where the run has one: call it when no worker needs that any more."""
+        """The model ready to predict, on the GPU if the run has one; call it when no worker needs the GPU any more."""
         return Predictor.of(self.model, self.info, use_gpu=self.prepared.settings.scaling.use_gpu)
 
 
@@ -77,7 +77,7 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
         parent_run_id: The MLflow run of the search that this run is a trial of.
 
     Returns:
-        What `summary.json` holds.
+        The content of `summary.json`.
 
     Raises:
         InputError: Something the user gave is at fault; nothing was written.
@@ -142,12 +142,12 @@ def _fit(
 
 
 def frozen_settings(settings: Settings) -> Settings:
-    """The same run with nothing but the head to train; from random weights, since a start has other parameters."""
+    """The same run with only the head to train, from random weights: a start bundle has other parameters."""
     return settings.replace({"method": "features", "train.start_from": ""})
 
 
 def _fit_frozen(settings: Settings, run_dir: Path, uri: str) -> TrainedRun | None:
-    """The frozen backbone with the same head, trained with the same care: what the adapters must beat."""
+    """Train the same head on the frozen backbone under the same settings: the baseline of the adapters."""
     if FROZEN not in settings.evaluate.baselines or settings.method == "features":
         return None
     plain = frozen_settings(settings)
@@ -161,11 +161,15 @@ def _finish(
 ) -> dict[str, Any]:
     sets = _sets(settings.data)
     predicted = predict_sets(trained.predictor(), sets, settings.ss3_map)
-    rivals = _rivals(settings, predicted, frozen)
+    baselines = _baselines(settings, predicted, frozen)
     resamples = settings.evaluate.resamples
     metrics = score_sets(predicted, resamples=resamples)
-    beside = {name: score_sets(rival, resamples=resamples) for name, rival in rivals.items()}
-    paired = {name: compare_sets(predicted, rival, resamples=resamples) for name, rival in rivals.items()}
+    baseline_scores = {
+        name: score_sets(baseline, resamples=resamples) for name, baseline in baselines.items()
+    }
+    paired = {
+        name: compare_sets(predicted, baseline, resamples=resamples) for name, baseline in baselines.items()
+    }
     leaks = leakage_of(list(settings.data.train.values()), sets)
     details = {
         "data": _digests(settings.data),
@@ -177,10 +181,10 @@ def _finish(
     info = bundle.save(trained.model, run_dir / BUNDLE, settings.backbone.source, details)
     evaluation = run_dir / "evaluation"
     evaluation.mkdir(exist_ok=True)
-    judged = verdict(metrics, beside, paired, leaks)
-    _write_report(evaluation, info, predicted, rivals, (metrics, beside, leaks, judged))
+    judged = verdict(metrics, baseline_scores, paired, leaks)
+    _write_report(evaluation, info, predicted, baselines, (metrics, baseline_scores, leaks, judged))
     evaluation_report.write_metrics(
-        evaluation / "metrics.json", metrics, baselines=beside, leakage=leaks, paired=paired
+        evaluation / "metrics.json", metrics, baselines=baseline_scores, leakage=leaks, paired=paired
     )
     _write_chains(evaluation, predicted)
     # Here, not above: trials of a search import this module and draw nothing.
@@ -188,7 +192,7 @@ def _finish(
 
     draw(run_dir / "plots", trained.checkpoint.progress.history, metrics, predicted)
     epochs = len(trained.checkpoint.progress.history)
-    registered = _register(settings, run, run_dir, metrics, beside, epochs)
+    registered = _register(settings, run, run_dir, metrics, baseline_scores, epochs)
     write_losses(run_dir / STEP_LOSSES, trained.checkpoint.progress.step_losses)
     summary = {
         "run_id": run.run_id,
@@ -199,7 +203,7 @@ def _finish(
         "parameters": info["parameters"],
         "verdict": judged,
         "metrics": metrics,
-        "baselines": beside,
+        "baselines": baseline_scores,
         "paired": paired,
         "leakage": leaks,
         "tracking_uri": runs.check(settings.tracking.uri),
@@ -217,15 +221,15 @@ def _sets(data: DataSettings) -> dict[str, str]:
     return {**only, **named, **data.test}
 
 
-def _rivals(
+def _baselines(
     settings: Settings, predicted: Mapping[str, PredictedSet], frozen: TrainedRun | None
 ) -> dict[str, dict[str, PredictedSet]]:
-    asked = [name for name in settings.evaluate.baselines if name != FROZEN]
+    names = [name for name in settings.evaluate.baselines if name != FROZEN]
     train_sets = list(settings.data.train.values())
-    found = baseline_sets(train_sets, predicted, asked, seed=settings.train.seed) if asked else {}
+    scored = baseline_sets(train_sets, predicted, names, seed=settings.train.seed) if names else {}
     if frozen is not None:
-        found[FROZEN] = predict_sets(frozen.predictor(), _sets(settings.data), settings.ss3_map)
-    return found
+        scored[FROZEN] = predict_sets(frozen.predictor(), _sets(settings.data), settings.ss3_map)
+    return scored
 
 
 def _register(
@@ -233,14 +237,14 @@ def _register(
     run: Run,
     run_dir: Path,
     metrics: Mapping[str, Any],
-    beside: Mapping[str, Mapping[str, Any]],
+    baseline_scores: Mapping[str, Mapping[str, Any]],
     epochs: int,
 ) -> dict[str, Any]:
     Outbox(run.uri, run.run_id, run_dir).drain(_DRAIN_S)
     for name, scores in metrics.items():
-        # At the last epoch: `valid/q3` of a run is then that of the weights that it kept.
+        # Under the last epoch, so that `valid/q3` of a run is the score of its best weights.
         run.log_scores(name if name.startswith("valid") else f"test/{name}", scores, epochs)
-    run.log_score_table(score_rows({"model": metrics, **beside}))
+    run.log_score_table(score_rows({"model": metrics, **baseline_scores}))
     run.log_artifacts(run_dir / "plots", "plots")
     run.log_artifacts(run_dir / "evaluation", "evaluation")
     return versions.register(run_dir / BUNDLE, run.run_id, run.uri, settings.registry.name, metrics)
@@ -257,9 +261,9 @@ def _write_report(
     # Here, not above: trials of a search import this module and draw nothing.
     from liftray.evaluate import evaluate_job, evaluation_files
 
-    metrics, beside, leaks, judged = scored
+    metrics, baseline_scores, leaks, judged = scored
     result = {"verdict": judged, "metrics": metrics, "leakage": leaks}
-    result |= {"baselines": beside} if beside else {}
+    result |= {"baselines": baseline_scores} if baseline_scores else {}
     facts = evaluate_job.model_facts(info, "this run")
     written = evaluation_files.Evaluation(predicted, {}, baselines, result, ("this run", ""), facts)
     evaluation_files.write(evaluation, written)
