@@ -74,7 +74,7 @@ _SHAPES = [
         ("t5", "lstm", {"head__mix_blocks": True}),
         ("bert", "linear", {"head__mix_blocks": True, "method": "features"}),
     ],
-    ids=lambda told: "-".join(map(str, told.values())) if isinstance(told, dict) else told,
+    ids=lambda message: "-".join(map(str, message.values())) if isinstance(message, dict) else message,
 )
 def test_a_loaded_bundle_is_the_trained_model(
     sources: dict[str, str], tmp_path: Path, family: str, head: str, chosen: dict[str, Any]

@@ -132,17 +132,17 @@ def test_it_says_what_it_is(members: list[Path], tmp_path: Path) -> None:
 
 def test_fewer_than_two_or_the_same_model_twice_are_refused(members: list[Path], tmp_path: Path) -> None:
     shutil.copytree(members[0], tmp_path / "copy")
-    for chosen, told in (
+    for chosen, message in (
         (members[:1], "two members or more"),
         ([members[0], members[1], tmp_path / "copy"], "the same model twice in .*copy"),
     ):
-        with pytest.raises(BundleError, match=told):
+        with pytest.raises(BundleError, match=message):
             merge(chosen, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         ({"task": "ss8"}, "task is ss8, and ss9 in the first"),
         ({"ss3_map": "lift"}, "ss3_map is lift, and dssp in the first"),
@@ -150,10 +150,10 @@ def test_fewer_than_two_or_the_same_model_twice_are_refused(members: list[Path],
     ],
 )
 def test_models_that_do_not_agree_are_refused(
-    sources: dict[str, str], members: list[Path], tmp_path: Path, overrides: dict[str, Any], told: str
+    sources: dict[str, str], members: list[Path], tmp_path: Path, overrides: dict[str, Any], message: str
 ) -> None:
     other = _bundle(sources["esm"], tmp_path / "other", 4, **overrides)
-    with pytest.raises(BundleError, match=told) as caught:
+    with pytest.raises(BundleError, match=message) as caught:
         merge([members[0], other], tmp_path / "merged")
     assert "\n" not in str(caught.value)
 

@@ -127,14 +127,14 @@ def test_what_names_no_model_is_refused_before_the_store(uri: str, tmp_path: Pat
     assert not store.exists()
 
 
-def test_what_is_missing_is_told_with_what_there_is(mlflow_uri: str, tmp_path: Path) -> None:
+def test_what_is_missing_is_reported_with_what_there_is(mlflow_uri: str, tmp_path: Path) -> None:
     add_version(mlflow_uri, tmp_path / "a")
-    for uri, told in (
+    for uri, message in (
         ("models:/other/1", f"there are: {NAME}"),
         (f"models:/{NAME}/9", "@candidate, 1"),
         (f"models:/{NAME}@champion", "@candidate, 1"),
     ):
-        with pytest.raises(TrackingError, match=told):
+        with pytest.raises(TrackingError, match=message):
             versions.resolve(uri, mlflow_uri)
     with pytest.raises(TrackingError):
         versions.resolve(f"runs:/{'0' * 32}/bundle", mlflow_uri)
@@ -178,7 +178,7 @@ def test_without_a_name_only_the_run_has_the_bundle(mlflow_uri: str, tmp_path: P
     assert not client(mlflow_uri).search_registered_models()
 
 
-def test_a_name_that_mlflow_refuses_is_told(mlflow_uri: str, tmp_path: Path) -> None:
+def test_a_name_that_mlflow_refuses_is_reported(mlflow_uri: str, tmp_path: Path) -> None:
     with (
         start_run(Settings().replace({"tracking.uri": mlflow_uri}), system_metrics_s=None) as run,
         pytest.raises(TrackingError),

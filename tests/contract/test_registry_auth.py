@@ -1,4 +1,4 @@
-"""A server with MLflow's own users: the right one may do all, a wrong one is told, and no secret is kept."""
+"""A server with MLflow's own users: the right one may do all, a wrong one is refused, and no secret is kept."""
 
 import json
 from collections.abc import Iterator
@@ -90,7 +90,7 @@ def test_with_a_user_the_whole_way_works_and_no_secret_is_kept(
 @pytest.mark.parametrize(
     "environment", [{}, {"USERNAME": USER, "PASSWORD": "wrong-one"}, {"TOKEN": "not-a-token"}]
 )
-def test_without_the_right_user_it_is_told_how_to_name_one(
+def test_without_the_right_user_it_is_reported_how_to_name_one(
     guarded: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
     for name in ("USERNAME", "PASSWORD", "TOKEN"):

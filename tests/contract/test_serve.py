@@ -109,7 +109,7 @@ def test_the_champion_answers_over_http(served: str, bundles: list[Path]) -> Non
     for wrong in ({"inputs": [1]}, {"dataframe_split": {"columns": ["sequence"], "data": [["MKV"]]}}):
         with pytest.raises(urllib.error.HTTPError) as caught:
             ask(served, wrong)
-        assert b"inputs" in (told := caught.value.read()) or b"give a list of sequences" in told
+        assert b"inputs" in (message := caught.value.read()) or b"give a list of sequences" in message
         assert caught.value.code == 400
 
 

@@ -80,17 +80,17 @@ def test_two_workers_take_the_steps_of_one(
 def test_killed_workers_are_replaced_and_the_run_ends_as_if_unbroken(
     parts: dict[str, Any], unbroken: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = tmp_path / "told.jsonl"
+    killed = tmp_path / "killed.jsonl"
     steps = {"train__checkpoint_steps": 1, "train__keep_checkpoints": 1000}
     with follow(tmp_path / "run", 4, "train", lambda epoch: 6, max_failures=1):
         kept = _fit(
             parts,
             tmp_path / "run",
-            [KillOnce(reports=9, told=told), Reporter("", None, tmp_path / "run")],
+            [KillOnce(reports=9, record=killed), Reporter("", None, tmp_path / "run")],
             train__max_failures=1,
             **steps,
         )
-    records = [json.loads(line) for line in told.read_text().splitlines()]
+    records = [json.loads(line) for line in killed.read_text().splitlines()]
     assert records[0]["killed"] == 1
     assert records[1]["met"], "the controller never noticed"
     _same(kept, unbroken)
@@ -111,7 +111,7 @@ def test_a_run_that_was_stopped_in_mid_epoch_goes_on_with_more_workers(
         _fit(
             parts,
             tmp_path / "run",
-            [KillOnce(reports=3, told=tmp_path / "told.jsonl")],
+            [KillOnce(reports=3, record=tmp_path / "killed.jsonl")],
             train__max_failures=0,
             **every_step,
         )

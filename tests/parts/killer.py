@@ -16,11 +16,11 @@ class KillOnce(UserCallback):
 
     Args:
         reports: Number of the report, from 1.
-        told: File that tells which processes were killed, and what the controller then met.
+        record: File that gets which processes were killed, and the errors that the controller then met.
     """
 
-    def __init__(self, reports: int, told: Path) -> None:
-        self._left, self._told = reports, told
+    def __init__(self, reports: int, record: Path) -> None:
+        self._left, self._record = reports, record
 
     def after_report(
         self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None
@@ -35,11 +35,11 @@ class KillOnce(UserCallback):
         ]
         for worker in workers:
             os.kill(worker, signal.SIGKILL)
-        self._tell({"killed": len(workers), "at": metrics[0], "when_ns": time.time_ns()})
+        self._append({"killed": len(workers), "at": metrics[0], "when_ns": time.time_ns()})
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        self._tell({"met": [type(error).__name__ for error in worker_exceptions.values()]})
+        self._append({"met": [type(error).__name__ for error in worker_exceptions.values()]})
 
-    def _tell(self, record: dict[str, Any]) -> None:
-        with self._told.open("a") as file:
+    def _append(self, record: dict[str, Any]) -> None:
+        with self._record.open("a") as file:
             file.write(json.dumps(record) + "\n")

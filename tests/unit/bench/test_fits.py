@@ -57,7 +57,7 @@ def test_the_table_that_is_shipped_is_the_estimates() -> None:
     )
 
 
-def test_what_cannot_be_told_is_refused_in_one_line(
+def test_what_cannot_be_reported_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "own.yaml").write_text("backbone: {source: some/dir}\nscaling: {gpu_memory_gb: 48}\n")

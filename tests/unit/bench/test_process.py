@@ -76,7 +76,7 @@ def test_a_users_error_comes_back_as_itself() -> None:
         process.run("liftray.bench.shapes:shape", {"name": "tinny"})
 
 
-def test_any_other_failure_is_told_with_its_place(capfd: pytest.CaptureFixture[str]) -> None:
+def test_any_other_failure_is_reported_with_its_place(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(MeasurementError, match=r"work\.py, line 16: work:fail raised KeyError: 'no luck'"):
         process.run("work:fail")
     assert "Traceback" in capfd.readouterr().err

@@ -132,7 +132,7 @@ def test_a_read_names_the_file_the_entry_and_the_remedy_and_strikes_the_entry(ro
     assert [ALL[at] for at in store.missing(ids(ALL))] == refused
 
 
-def test_damage_is_told_once_and_stops_nothing(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damage_is_reported_once_and_stops_nothing(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = one(root, "ledger")
     path.write_bytes(path.read_bytes()[:-1])
     with caplog.at_level(logging.WARNING):

@@ -167,7 +167,7 @@ def test_a_fork_of_a_writer_keeps_nobody_from_reading(tmp_path: Path) -> None:
     store, (ours, theirs) = Store.open(tmp_path, KEY), fork.Pipe()
     with store.writer() as writer:
         writer.add(*entry(0))
-        process = fork.Process(target=theirs.recv)  # holds the open shard until it is told to end
+        process = fork.Process(target=theirs.recv)  # holds the open shard until it is sent a signal to end
         process.start()
     assert read_back(tmp_path, range(1)) == ([], [])
     ours.send("end")

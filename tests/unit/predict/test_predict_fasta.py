@@ -15,7 +15,7 @@ def chains(path: Path, content: bytes) -> list[Chain | BadChain]:
     return list(read(path))
 
 
-def told(items: list[Chain | BadChain]) -> list[tuple[str, str]]:
+def shown(items: list[Chain | BadChain]) -> list[tuple[str, str]]:
     return [(item.id, item.sequence if isinstance(item, Chain) else item.reason) for item in items]
 
 
@@ -40,7 +40,7 @@ PLAIN = [("sp|P1|A_B", "MKTAYI"), ("b", "ACD")]
     ],
 )
 def test_every_make_of_fasta_reads_the_same(file: Path, content: bytes) -> None:
-    assert told(chains(file, content)) == PLAIN
+    assert shown(chains(file, content)) == PLAIN
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def test_every_make_of_fasta_reads_the_same(file: Path, content: bytes) -> None:
         ("A" * (MAX_RESIDUES + 1), "too-long"),
     ],
 )
-def test_a_bad_record_is_told_and_does_not_end_the_file(file: Path, sequence: str, reason: str) -> None:
+def test_a_bad_record_is_reported_and_does_not_end_the_file(file: Path, sequence: str, reason: str) -> None:
     items = chains(file, f">first\nMKT\n>bad one\n{sequence}\n>last\nACD\n".encode())
 
-    assert told(items) == [("first", "MKT"), ("bad", reason), ("last", "ACD")]
+    assert shown(items) == [("first", "MKT"), ("bad", reason), ("last", "ACD")]
     assert items[1] == BadChain("bad", reason, items[1].detail, str(file), 3)
 
 
@@ -79,19 +79,19 @@ def test_longest_chain_is_taken_wrapped_or_not(file: Path) -> None:
     wrapped = "\n".join(["A" * 60] * (MAX_RESIDUES // 60 + 1))[: MAX_RESIDUES + MAX_RESIDUES // 60]
     items = chains(file, f">one\n{whole}*\n>two\n{wrapped}\n>three\n{whole}\nA\n".encode())
 
-    assert told(items) == [("one", whole), ("two", whole), ("three", "too-long")]
+    assert shown(items) == [("one", whole), ("two", whole), ("three", "too-long")]
 
 
 def test_endless_line_is_one_bad_record(file: Path) -> None:
     items = chains(file, b">long\n" + b"A" * (5 << 20) + b"\n>next\nMKT\n")
 
-    assert told(items) == [("long", "too-long"), ("next", "MKT")]
+    assert shown(items) == [("long", "too-long"), ("next", "MKT")]
 
 
 def test_ids_repeat_and_are_made_up(file: Path) -> None:
     items = chains(file, b">a\nMKT\n>\nACD\n>a\nGGG\n>  \nVVV\n")
 
-    assert told(items) == [("a", "MKT"), ("unnamed_2", "ACD"), ("a", "GGG"), ("unnamed_4", "VVV")]
+    assert shown(items) == [("a", "MKT"), ("unnamed_2", "ACD"), ("a", "GGG"), ("unnamed_4", "VVV")]
 
 
 def test_id_is_printable_whatever_the_bytes(file: Path) -> None:
@@ -174,4 +174,4 @@ def test_agrees_with_biopython(file: Path) -> None:
             for title, sequence in parser.SimpleFastaParser(handle)
         ]
 
-    assert told(list(read(file))) == expected
+    assert shown(list(read(file))) == expected

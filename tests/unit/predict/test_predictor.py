@@ -133,9 +133,9 @@ def test_a_chain_that_fails_does_not_take_others_along(error: Exception, reason:
 
     results = list(Predictor(tagger, {}).predict(chains))
 
-    told = [(result.id, result.reason if isinstance(result, BadChain) else "") for result in results]
+    message = [(result.id, result.reason if isinstance(result, BadChain) else "") for result in results]
     expected = [("a", ""), ("fails", reason), ("b", ""), ("nan", "not-finite"), ("long", reason), ("c", "")]
-    assert told == expected
+    assert message == expected
 
 
 def test_an_endless_stream_is_read_only_a_little_ahead() -> None:

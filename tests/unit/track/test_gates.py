@@ -210,8 +210,8 @@ def test_what_promote_replays_later_is_pending_and_no_reason() -> None:
 
 
 def test_every_gate_is_reported_with_its_evidence() -> None:
-    told = judge(_contender(2, [60] * 20), CHAMPION, DEFAULT).as_dict()
-    assert [one["gate"] for one in told["gates"]] == [
+    message = judge(_contender(2, [60] * 20), CHAMPION, DEFAULT).as_dict()
+    assert [one["gate"] for one in message["gates"]] == [
         "comparable",
         "primary",
         "sets",
@@ -223,8 +223,8 @@ def test_every_gate_is_reported_with_its_evidence() -> None:
         "budgets",
         "licence",
     ]
-    assert [one["gate"] for one in told["gates"] if not one["passed"]] == ["primary", "sets"]
-    assert told["gates"][1]["evidence"]["difference"] == pytest.approx(-0.1)
+    assert [one["gate"] for one in message["gates"] if not one["passed"]] == ["primary", "sets"]
+    assert message["gates"][1]["evidence"]["difference"] == pytest.approx(-0.1)
 
 
 def test_a_refusal_ends_a_job_with_three() -> None:

@@ -94,14 +94,14 @@ def test_a_broken_ledger_takes_no_entry(uri: str) -> None:
 
 
 def test_of_many_at_once_each_entry_is_kept(uri: str) -> None:
-    ready, told, written = threading.Barrier(4), [], []
+    ready, message, written = threading.Barrier(4), [], []
 
     def work(number: int) -> None:
         ready.wait()
         try:
             written.append(_append(uri, version=number)["hash"])
         except Refusal as refusal:
-            told.append(refusal.reasons)
+            message.append(refusal.reasons)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -109,9 +109,9 @@ def test_of_many_at_once_each_entry_is_kept(uri: str) -> None:
     for thread in threads:
         thread.join()
     assert [entry["hash"] for entry in ledger.read(client(uri), uri, NAME)] == written
-    assert len(written) + len(told) == 4
+    assert len(written) + len(message) == 4
     assert written, "someone wins"
-    assert all(reasons == ["CONCURRENT"] for reasons in told)
+    assert all(reasons == ["CONCURRENT"] for reasons in message)
 
 
 def test_a_claim_shuts_others_out_until_it_ends(uri: str) -> None:

@@ -49,7 +49,7 @@ def test_what_is_sent_leaves_nothing_behind(mlflow_uri: str, run_id: str, tmp_pa
     assert box.drain(0) == 0
 
 
-def test_an_outage_loses_nothing_and_is_told_once(
+def test_an_outage_loses_nothing_and_is_reported_once(
     mlflow_uri: str, run_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert Outbox(mlflow_uri, run_id, tmp_path).log({"loss": 5.0}, 1)
@@ -57,9 +57,9 @@ def test_an_outage_loses_nothing_and_is_told_once(
         for step in (2, 3, 4):  # an outbox of its own each time, as after a restart
             assert not Outbox(mlflow_uri, run_id, tmp_path).log({"loss": 5.0 - step}, step)
         times = [json.loads(line)["time"] for line in (tmp_path / FILE).read_text().splitlines()]
-    told = capsys.readouterr().err
-    assert told.count("does not take metrics") == 1
-    assert str(tmp_path / FILE) in told
+    message = capsys.readouterr().err
+    assert message.count("does not take metrics") == 1
+    assert str(tmp_path / FILE) in message
     assert Outbox(mlflow_uri, run_id, tmp_path).log({"loss": 0.0}, 5)
     assert "metrics of 3 earlier steps are sent" in capsys.readouterr().err
     assert _history(mlflow_uri, run_id, "loss") == [(1, 5.0), (2, 3.0), (3, 2.0), (4, 1.0), (5, 0.0)]
@@ -91,7 +91,7 @@ def test_a_line_cut_off_by_a_kill_spoils_no_other(mlflow_uri: str, run_id: str, 
     assert _history(mlflow_uri, run_id, "loss") == [(1, 1.0), (2, 2.0)]
 
 
-def test_draining_a_store_that_stays_away_is_told_with_the_file(
+def test_draining_a_store_that_stays_away_is_reported_with_the_file(
     mlflow_uri: str, run_id: str, tmp_path: Path
 ) -> None:
     box = Outbox(mlflow_uri, run_id, tmp_path)

@@ -26,7 +26,7 @@ def test_a_file_may_name_only_what_differs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("sets: {margn: 0.1}", "unknown key sets.margn; did you mean sets.margin?"),
         ("setts: {}", "unknown key setts; did you mean sets?"),
@@ -38,15 +38,15 @@ def test_a_file_may_name_only_what_differs(tmp_path: Path) -> None:
         ("a: [", "YAML"),
     ],
 )
-def test_mistakes_are_told_with_what_is_valid(tmp_path: Path, text: str, told: str) -> None:
+def test_mistakes_are_reported_with_what_is_valid(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "gates.yaml"
     file.write_text(text)
-    with pytest.raises(ConfigError, match=told) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         load(file)
     assert "\n" not in str(caught.value)
     assert str(file) in str(caught.value)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"configs/gates\.yaml"):
         load(tmp_path / "absent.yaml")

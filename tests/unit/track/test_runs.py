@@ -169,7 +169,7 @@ def test_a_run_that_is_gone_cannot_be_resumed(mlflow_uri: str) -> None:
         _start(mlflow_uri, run_id=run.run_id)
 
 
-def test_a_deleted_experiment_is_told(mlflow_uri: str) -> None:
+def test_a_deleted_experiment_is_reported(mlflow_uri: str) -> None:
     experiment = client(mlflow_uri).create_experiment("liftray")
     client(mlflow_uri).delete_experiment(experiment)
     with pytest.raises(TrackingError, match=r"tracking\.experiment"):
@@ -212,7 +212,7 @@ def test_system_metrics_are_sampled(mlflow_uri: str) -> None:
     assert "system/cpu_utilization_percentage" in names
 
 
-def test_a_lost_store_is_told_and_does_not_hide_the_first_failure(mlflow_uri: str) -> None:
+def test_a_lost_store_is_reported_and_does_not_hide_the_first_failure(mlflow_uri: str) -> None:
     run = Run(mlflow_uri, "0" * 32)
     with pytest.raises(TrackingError):
         run.log_metrics({"train/loss": 1.0})

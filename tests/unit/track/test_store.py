@@ -144,16 +144,16 @@ def test_another_programs_database_is_not_written_to(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize(("revision", "told"), [("ffffffffffff", "newer"), ("451aebb31d03", "older")])
-def test_a_store_of_another_schema_is_refused_and_left(mlflow_uri: str, revision: str, told: str) -> None:
+@pytest.mark.parametrize(("revision", "message"), [("ffffffffffff", "newer"), ("451aebb31d03", "older")])
+def test_a_store_of_another_schema_is_refused_and_left(mlflow_uri: str, revision: str, message: str) -> None:
     path = Path(mlflow_uri.removeprefix("sqlite:///"))
     with closing(sqlite3.connect(path)) as database:
         database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
         database.commit()
     before = path.read_bytes()
     text = _refused(mlflow_uri)
-    assert told in text
-    assert ("mlflow db upgrade" in text) == (told == "older")
+    assert message in text
+    assert ("mlflow db upgrade" in text) == (message == "older")
     assert path.read_bytes() == before
 
 

@@ -1,4 +1,4 @@
-"""A Ray address that cannot be used is told at once, in one line, before anything starts."""
+"""A Ray address that cannot be used is message at once, in one line, before anything starts."""
 
 import re
 import socket
@@ -60,8 +60,8 @@ def test_the_settings_address_wins_over_the_environment(
 def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     wanted = torch.cuda.device_count() + 1
-    told = _refusal(tiny.settings(scaling__use_gpu=True, scaling__num_workers=wanted))
-    assert "scaling.use_gpu=false" in told
+    message = _refusal(tiny.settings(scaling__use_gpu=True, scaling__num_workers=wanted))
+    assert "scaling.use_gpu=false" in message
 
 
 @pytest.mark.parametrize(

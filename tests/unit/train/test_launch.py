@@ -50,7 +50,7 @@ def test_a_good_run_is_ready(parts: dict[str, Any]) -> None:
         ({"backbone__source": ["/absent/model"]}, BackboneError, "no backbone source is reachable"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(
+def test_what_is_wrong_is_reported_in_one_line(
     parts: dict[str, Any], overrides: dict[str, Any], kind: type[LiftrayError], message: str
 ) -> None:
     with pytest.raises(kind, match=message) as caught:
@@ -90,7 +90,7 @@ def test_a_frozen_mix_reads_the_cache_of_a_bottleneck_of_the_same_cut(
     assert (mixed.block, plain.block) == (2, tiny.BLOCKS)
 
 
-def test_states_that_cannot_be_counted_are_told_before_anything_starts(
+def test_states_that_cannot_be_counted_are_reported_before_anything_starts(
     parts: dict[str, Any], tmp_path: Path
 ) -> None:
     path = Path(tiny.dataset(tmp_path, tiny.chains([30])))
