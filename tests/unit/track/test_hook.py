@@ -42,13 +42,13 @@ def receiver() -> Iterator[tuple[str, list[bytes]]]:
 
 def test_a_command_reads_what_happened(tmp_path: Path) -> None:
     code = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text(sys.stdin.read())"
-    outcome = hook.fire(Hook(command=[sys.executable, "-c", code, str(tmp_path / "told")]), MESSAGE)
+    outcome = hook.fire(Hook(command=[sys.executable, "-c", code, str(tmp_path / "message")]), MESSAGE)
     assert outcome == {"command": "done"}
-    assert json.loads((tmp_path / "told").read_text()) == MESSAGE
+    assert json.loads((tmp_path / "message").read_text()) == MESSAGE
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         ([sys.executable, "-c", "import sys; print('secret'); sys.exit(4)"], "exit code 4"),
         (["/absent/program"], "cannot run /absent/program"),
@@ -56,12 +56,12 @@ def test_a_command_reads_what_happened(tmp_path: Path) -> None:
     ],
 )
 def test_a_command_that_fails_is_told_and_raises_nothing(
-    command: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    command: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outcome = hook.fire(Hook(command=command, timeout_s=1), MESSAGE)
-    assert outcome["command"].startswith(told)
+    assert outcome["command"].startswith(message)
     shown = capsys.readouterr().err
-    assert told in shown
+    assert message in shown
     assert "the promotion is unchanged" in shown
     assert "secret" not in shown
 
@@ -76,15 +76,15 @@ def test_an_address_is_sent_what_happened(
     assert [json.loads(content) for content in kept] == [MESSAGE, MESSAGE]
 
 
-@pytest.mark.parametrize(("path", "told"), [("/no", "answer 500"), ("/away", "answer 302")])
+@pytest.mark.parametrize(("path", "message"), [("/no", "answer 500"), ("/away", "answer 302")])
 def test_an_address_that_refuses_is_told_without_being_shown(
-    receiver: tuple[str, list[bytes]], capsys: pytest.CaptureFixture[str], path: str, told: str
+    receiver: tuple[str, list[bytes]], capsys: pytest.CaptureFixture[str], path: str, message: str
 ) -> None:
     address, kept = receiver
-    assert hook.fire(Hook(webhook=f"{address}{path}"), MESSAGE) == {"webhook": told}
+    assert hook.fire(Hook(webhook=f"{address}{path}"), MESSAGE) == {"webhook": message}
     assert len(kept) == 1, "a redirect is not followed"
     shown = capsys.readouterr().err
-    assert told in shown
+    assert message in shown
     assert address not in shown
 
 
