@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from liftray.adapt import kinds
+from liftray.adapt.cut import Cut
 from liftray.backbone.families import family
 from liftray.backbone.tokens import TokenTable, token_table
 from liftray.bench.chains import Chain, sample
@@ -106,6 +107,12 @@ class Workload:
         if width is None:
             raise ConfigError(f"kind={self.kind} has no width", remedy="compare a kind with a width")
         return width
+
+    @property
+    def cut(self) -> Cut:
+        """Where the frozen part ends in our own path."""
+        section = AdapterSettings(kind=self.kind, skip_layers=self.skip_layers)
+        return Cut.of("adapter", section, self.model.family, self.model.blocks)
 
     @property
     def classes(self) -> int:

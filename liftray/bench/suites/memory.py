@@ -67,11 +67,11 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
 def share_above(sizes: Sizes) -> float:
     """Weights of the blocks that a cached run holds / weights of all blocks and the embedding.
 
-    A block has `4 D I + 2 D F` weights; norms and biases are not counted. With bottlenecks the entry is behind block k.
+    A block has `4 D I + 2 D F` weights; norms and biases are not counted.
     """
     shape = sizes.model
     block = 4 * shape.width * shape.inner + 2 * shape.width * shape.feed_forward
-    above = shape.blocks - sizes.skip_layers - (sizes.kind == "bottleneck")
+    above = shape.blocks - sizes.cut.entry
     return above * block / (shape.blocks * block + shape.config["vocab_size"] * shape.width)
 
 

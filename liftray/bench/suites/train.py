@@ -54,7 +54,7 @@ def contestants(sizes: Sizes) -> dict[str, Contestant]:
     """The base is first: (a), or (b) where the family has no (a)."""
     budget = {"tokens_per_batch": sizes.tokens_per_batch}
     is_esm = sizes.model.family == "esm"
-    entries = ["cut", "adapter"] if sizes.kind == "bottleneck" else ["cut"]
+    entries = ["cut", "adapter"] if sizes.cut.enters_behind_block else ["cut"]
     bare = {"budgets": [2048, 4096], "attentions": _ATTENTIONS[sizes.precision], "entries": entries}
     return {
         **({"hf_peft": Contestant("hf_peft")} if is_esm else {}),
@@ -68,7 +68,7 @@ def contestants(sizes: Sizes) -> dict[str, Contestant]:
 def predicted_ratios(sizes: Sizes) -> dict[str, float]:
     """The largest gain of each contestant over (a); none where only one adapter and the head are left."""
     lengths = [len(each.tokens_L) for each in sizes.encoded()]
-    bottleneck = sizes.kind == "bottleneck"
+    bottleneck = sizes.cut.enters_behind_block
     limits = flops.ceilings(
         sizes.model.blocks, sizes.skip_layers, lengths, epochs=sizes.repeats, bottleneck=bottleneck
     )
@@ -96,14 +96,13 @@ def _mfu(sizes: Sizes, outcomes: dict[str, Outcome]) -> list[Row]:
     if peak is None or sizes.precision != "bfloat16":
         return []
     shape, timing = sizes.model, outcomes["ours_warm"].timing
-    above = shape.blocks - sizes.skip_layers
-    pruned = sizes.kind == "bottleneck"
+    computed = shape.blocks - sizes.cut.entry
     operations = flops.suffix_flops(
         shape.width,
         shape.feed_forward,
         [len(each.tokens_L) for each in sizes.encoded()],
-        forwards=above - pruned,
-        backwards=above - pruned,
+        forwards=computed,
+        backwards=computed,
         inner=shape.inner,
     )
     seconds = timing.residues / timing.residues_per_s

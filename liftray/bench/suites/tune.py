@@ -69,7 +69,7 @@ def run(sizes: Sizes) -> tuple[list[Row], dict[str, Any]]:
     seconds = {name: [each["seconds"] for each in done] for name, done in results.items()}
     tried = [cut for cut in sizes.cuts for _ in sizes.reduction_factors]
     limit = flops.ceiling_search(
-        sizes.model.blocks, tried, sizes.epochs, bottleneck=sizes.kind == "bottleneck"
+        sizes.model.blocks, tried, sizes.epochs, bottleneck=sizes.cut.enters_behind_block
     )
     uncached = rate_row("uncached", 3600, seconds["uncached"], _UNIT)
     cached = rate_row(
