@@ -1,4 +1,4 @@
-"""A run that starts from a bundle has its weights at step 0, whatever lies in memory; another shape is refused."""
+"""A run that starts from a bundle has its weights at step 0, with or without a cache; another shape is refused."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def _bundle(settings: Settings, folder: Path) -> dict[str, torch.Tensor]:
-    """Write a bundle of weights that nobody would begin with; give them."""
+    """Write a bundle of weights far from initial ones, and return them."""
     model = build_model(RankJob.of(prepare_run(settings), folder / "run"), None)
     moved = tiny.move(model, 5)
     bundle.save(moved, folder / "bundle", settings.backbone.source, {})

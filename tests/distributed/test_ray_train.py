@@ -1,6 +1,6 @@
 """Training through Ray Train: N workers == 1 worker, and a killed run ends with the losses of an unbroken one.
 
-Tolerances. Two workers and one sum the same gradients in another order: 1e-4 over 24 steps. A run that goes on from a
+Tolerances. Two workers and one sum the same gradients in another order: 1e-4 over 24 steps. A run that resumes from a
 checkpoint on the same number of workers does the same operations: none.
 """
 

@@ -63,7 +63,7 @@ def test_no_damage_is_ever_read(root: Path, kind: str, ways: Callable) -> None:
         missing, refused = read_back(root, ALL)  # asserts that what is given out is right
         if kind == "key.json":
             assert (missing, refused) == ([], []), number
-            assert path.read_bytes() == content, number  # found, and written anew
+            assert path.read_bytes() == content, number  # found, and written again
         else:
             assert missing + refused, number
             assert set(missing + refused) < set(ALL), number

@@ -162,12 +162,12 @@ def _read_all(reader) -> None:  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.timeout(60)
-def test_a_fork_of_a_writer_keeps_nobody_from_reading(tmp_path: Path) -> None:
+def test_a_fork_of_a_writer_does_not_keep_others_from_reading(tmp_path: Path) -> None:
     fork = multiprocessing.get_context("fork")
     store, (ours, theirs) = Store.open(tmp_path, KEY), fork.Pipe()
     with store.writer() as writer:
         writer.add(*entry(0))
-        process = fork.Process(target=theirs.recv)  # holds the open shard until it is sent a signal to end
+        process = fork.Process(target=theirs.recv)  # holds the open shard until it receives a message
         process.start()
     assert read_back(tmp_path, range(1)) == ([], [])
     ours.send("end")

@@ -65,7 +65,7 @@ def test_it_holds_four_bytes_a_trained_number_and_nothing_of_the_backbone(
         assert not kept & set(model.frozen())
 
 
-def test_an_average_is_kept_beside_them_and_only_where_there_is_one(
+def test_an_average_is_stored_with_them_only_where_there_is_one(
     saved: tuple[Checkpoint, Path], tmp_path: Path
 ) -> None:
     assert checkpoint.load(saved[1]).average == {}

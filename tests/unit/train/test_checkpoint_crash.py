@@ -62,7 +62,7 @@ def test_every_crash_leaves_the_old_or_the_new_checkpoint(
     for label, place in crash.states(disk.log, tmp_path / "states"):
         found.append(value_of(place / "store"))
         assert found[-1] in (old, new), label
-        # The store goes on from there, and clears what the crash left.
+        # The next commit works, and removes what the crash left.
         checkpoint.commit(made(7, 0.75), place / "store", keep)
         assert value_of(place / "store") == (7, 0.75), label
         assert all(path.name.startswith("step-") for path in (place / "store").iterdir()), label

@@ -1,4 +1,4 @@
-"""A Ray address that cannot be used is message at once, in one line, before anything starts."""
+"""A Ray address that cannot be used is reported at once, in one line, before anything starts."""
 
 import re
 import socket
