@@ -1,7 +1,7 @@
 """Our own prediction as a contestant, and the forward passes in it alone.
 
 Invariant: both run the same tagger over the same chains; `forward` leaves out what is no model: tidying, tokenising,
-softmax, stitching. Flow: workload -> [this] -> residues/s beside the pipeline's.
+softmax, stitching. Flow: workload -> [this] -> residues/s, compared with the pipeline's.
 """
 
 import time

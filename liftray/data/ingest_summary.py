@@ -1,6 +1,6 @@
 """The lines that a person reads when ingest has ended.
 
-Invariant: what may surprise has a line: bad records, chains without a label, repeated sequences, and sequences with
+Invariant: unexpected content has a line: bad records, chains without a label, repeated sequences, and sequences with
 contradictory labels. Flow: ingest's summary -> [this] -> terminal.
 """
 
@@ -17,8 +17,7 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
         summary: What `ingest` returned.
 
     Returns:
-        One line of counts; then a line each, where there is something to say, for the chains worth a look and for the
-        quarantine.
+        One line of counts, then one line of remarks and one about the quarantine where there are any.
     """
     out = summary["out"]
     counts = (

@@ -148,7 +148,9 @@ def read_info(directory: str | Path) -> dict[str, Any]:
         raise BundleError(f"unreadable {_INFO} ({error})", where=str(directory)) from error
     if not isinstance(info, dict) or info.get("format_version") != FORMAT_VERSION:
         raise BundleError(
-            f"not a bundle of format {FORMAT_VERSION}", where=str(directory), remedy="train or export it anew"
+            f"not a bundle of format {FORMAT_VERSION}",
+            where=str(directory),
+            remedy="train or export it again",
         )
     _check_files(directory, info.get("files"))
     return info
@@ -192,7 +194,7 @@ def load(directory: str | Path, *, sources: Sequence[str] | None = None) -> Load
         raise BundleError(
             f"{_HEAD} does not hold the head that {_INFO} describes",
             where=str(directory),
-            remedy="train or export it anew",
+            remedy="train or export it again",
         ) from error
     return LoadedBundle(tagger.requires_grad_(False).eval(), info)
 
@@ -230,7 +232,7 @@ def described(directory: Path, info: Mapping[str, Any]) -> tuple[TaggerSettings,
         raise BundleError(
             f"{_INFO} does not describe a model ({type(error).__name__}: {reason})",
             where=str(directory),
-            remedy="train or export it anew",
+            remedy="train or export it again",
         ) from error
     return TaggerSettings.of(checked), recorded
 
@@ -256,7 +258,7 @@ def _load_members(directory: Path, info: Mapping[str, Any], sources: Sequence[st
     """Load each member, a whole bundle; all its files have the digests that the ensemble's `bundle.json` names."""
     names = info["members"]
     if not isinstance(names, list) or not names or names != [f"member-{n + 1}" for n in range(len(names))]:
-        raise BundleError(f"{_INFO} names no members", where=str(directory), remedy="merge them anew")
+        raise BundleError(f"{_INFO} names no members", where=str(directory), remedy="merge them again")
     members: list[Tagger] = []
     temperatures = []
     for name in names:
@@ -266,7 +268,7 @@ def _load_members(directory: Path, info: Mapping[str, Any], sources: Sequence[st
             raise BundleError(
                 f"{name} is not a model as {_INFO} describes it",
                 where=str(directory),
-                remedy="merge them anew",
+                remedy="merge them again",
             )
         if members:
             share_weights(members[0].backbone, member.backbone)
@@ -286,7 +288,7 @@ def _read_adapter(backbone: Backbone, directory: Path) -> None:
         raise BundleError(
             f"the tensors in {_ADAPTER} are not those of its adapters (first: {error.args[0]})",
             where=str(directory),
-            remedy="train or export it anew",
+            remedy="train or export it again",
         ) from error
 
 

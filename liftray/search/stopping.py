@@ -26,7 +26,7 @@ def scheduler(search: SearchSettings, metric: str, longest: int, earlier: Sequen
         search: The search section: `scheduler`, its grace and halving.
         metric: The metric that trials are compared by; more is better.
         longest: Epochs of the longest trial.
-        earlier: Trials that ended before, which asha and median compare with. HyperBand's brackets start anew.
+        earlier: Trials that ended before, which asha and median compare with. HyperBand's brackets start again.
     """
     shared = {"time_attr": EPOCHS_DONE, "metric": metric, "mode": "max"}
     if search.scheduler == "asha":

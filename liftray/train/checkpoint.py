@@ -163,5 +163,5 @@ def _damaged(directory: Path, why: str) -> DataError:
     return DataError(
         f"damaged checkpoint ({why})",
         where=str(directory),
-        remedy="remove it, or start anew with train.resume=false",
+        remedy="remove it, or start again with train.resume=false",
     )

@@ -118,7 +118,7 @@ def build_model(job: RankJob, saved: Checkpoint | None) -> Tagger:
             raise DataError(
                 f"other weights than the model trains: {min(trained.keys() ^ weights.keys())}",
                 where=str(job.start if saved is None else job.store),
-                remedy="start anew with train.resume=false",
+                remedy="start again with train.resume=false",
             )
         for name, parameter in trained.items():
             parameter.data.copy_(weights[name])

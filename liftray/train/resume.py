@@ -35,7 +35,7 @@ def checkpoint_of(job: RankJob) -> Checkpoint | None:
         raise ConfigError(
             "the run directory holds a run with other settings",
             where=str(job.store.parent),
-            remedy="use another run.dir, or start anew with train.resume=false",
+            remedy="use another run.dir, or start again with train.resume=false",
         )
     return saved
 

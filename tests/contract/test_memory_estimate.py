@@ -1,7 +1,7 @@
 """The estimated peak of training is the measured one: resident memory of a fresh process beyond its libraries.
 
 Tolerance: 20 %; found were 5 % too little to 11 % too much. The estimate counts tensors; a process also holds what
-products lay out anew, which depends on the library that makes them. glibc is set to return larger blocks at once:
+products lay out again, which depends on the library that makes them. glibc is set to return larger blocks at once:
 what is resident is then what torch has allocated, to 2 % by its own profiler. Left to itself it keeps freed blocks, and
 the same processes held up to 1.8 times as much, which no estimate counts. No GPU is measured here.
 Shapes are small, but each is large enough that what is tested outweighs the rest.

@@ -97,7 +97,7 @@ def test_killed_workers_are_replaced_and_the_run_ends_as_if_unbroken(
     shown = capsys.readouterr().err
     assert "train: worker 0 lost (its process was killed or crashed), restart 1 of 1\n" in shown
     assert re.search(r"train: resumed at step \d+ of \d+\n", shown)
-    assert _first_step(tmp_path / "run") < records[0]["when_ns"], "the run began anew instead of going on"
+    assert _first_step(tmp_path / "run") < records[0]["when_ns"], "the run began again instead of resuming"
 
 
 def test_a_run_that_was_stopped_in_mid_epoch_goes_on_with_more_workers(
@@ -118,7 +118,7 @@ def test_a_run_that_was_stopped_in_mid_epoch_goes_on_with_more_workers(
     written = _first_step(tmp_path / "run")
     went_on = _fit(parts, tmp_path / "run", scaling__num_workers=2, zero__stage=3, **every_step)
     assert went_on.progress.step_losses == pytest.approx(unbroken.progress.step_losses, abs=1e-4)
-    assert _first_step(tmp_path / "run") == written, "the run began anew instead of going on"
+    assert _first_step(tmp_path / "run") == written, "the run began again instead of resuming"
 
 
 def test_an_ended_run_is_not_trained_again(
@@ -179,5 +179,5 @@ def test_the_run_directory_holds_no_pickle_and_nothing_of_the_backbone(
 
 
 def _first_step(run_dir: Path) -> int:
-    """When the checkpoint of the first global step was written: a run that began anew would write it again."""
+    """When the checkpoint of the first global step was written: a run that began again would write it again."""
     return (run_dir / "checkpoints" / "step-00000001" / "state.json").stat().st_mtime_ns

@@ -73,7 +73,7 @@ def read_info(directory: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise BundleError(f"unreadable {_INFO} ({error})", where=where) from error
     if not isinstance(info, dict) or info.get("task") not in ("ss3", "ss8", "ss9"):
-        raise BundleError(f"{_INFO} names no task", where=where, remedy="train or export the model anew")
+        raise BundleError(f"{_INFO} names no task", where=where, remedy="train or export the model again")
     for path in directory.rglob("*"):
         name = path.relative_to(directory)
         if path.is_symlink() or not (path.is_file() or path.is_dir()):

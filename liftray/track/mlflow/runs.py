@@ -26,11 +26,11 @@ def start_run(
     tags: Mapping[str, str] | None = None,
     system_metrics_s: float | None = 10.0,
 ) -> Run:
-    """Open a run, or go on with one, and log config, code and versions.
+    """Open a run, or continue one, and log config, code and versions.
 
     Args:
         settings: Resolved config; its `tracking` names the store.
-        run_id: A run of this store to go on with.
+        run_id: A run of this store to continue.
         parent_run_id: The run of the search that this one is a trial of.
         tags: More tags.
         system_metrics_s: Seconds between two samples of CPU, memory, disk, network and GPU; None samples
@@ -107,7 +107,7 @@ def _reopen(uri: str, run_id: str, system_metrics_s: float | None) -> Run:
             client(uri).update_run(run_id, status="RUNNING")
     except TrackingError as error:
         raise TrackingError(
-            f"cannot go on with run {run_id} ({error.what})",
+            f"cannot continue run {run_id} ({error.what})",
             where=redacted(uri),
             remedy="use the tracking.uri it was started with, or set train.resume=false",
         ) from error

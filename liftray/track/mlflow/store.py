@@ -281,7 +281,7 @@ def _create(path: Path) -> None:
         if path.exists() and not path.stat().st_size:
             os.replace(fresh, path)
         else:
-            # A link never replaces: where two processes create the store at once, both go on with the first
+            # A link never replaces: where two processes create the store at once, both use the first
             # one's.
             with contextlib.suppress(FileExistsError):
                 os.link(fresh, path)

@@ -190,7 +190,7 @@ def bundle_of(found: Any, uri: str) -> Path:
         raise BundleError(
             "the stored bundle is not the one that was registered",
             where=f"models:/{found.name}/{found.version}",
-            remedy="register the model anew",
+            remedy="register the model again",
         )
     return directory
 

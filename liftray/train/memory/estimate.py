@@ -191,7 +191,7 @@ class _Run:
     def _peak(self, kept: int) -> int:
         """The most that a step needs at one moment besides weights, gradients and optimizer."""
         size, forward, tokens = self.size, self.forward, self.tokens
-        # A matrix is laid out anew for its product.
+        # A matrix is laid out again for its product.
         matrix = forward.hidden * size.width * max(size.feed_forward, size.inner)
         in_head = heads.head_class(self.settings.head).momentary_bytes(size.width)
         # In the head's backward pass; in the optimizer's step, when the activations are released again.

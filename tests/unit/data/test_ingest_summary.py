@@ -1,4 +1,4 @@
-"""What ingest prints: what may surprise in the data has a line, and what is as expected has none."""
+"""The lines that ingest prints: unexpected content of the data has a line, expected content has none."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""One digest says whether a run directory holds this run: derived from the marks, one test walks every setting."""
+"""One digest identifies a run: it is derived from the marks, and one test walks every setting."""
 
 from pathlib import Path
 from typing import Any
