@@ -1,4 +1,4 @@
-"""The champion moves as the gates and the ledger say, whoever else moves it, or nothing changes."""
+"""The champion moves only as gates and ledger allow, also when others move it at the same time."""
 
 import threading
 from pathlib import Path
@@ -129,7 +129,7 @@ def test_proposing_moves_the_candidate_only(mlflow_uri: str, tmp_path: Path) -> 
         registry.propose(NAME, 7, uri=mlflow_uri)
 
 
-def test_an_alias_moved_by_other_hands_stops_everything(mlflow_uri: str, tmp_path: Path) -> None:
+def test_an_alias_moved_outside_liftray_stops_everything(mlflow_uri: str, tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         add_version(mlflow_uri, tmp_path / name)
     registry.promote(NAME, 1, uri=mlflow_uri, reason="first", policy=LENIENT)

@@ -23,7 +23,7 @@ from tests.parts.registry_parts import LENIENT, NAME, champion, files_of
 
 @pytest.fixture(scope="module")
 def real_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of a tiny random ESM backbone that lies in a directory."""
+    """A bundle of a tiny random ESM backbone in a directory."""
     from safetensors.torch import save_file as save_tensors
 
     from liftray.adapt import tagger

@@ -45,7 +45,7 @@ def read(client: "MlflowClient", uri: str, name: str) -> list[dict[str, Any]]:
     """All entries, oldest first, verified.
 
     Raises:
-        Refusal: LEDGER_BROKEN: an entry was changed, removed or added by other hands.
+        Refusal: LEDGER_BROKEN: an entry was changed, removed or added outside LiftRay.
         TrackingError: There is no such registered model, or no store.
     """
     with mlflow_errors(uri):

@@ -18,7 +18,7 @@ BUNDLE = {
 }
 
 
-def test_the_card_tells_scores_data_licence_and_limits() -> None:
+def test_the_card_has_scores_data_licence_and_limits() -> None:
     text = card(BUNDLE)
     assert "| valid | 12 | 81.23 [80.00, 82.50] | 0.0 |" in text
     assert "| CASP12 | - | 70.00 | 17.0 (leaky: not to be trusted) |" in text

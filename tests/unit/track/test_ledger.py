@@ -73,7 +73,7 @@ def _list(tags: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("tamper", [_change, _rechain, _remove, _swap, _garble, _insert, _list])
-def test_other_hands_are_found(uri: str, tamper: Any) -> None:
+def test_entries_changed_outside_liftray_are_found(uri: str, tamper: Any) -> None:
     for number in (1, 2, 3):
         _append(uri, version=number)
     tags = _tags(uri)

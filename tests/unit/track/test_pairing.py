@@ -23,5 +23,5 @@ def test_what_cannot_be_paired(other: ChainScores | None) -> None:
     assert paired(other, _chains([70] * 20)) is None
 
 
-def test_one_chain_tells_nothing() -> None:
+def test_one_chain_has_no_interval() -> None:
     assert paired(_chains([70]), _chains([60])) is None

@@ -26,7 +26,7 @@ def _start(uri: str, **keywords: object) -> Run:
     return start_run(_settings(uri), system_metrics_s=None, **keywords)  # type: ignore[arg-type]
 
 
-def test_a_run_says_what_went_in(mlflow_uri: str, tmp_path: Path) -> None:
+def test_a_run_records_config_code_and_versions(mlflow_uri: str, tmp_path: Path) -> None:
     settings = _settings(mlflow_uri, **{"adapter.skip_layers": 4, "data.train": {"big": "x" * 7000}})
     with start_run(settings, tags={"mine": "yes"}, system_metrics_s=None) as run:
         pass
@@ -43,7 +43,7 @@ def test_a_run_says_what_went_in(mlflow_uri: str, tmp_path: Path) -> None:
     assert yaml.safe_load(stored.read_text())["adapter"]["skip_layers"] == 4
 
 
-def test_files_lie_beside_the_store_not_in_the_working_directory(
+def test_files_are_next_to_the_store_and_not_in_the_working_directory(
     mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "elsewhere").mkdir()

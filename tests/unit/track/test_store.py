@@ -42,7 +42,7 @@ def test_pickle_is_forbidden_for_this_process_and_its_children(
     assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
 
 
-def test_a_new_store_is_made_whole_and_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_new_store_is_made_whole_and_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     uri = check(f"sqlite:///{tmp_path}/new/deep/mlflow.db")
     assert client(uri).search_experiments()
     assert [path.name for path in (tmp_path / "new" / "deep").iterdir()] == ["mlflow.db"]
