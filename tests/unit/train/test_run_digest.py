@@ -11,6 +11,7 @@ from liftray import config
 from liftray.config import Settings
 from liftray.data.ingest import ingest
 from liftray.errors import ConfigError
+from liftray.search.sharing import Preparer
 from liftray.sections.digest import result_digest
 from liftray.sections.section import Effect, Operation, Result, Section, is_section, marked
 from liftray.train import checkpoint, resume
@@ -163,3 +164,19 @@ def test_a_run_that_version_0_1_began_resumes(tmp_path: Path) -> None:
     other = RankJob.of(_prepared(data, **{**quickstart, "train__lr": 1e-3}), tmp_path)
     with pytest.raises(ConfigError, match="other settings"):
         resume.checkpoint_of(other)
+
+
+def test_a_trial_has_the_digest_of_its_own_run(parts: dict[str, Any]) -> None:
+    """A search prepares its trials together; what they share must not leak into their digests."""
+    together = Preparer()
+    for overrides in (
+        {},
+        {"head__kind": "conv"},
+        {"scaling__use_gpu": True},
+        {"train__tokens_per_batch": 4096},
+        {"train__seed": 3},
+        {"adapter__skip_layers": 1},
+        {"backbone__dtype": "bfloat16", "scaling__use_gpu": True},
+    ):
+        settings = tiny.settings(**{**parts, **overrides})
+        assert together(settings).digest == prepare_run(settings).digest
