@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 HEADER = """\
-# Exact versions that LiftRay is tested with (Python 3.11, Linux). Rebuilt by `make lock` from pyproject.toml.
+# Exact versions that LiftRay is tested with (Python 3.11, Linux); they also install on Python 3.12 and 3.13. Rebuilt by
+# `make lock` from pyproject.toml.
 #
 # torch is pinned without a build tag: pip takes the CPU build where the index or --find-links offers one, else the
 # CUDA build, whose nvidia-* and triton packages torch itself pins exactly; so they are not listed.
