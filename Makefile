@@ -91,7 +91,7 @@ docs: install ## the documentation site, strictly and offline, into site/
 bench: install ## measure on an idle machine (make bench SUITE=train); dated reports in reports/bench
 	@for suite in $(SUITE); do $(LIFTRAY) bench $$suite || exit; done
 
-lock: install ## resolve pyproject.toml anew into requirements.lock (make lock TORCH=2.13.0)
+lock: install ## resolve pyproject.toml again into requirements.lock (make lock TORCH=2.13.0)
 	@$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report $(VENV)/report.json ".[dev,docs]" torch==$(TORCH)
 	@$(BIN)/python .ci/lock.py $(VENV)/report.json requirements.lock
 
