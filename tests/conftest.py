@@ -21,8 +21,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible() -> None:
-    """Let the processes that tests start be interrupted: a shell starts what it puts in the background, as build
-    servers do, with SIGINT ignored, and children inherit that.
+    """Restore SIGINT for the processes that tests start: shells and build servers start background commands with SIGINT
+    ignored, and children inherit that.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -190,7 +190,7 @@ def load(directory: str | Path, *, sources: Sequence[str] | None = None) -> Load
     try:
         tagger = Tagger(backbone, settings)
         tagger.head.load_state_dict(load_file(directory / _HEAD))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise BundleError(
             f"{_HEAD} does not hold the head that {_INFO} describes",
             where=str(directory),

@@ -1,4 +1,4 @@
-"""A run that keeps an average: validated and kept is the average, a run that was broken off ends like a straight one.
+"""A run with averaged weights validates and keeps the average; an interrupted run ends like an uninterrupted one.
 
 Tolerance: none; the same operations in one process. The engine's part is in test_heads_engine.
 """
@@ -49,7 +49,7 @@ def _prepared(parts: dict[str, Any], **overrides: Any) -> PreparedRun:
 
 
 def _fit(prepared: PreparedRun, run_dir: Path, stop_after: int | None = None) -> list[Checkpoint]:
-    """Train, and give the checkpoints of the ends of epochs; break off after so many if asked."""
+    """Train and return the checkpoint of each epoch; stop after `stop_after` epochs where that is given."""
     ends: list[Checkpoint] = []
 
     def report(metrics: dict[str, Any], state: Checkpoint) -> None:
@@ -92,7 +92,7 @@ def test_what_is_validated_and_kept_is_the_average(parts: dict[str, Any], tmp_pa
     assert not _same(ends[0].average, ends[-1].average)
 
 
-def test_a_run_without_one_keeps_the_weights_themselves(parts: dict[str, Any], tmp_path: Path) -> None:
+def test_a_run_without_an_average_keeps_the_weights_themselves(parts: dict[str, Any], tmp_path: Path) -> None:
     prepared = _prepared(
         {name: value for name, value in parts.items() if "average" not in name}, train__epochs=1
     )
@@ -102,7 +102,7 @@ def test_a_run_without_one_keeps_the_weights_themselves(parts: dict[str, Any], t
 
 
 @pytest.mark.parametrize("chosen", [{}, _COUNTED], ids=["plain", "counted"])
-def test_a_run_broken_off_in_mid_epoch_ends_like_a_straight_one(
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     parts: dict[str, Any], tmp_path: Path, chosen: dict[str, Any]
 ) -> None:
     straight = _fit(_prepared(parts, **chosen), tmp_path / "straight")[-1]
@@ -112,7 +112,7 @@ def test_a_run_broken_off_in_mid_epoch_ends_like_a_straight_one(
     store = tmp_path / "broken" / "checkpoints"
     checkpoint_of_epoch = checkpoint.newest(store)
     assert checkpoint_of_epoch is not None
-    # The newest one goes, as if its disk had been lost: what is left is in the midst of the second epoch.
+    # Remove the newest checkpoint: the one that is left is from the middle of the second epoch.
     (store / f"step-{checkpoint_of_epoch.progress.global_step:08d}").rename(tmp_path / "lost")
     left = checkpoint.newest(store)
     assert left is not None

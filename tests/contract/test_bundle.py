@@ -1,4 +1,4 @@
-"""loaded bundle == trained model, bit by bit, and nothing that does not match is loaded.
+"""loaded bundle == trained model, bit by bit; a bundle that does not match is refused.
 
 Tolerance: none; the same operations on the same bits.
 """
@@ -108,7 +108,7 @@ def test_its_files_are_safetensors_and_json_of_the_size_of_what_was_trained(made
     assert 4 * model.count()["backbone"] > 2 * tensors
 
 
-def test_it_says_what_it_is(made: Made) -> None:
+def test_its_description_is_complete(made: Made) -> None:
     model, directory, source = made
     info = bundle.read_info(directory)
     assert info["task"] == info["alphabet"] == "ss9"
@@ -125,7 +125,7 @@ def test_another_backbone_is_refused(made: Made, sources: dict[str, str]) -> Non
             bundle.load(made[1], sources=[sources[other]])
 
 
-def test_the_backbone_may_lie_elsewhere(made: Made, tmp_path: Path) -> None:
+def test_the_backbone_may_be_in_another_place(made: Made, tmp_path: Path) -> None:
     shutil.copytree(made[2], tmp_path / "copy")
     loaded = bundle.load(made[1], sources=["/absent", str(tmp_path / "copy")])
     assert torch.equal(_logits(loaded.tagger), _logits(made[0]))
@@ -151,7 +151,7 @@ def test_a_changed_file_is_refused(made: Made, damage: str) -> None:
 @pytest.mark.parametrize(
     "name", ["adapter/pytorch_adapter.bin", "adapter/head_config.json", "extra.safetensors"]
 )
-def test_a_file_that_is_not_of_the_bundle_is_refused(made: Made, name: str) -> None:
+def test_a_file_that_the_bundle_does_not_list_is_refused(made: Made, name: str) -> None:
     (made[1] / name).write_bytes(b"{}")
     with pytest.raises(BundleError, match=name):
         bundle.load(made[1])
@@ -172,7 +172,7 @@ def test_a_listed_file_of_a_format_that_can_hold_code_is_refused(made: Made) -> 
 
 
 def test_an_adapter_that_lacks_a_tensor_is_refused(made: Made) -> None:
-    """As a tampered or half-exported one; the library would go on with random weights."""
+    """The library itself would continue with random weights."""
     path = next((made[1] / "adapter").glob("*.safetensors"))
     tensors = load_file(path)
     tensors.pop(max(tensors))
@@ -207,7 +207,7 @@ def test_trained_backbone_weights_that_do_not_fit_are_refused(
 @pytest.mark.parametrize(
     "name", ["../secret.json", "/etc/hostname", "adapter/../../secret.json", "link.json"]
 )
-def test_a_name_that_leads_out_of_the_bundle_is_refused(made: Made, name: str) -> None:
+def test_a_file_name_outside_the_bundle_is_refused(made: Made, name: str) -> None:
     directory = made[1]
     secret = directory.parent / "secret.json"
     secret.write_text("{}")
@@ -245,7 +245,7 @@ _NONSENSE: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("case", _NONSENSE)
-def test_a_bundle_json_that_makes_no_sense_is_refused(made: Made, case: str) -> None:
+def test_an_inconsistent_bundle_json_is_refused(made: Made, case: str) -> None:
     _edit(made[1], _NONSENSE[case])
     with pytest.raises(BundleError) as caught:
         bundle.load(made[1])
@@ -253,18 +253,18 @@ def test_a_bundle_json_that_makes_no_sense_is_refused(made: Made, case: str) -> 
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", '"x"'])
-def test_a_bundle_json_that_is_none_is_refused(made: Made, text: str) -> None:
+def test_a_file_that_is_not_a_bundle_json_is_refused(made: Made, text: str) -> None:
     (made[1] / "bundle.json").write_text(text)
     with pytest.raises(BundleError):
         bundle.load(made[1])
 
 
-def test_no_directory_is_refused(tmp_path: Path) -> None:
+def test_a_missing_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"no bundle\.json"):
         bundle.load(tmp_path / "absent")
 
 
-def test_saving_replaces_the_bundle_that_stands_there(made: Made, sources: dict[str, str]) -> None:
+def test_saving_replaces_an_earlier_bundle(made: Made, sources: dict[str, str]) -> None:
     (made[1] / "left.json").write_text("{}")
     model = _trained(sources["esm"], method="features")
     bundle.save(model, made[1], [sources["esm"]], {})
@@ -272,7 +272,7 @@ def test_saving_replaces_the_bundle_that_stands_there(made: Made, sources: dict[
     assert sorted(path.name for path in made[1].iterdir()) == ["bundle.json", "head.safetensors"]
 
 
-def test_a_save_that_fails_leaves_what_was_there(made: Made, sources: dict[str, str]) -> None:
+def test_a_failed_save_leaves_the_earlier_bundle(made: Made, sources: dict[str, str]) -> None:
     before = _logits(bundle.load(made[1]).tagger)
     with pytest.raises(ValueError, match="JSON"):
         bundle.save(_trained(sources["esm"]), made[1], [], {"metrics": float("nan")})
@@ -280,9 +280,7 @@ def test_a_save_that_fails_leaves_what_was_there(made: Made, sources: dict[str, 
     assert [path.name for path in made[1].parent.iterdir()] == ["bundle"]
 
 
-def test_it_loads_and_predicts_where_pickle_raises_and_without_ray_or_deepspeed(
-    made: Made, tmp_path: Path
-) -> None:
+def test_it_loads_and_predicts_without_pickle_ray_and_deepspeed(made: Made, tmp_path: Path) -> None:
     script = """
         import pickle, sys
 

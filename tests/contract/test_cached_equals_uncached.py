@@ -89,13 +89,13 @@ def _with(spec: FeedSpec, prefix: StoredPrefix) -> FeedSpec:
     ("family", "dtype", "head", "method"),
     [
         *product(tiny.FAMILIES, ("float32", "bfloat16"), ("linear", "conv"), _METHODS),
-        # A mix has a cut of its own; other heads do not change it.
+        # A mix of blocks has a cut of its own; other heads do not change the cut.
         *product(tiny.FAMILIES, ("float32",), ("mixed",), _METHODS),
         ("esm", "bfloat16", "metric", "adapter"),
         ("t5", "bfloat16", "lstm", "adapter"),
     ],
 )
-def test_to_the_bit(
+def test_cached_is_uncached_to_the_bit(
     data: dict[str, str], tmp_path: Path, family: str, dtype: str, head: str, method: str
 ) -> None:
     mixed = head == "mixed"
@@ -116,7 +116,7 @@ def test_to_the_bit(
 
 @pytest.mark.parametrize(("stored", "share"), [("bfloat16", 0.02), ("int8", 0.05)])
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_rounded_within_the_tolerance(
+def test_a_rounded_cache_is_within_the_tolerance(
     data: dict[str, str], tmp_path: Path, family: str, stored: str, share: float
 ) -> None:
     model, spec, prefix, _ = _case(data, tmp_path, family, 2, stored)
@@ -130,10 +130,10 @@ def test_rounded_within_the_tolerance(
 
 @pytest.mark.parametrize("stored", ["auto", "bfloat16"])
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_a_deeper_cut_has_the_same_bytes_whichever_cuts_were_filled_before_or_with_it(
+def test_a_deeper_cut_has_the_same_bytes_however_the_cache_was_filled(
     data: dict[str, str], tmp_path: Path, family: str, stored: str
 ) -> None:
-    """Also where what is stored was rounded: no deeper cut is computed from it."""
+    """Also with rounded storage: no deeper cut is computed from rounded states."""
     found = {}
     for name, jobs in (("direct", [[2]]), ("stepwise", [[1], [2]]), ("together", [[1, 2]])):
         for cuts in jobs:

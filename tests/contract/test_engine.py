@@ -17,12 +17,12 @@ pytestmark = pytest.mark.slow
 
 _STAGES = (0, 1, 2, 3)
 _WIDE = {"adapter__reduction_factor": 8}
-_FALL = 0.97  # what twenty steps must have made of the first loss, at most
+_FALL = 0.97  # largest share of the first loss that may be left after twenty steps
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Everything run once: two ranks first, then one rank, which goes on from what two ranks stored as well."""
+    """All runs, once: two ranks first, then one rank, which also resumes from a checkpoint of two ranks."""
     root = tmp_path_factory.mktemp("engine")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_EXTENSIONS_DIR", str(root / "compiled"))
@@ -51,7 +51,7 @@ def _run_all(root: Path) -> None:
 
 
 def test_nothing_is_compiled(out: Path) -> None:
-    """A process that is killed while it compiles would leave a lock behind, and the next ones waiting."""
+    """A process killed while it compiles would leave a lock that later processes wait for."""
     assert not (out / "compiled").exists()
 
 
@@ -71,19 +71,19 @@ def _losses(out: Path, name: str) -> list[float]:
 def test_stages_and_ranks_take_the_same_steps(out: Path, ranks: int, stage: int) -> None:
     reference = _losses(out, "ranks1-zero0")
     assert _losses(out, f"ranks{ranks}-zero{stage}") == pytest.approx(reference, abs=1e-4)
-    assert sum(reference[-3:]) < _FALL * sum(reference[:3]), "nothing was learnt: the comparison says little"
+    assert sum(reference[-3:]) < _FALL * sum(reference[:3]), "nothing was learnt: the comparison shows little"
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("stage", _STAGES)
-def test_a_resumed_run_is_the_straight_one(out: Path, ranks: int, stage: int) -> None:
+def test_a_resumed_run_is_the_uninterrupted_one(out: Path, ranks: int, stage: int) -> None:
     straight = engine_ranks.result(out, f"ranks{ranks}-zero{stage}")
     resumed = engine_ranks.result(out, f"ranks{ranks}-zero{stage}-resumed")
     assert resumed["losses"] == straight["losses"]
     assert resumed["weights"] == straight["weights"]
 
 
-def test_two_ranks_under_zero3_go_on_as_one_rank_under_zero0(out: Path) -> None:
+def test_two_ranks_under_zero3_resume_as_one_rank_under_zero0(out: Path) -> None:
     assert _losses(out, "crossed") == pytest.approx(_losses(out, "ranks2-zero3"), abs=1e-5)
 
 

@@ -1,8 +1,8 @@
 """N ranks == 1 rank, ZeRO 0 == 2 == 3 and resumed == straight for heads, losses, mixed blocks and averaged weights.
 
-With what could go wrong in each: a parameter that the head itself holds (centroids), an LSTM, whose weights torch lays
-side by side, a mix that is called from outside its head, class weights and margins that every rank must count alike,
-and the average of weights that ZeRO-3 takes apart. What the engine does whatever the head is, test_engine shows.
+Each case has a risk of its own: a parameter of the head itself (centroids); an LSTM, whose weights torch packs into one
+buffer; a mix that is called from outside its head; class weights and margins, which every rank must count alike; the
+average of weights that ZeRO-3 partitions. test_engine tests what does not depend on the head.
 Tolerances: the same sums in another order, 1e-4 on the loss over 20 steps; a resumed run does the same operations:
 none.
 """
@@ -41,7 +41,7 @@ taken_apart = pytest.mark.parametrize("case", _CASES)
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Everything run once: two ranks first, then one rank, which also resumes from a checkpoint of two ranks."""
+    """All runs, once: two ranks first, then one rank, which also resumes from a checkpoint of two ranks."""
     root = tmp_path_factory.mktemp("heads")
     data = {
         "train": tiny.dataset(root / "t", tiny.chains(range(30, 150, 4), seed=6, alphabet="ss9"), "ss9"),
@@ -81,7 +81,7 @@ def test_stages_and_ranks_take_the_same_steps(out: Path, case: str, run: str) ->
 
 
 @spread
-def test_they_have_the_same_average(out: Path, case: str, run: str) -> None:
+def test_stages_and_ranks_have_the_same_average(out: Path, case: str, run: str) -> None:
     """Adam divides by the root of small numbers, so single weights, and logits at a single residue, may differ more
     than losses do: in all, 1 % of the way between average and weights, and 0.1 % of what training changed in the
     logits.
@@ -97,21 +97,21 @@ def test_they_have_the_same_average(out: Path, case: str, run: str) -> None:
 
 
 @taken_apart
-def test_a_resumed_run_is_the_straight_one(out: Path, case: str) -> None:
+def test_a_resumed_run_is_the_uninterrupted_one(out: Path, case: str) -> None:
     straight, resumed = (engine_ranks.result(out, f"{case}-2-3{suffix}") for suffix in ("", "-resumed"))
     for name in ("losses", "weights", "average"):
         assert resumed[name] == straight[name]
     assert resumed["probes"] == {name: straight["probes"][name] for name in ("12", "16", "20")}
 
 
-def test_two_ranks_under_zero3_go_on_as_one_rank_under_zero0(out: Path) -> None:
+def test_two_ranks_under_zero3_resume_as_one_rank_under_zero0(out: Path) -> None:
     crossed, straight = (engine_ranks.result(out, name) for name in ("crossed", "metric-2-3"))
     assert crossed["losses"] == pytest.approx(straight["losses"], abs=1e-4)
     last = [torch.tensor(found["probes"]["20"]) for found in (crossed, straight)]
     torch.testing.assert_close(*last, atol=1e-3, rtol=1e-3)
 
 
-def test_averaging_and_validating_by_it_leave_the_training_alone(out: Path) -> None:
+def test_averaging_does_not_change_training(out: Path) -> None:
     averaged, plain = (engine_ranks.result(out, f"lstm-{name}") for name in ("1-0", "plain"))
     assert averaged["losses"] == plain["losses"]
     assert averaged["weights"] == plain["weights"]
@@ -120,8 +120,8 @@ def test_averaging_and_validating_by_it_leave_the_training_alone(out: Path) -> N
 
 @spread
 @torch.no_grad()
-def test_what_validates_is_the_average(out: Path, case: str, run: str) -> None:
-    """A model of one process that is given the average has the logits of the last probe, to rounding."""
+def test_validation_uses_the_average(out: Path, case: str, run: str) -> None:
+    """A single-process model with the averaged weights has the logits of the last probe, up to rounding."""
     order = _CASES[case]
     chosen = tiny.settings(**{"adapter__skip_layers": 1, **order["settings"]})
     model = taggers.build(tiny.backbone(order.get("family", "esm")), TaggerSettings.of(chosen), seed=9).eval()

@@ -1,8 +1,8 @@
-"""N ranks == 1 rank and ZeRO 0 == 2 == 3 for what reads parameters from unusual places, and for full fine-tuning.
+"""N ranks == 1 rank and ZeRO 0 == 2 == 3 for kinds that read parameters from unusual places, and for full fine-tuning.
 
-Parameters that all blocks share (compacter), that are read from outside their module (DoRA), made once a forward pass
-(prefixes), gated (UniPELT), or that are the backbone's own (full): the cases in which ZeRO-3, which takes parameters
-apart, could go wrong. Tolerance: the same sums in another order, 1e-4 on the loss over 20 steps; 2e-3 in bfloat16.
+Parameters that all blocks share (compacter), that are read from outside their module (DoRA), are computed once per
+forward pass (prefixes), are gated (UniPELT), or belong to the backbone (full): ZeRO-3 partitions parameters and could
+fail on each. Tolerance: the same sums in another order, 1e-4 on the loss over 20 steps; 2e-3 in bfloat16.
 """
 
 from pathlib import Path
@@ -41,7 +41,7 @@ _CASES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Everything run once."""
+    """All runs, once."""
     root = tmp_path_factory.mktemp("kinds")
     data = {
         "train": tiny.dataset(root / "t", tiny.chains(range(30, 150, 4), seed=6)),
@@ -75,7 +75,7 @@ def test_stages_and_ranks_take_the_same_steps(out: Path, case: str, ranks: int, 
     assert sum(last) < 0.99 * sum(first), "nothing was learnt: the comparison shows little"
 
 
-def test_a_resumed_full_run_is_the_straight_one(out: Path) -> None:
+def test_a_resumed_full_run_is_the_uninterrupted_one(out: Path) -> None:
     straight, resumed = (engine_ranks.result(out, f"full-{name}") for name in ("1-0", "resumed"))
     assert resumed["losses"] == straight["losses"]
     assert resumed["weights"] == straight["weights"]

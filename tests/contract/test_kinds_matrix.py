@@ -1,5 +1,5 @@
-"""Every adapter kind on every family: it begins at the frozen model, trains what it should, changes nothing below the
-cut, loads from its bundle, and gives the same from a cached input. Full fine-tuning likewise.
+"""Every adapter kind on every family starts at the frozen model, trains only its own weights, changes nothing below the
+cut, loads from its bundle, and predicts the same from a cached input. Full fine-tuning likewise.
 
 Tolerances. Kinds whose added part begins at zero, or whose factors begin at one, have the bits of the frozen model.
 Bottlenecks begin with small weights: within 2 % of the hidden state's norm. Compacters' shared factors begin near 1e-4:
@@ -53,7 +53,7 @@ _CASES: dict[str, tuple[dict[str, Any], float | None]] = {
     "unipelt": (_wide("unipelt", adapter__prefix_hidden=8), None),
     "full": ({"method": "full"}, _EXACT),
 }
-# Everything else is a variant of one of these.
+# All other cases are variants of these.
 _MAIN = (
     *("bottleneck-output", "parallel_bottleneck-both", "compacter-output", "parallel_compacter-attention"),
     *("lora-both", "dora-both", "ia3", "prefix_tuning", "mam", "unipelt", "full"),
@@ -68,13 +68,13 @@ def _model(family: str, case: str, skip: int, dtype: str = "float32") -> Tagger:
 
 @torch.no_grad()
 def _hidden(model: Tagger) -> torch.Tensor:
-    """Chain by chain: packed, the last bits of a product would depend on its number of rows."""
+    """One chain at a time: in a packed batch the last bits of a product depend on the number of rows."""
     batches = [tiny.batch(model.backbone, [sequence]) for sequence in _SEQUENCES]
     with model.backbone.autocast("cpu"):
         return torch.cat([model.suffix(model.prefix(*batch), batch[1]) for batch in batches]).float()
 
 
-def test_every_kind_has_a_row_here() -> None:
+def test_every_kind_has_a_case() -> None:
     assert {settings.get("adapter__kind") for settings, _ in _CASES.values()} == {None, *ADAPTERS}
 
 
@@ -82,7 +82,7 @@ def test_every_kind_has_a_row_here() -> None:
 @pytest.mark.parametrize(
     ("case", "skip"), [(case, skip) for case in _CASES for skip in ((0, 1, 2) if case in _MAIN else (1,))]
 )
-def test_begins_at_the_frozen_model_and_changes_it_by_training(family: str, case: str, skip: int) -> None:
+def test_a_kind_starts_at_the_frozen_model_and_training_changes_it(family: str, case: str, skip: int) -> None:
     fresh_TD, frozen_TD = _hidden(_model(family, case, skip)), _hidden(tiny.tagger(family, method="features"))
     share = _CASES[case][1]
     if share == _EXACT:
@@ -95,7 +95,7 @@ def test_begins_at_the_frozen_model_and_changes_it_by_training(family: str, case
 
 @families
 @pytest.mark.parametrize("case", [case for case, (_, share) in _CASES.items() if share == _EXACT])
-def test_begins_at_a_bfloat16_backbone_too(family: str, case: str) -> None:
+def test_a_kind_starts_at_the_frozen_bfloat16_model(family: str, case: str) -> None:
     fresh_TD = _hidden(_model(family, case, 1, "bfloat16"))
     frozen_TD = _hidden(tiny.tagger(family, "bfloat16", method="features"))
     # Full fine-tuning holds norms and biases in float32, so the stream between its blocks is not rounded.
@@ -107,7 +107,7 @@ def test_begins_at_a_bfloat16_backbone_too(family: str, case: str) -> None:
     ("case", "recompute"),
     [(case, recompute) for case in _CASES for recompute in (False, True) if case in _MAIN or not recompute],
 )
-def test_only_what_trains_gets_a_gradient_and_moves(family: str, case: str, recompute: bool) -> None:
+def test_only_trained_weights_get_a_gradient_and_change(family: str, case: str, recompute: bool) -> None:
     model = tiny.move(_model(family, case, 1)).train()
     model.backbone.recompute = recompute
     tokens_T, layout = tiny.batch(model.backbone, _SEQUENCES)

@@ -1,4 +1,4 @@
-"""Prefixes and gates on packed batches are what the adapters library computes on padded rows.
+"""Prefixes and gates on packed batches match what the adapters library computes on padded rows.
 
 Tolerance: kernels sum in another order, 5e-5 in float32. The library's gates (UniPELT) read the padding too, so those
 are compared on one window. The library's T5 misplaces the relative position bias where there are prefixes (see
@@ -54,7 +54,7 @@ def _library(model: Tagger, sequences: list[str]) -> Tensor:
 @cuts
 @pytest.mark.parametrize("family", ["esm", "bert"])
 @torch.no_grad()
-def test_prefixes_are_the_librarys(family: str, kind: str, skip: int) -> None:
+def test_prefixes_match_the_library(family: str, kind: str, skip: int) -> None:
     model = _model(family, kind, skip)
     torch.testing.assert_close(_ours(model, _SEQUENCES), _library(model, _SEQUENCES), **_CLOSE)
 
@@ -62,7 +62,7 @@ def test_prefixes_are_the_librarys(family: str, kind: str, skip: int) -> None:
 @cuts
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @torch.no_grad()
-def test_gates_are_the_librarys_on_one_window(family: str, skip: int) -> None:
+def test_gates_match_the_library_on_one_window(family: str, skip: int) -> None:
     model = _model(family, "unipelt", skip)
     if family == "t5":
         _bias_of(model).zero_()
@@ -73,7 +73,7 @@ def test_gates_are_the_librarys_on_one_window(family: str, skip: int) -> None:
 @kinds
 @cuts
 @torch.no_grad()
-def test_prefixes_of_t5_are_the_librarys_where_there_is_no_bias(kind: str, skip: int) -> None:
+def test_prefixes_of_t5_match_the_library_without_the_bias(kind: str, skip: int) -> None:
     model = _model("t5", kind, skip)
     _bias_of(model).zero_()
     torch.testing.assert_close(_ours(model, _SEQUENCES), _library(model, _SEQUENCES), **_CLOSE)
@@ -82,7 +82,7 @@ def test_prefixes_of_t5_are_the_librarys_where_there_is_no_bias(kind: str, skip:
 @kinds
 @cuts
 @torch.no_grad()
-def test_prefixes_of_t5_are_the_librarys_given_the_bias(kind: str, skip: int) -> None:
+def test_prefixes_of_t5_match_the_library_given_the_bias(kind: str, skip: int) -> None:
     model = _model("t5", kind, skip)
     _bias_of(model).mul_(10)
     tokens_T, layout = tiny.batch(model.backbone, _SEQUENCES)
@@ -101,7 +101,7 @@ def test_prefixes_of_t5_are_the_librarys_given_the_bias(kind: str, skip: int) ->
 @cuts
 @torch.no_grad()
 def test_the_library_still_misplaces_the_bias_of_t5(skip: int) -> None:
-    """If this fails the library was mended, and the tests above can compare with its own forward."""
+    """If this fails the library has been repaired, and the tests above can compare with its own forward."""
     model = _model("t5", "prefix_tuning", skip)
     _bias_of(model).mul_(10)
     assert not torch.allclose(_ours(model, _SEQUENCES), _library(model, _SEQUENCES), atol=1e-2)
@@ -109,7 +109,7 @@ def test_the_library_still_misplaces_the_bias_of_t5(skip: int) -> None:
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @torch.no_grad()
-def test_padded_rows_give_what_window_by_window_gives(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_padded_rows_and_single_windows_give_the_same(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = _model(family, "unipelt", 1)
     expected_TD = _ours(model, _SEQUENCES)
     monkeypatch.setattr(attention, "window_by_window", attention.in_rows)
@@ -140,7 +140,7 @@ def test_a_prefix_is_attended_to_by_its_own_window(with_bias: bool) -> None:
         start += length
 
 
-def test_windows_are_joined_to_what_stands_before_them() -> None:
+def test_prefixes_are_joined_in_front_of_their_windows() -> None:
     layout = WindowLayout.of((2, 3))
     before_BPX = torch.tensor([[[10.0], [11.0]], [[20.0], [21.0]]])
     packed = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0]])

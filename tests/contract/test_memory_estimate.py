@@ -2,9 +2,9 @@
 
 Tolerance: 20 %; found were 5 % too little to 11 % too much. The estimate counts tensors; a process also holds what
 products lay out again, which depends on the library that makes them. glibc is set to return larger blocks at once:
-what is resident is then what torch has allocated, to 2 % by its own profiler. Left to itself it keeps freed blocks, and
-the same processes held up to 1.8 times as much, which no estimate counts. No GPU is measured here.
-Shapes are small, but each is large enough that what is tested outweighs the rest.
+what is resident is then what torch has allocated, to 2 % by its own profiler. By default it keeps freed blocks:
+the same processes held up to 1.8 times as much. No GPU is measured here.
+Shapes are small, but large enough that the tested part dominates.
 """
 
 from pathlib import Path

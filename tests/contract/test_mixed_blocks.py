@@ -1,4 +1,4 @@
-"""A head that reads all blocks above the cut: the mix is of those blocks' outputs, and nothing below the cut changes.
+"""A head with a mix of blocks reads the outputs of all blocks above the cut, and nothing below the cut changes.
 
 Tolerance: none; the same operations on the same bits, except where a mean is taken in another order (1e-6).
 """
@@ -30,14 +30,14 @@ def _model(family: str, method: str, skip: int, mixed: bool = True) -> Tagger:
 
 
 def _last(model: Tagger, block: int) -> None:
-    """Let the mix be of one block, counted from the cut, alone."""
+    """Give one block, counted from the cut, all the weight of the mix."""
     weights = model.head.mix.weights.data
     weights.fill_(-torch.inf)[block] = 0.0
 
 
 @torch.no_grad()
 def _hidden(model: Tagger) -> torch.Tensor:
-    """Chain by chain: packed, the last bits of a product would depend on its number of rows."""
+    """One chain at a time: in a packed batch the last bits of a product depend on the number of rows."""
     batches = [tiny.batch(model.backbone, [sequence]) for sequence in _SEQUENCES]
     return torch.cat([model.suffix(model.prefix(*batch), batch[1]) for batch in batches])
 
@@ -57,7 +57,7 @@ def test_the_mix_of_the_last_block_alone_is_the_model_without_a_mix(
 
 @families
 @cuts
-def test_what_is_mixed_are_the_finished_outputs_of_the_blocks_above_the_cut(family: str, skip: int) -> None:
+def test_the_mix_is_of_the_final_normed_outputs_above_the_cut(family: str, skip: int) -> None:
     """Of a frozen backbone: transformers' own hidden states after blocks k to n - 1, then its final norm."""
     model = _model(family, "features", skip)
     backbone = tiny.backbone(family)
@@ -81,9 +81,7 @@ def test_what_is_mixed_are_the_finished_outputs_of_the_blocks_above_the_cut(fami
 @methods
 @cuts
 @pytest.mark.parametrize("recompute", [False, True])
-def test_gradients_reach_what_trains_and_nothing_else(
-    family: str, method: str, skip: int, recompute: bool
-) -> None:
+def test_gradients_reach_only_trained_weights(family: str, method: str, skip: int, recompute: bool) -> None:
     model = tiny.move(_model(family, method, skip)).train()
     model.backbone.recompute = recompute
     before = fingerprint(model)
@@ -91,14 +89,14 @@ def test_gradients_reach_what_trains_and_nothing_else(
     model(tokens_T, layout).square().sum().backward()
     reached = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert reached == set(model.trained())
-    # With one block there is nothing to weigh.
+    # With one block there is no weight to train.
     assert bool(model.head.mix.weights.grad.any()) == (skip < tiny.BLOCKS - 1)
     assert model.head.mix.gamma.grad.any()
     assert fingerprint(model) == before
 
 
 @families
-def test_a_frozen_mix_enters_where_a_bottleneck_would(family: str) -> None:
+def test_a_frozen_mix_has_the_entry_of_a_bottleneck(family: str) -> None:
     assert _model(family, "features", 1).cut.entry == 2
     assert _model(family, "features", 1, mixed=False).cut.entry == tiny.BLOCKS
 
@@ -109,7 +107,7 @@ def test_a_frozen_mix_of_no_blocks_is_refused() -> None:
 
 
 @families
-def test_the_mix_counts_as_the_heads(family: str) -> None:
+def test_the_mix_is_counted_with_the_head(family: str) -> None:
     mixed, plain = (_model(family, "lora", 1, which).count() for which in (True, False))
     assert mixed["head"] == plain["head"] + (tiny.BLOCKS - 1) + 1
     assert mixed["adapter"] == plain["adapter"]

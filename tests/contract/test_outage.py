@@ -1,4 +1,4 @@
-"""A tracking server that goes away in mid-run and comes back: every metric of every epoch arrives."""
+"""A tracking server is killed during a run and started again: every metric of every epoch arrives."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield started
 
 
-def test_a_server_killed_in_mid_run_costs_no_metric(
+def test_a_server_killed_during_a_run_costs_no_metric(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_dir = tmp_path / "run"

@@ -30,7 +30,7 @@ from liftray.track.promotion.verdict import Refusal
 from tests.parts import tiny
 
 NAME = "gated"
-# The models are of random weights: the floors of real ones would refuse them all.
+# The models have random weights: the default floors would refuse them all.
 RULES = {
     "floors": {"sov99": 0.0, "f1": {}},
     "calibration": {"max_ece": 1.0},
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Parts:
-    """What all versions are made of."""
+    """Backbone, data sets and model that all versions share."""
 
     weights: str
     train: str
@@ -166,7 +166,7 @@ def test_the_ledger_records_promotion_refusal_override_and_rollback(
     assert json.loads(Path(kept).read_text()) == forced["verdict"]
 
 
-def test_a_set_that_training_has_seen_cannot_pass(mlflow_uri: str, tmp_path: Path, parts: Parts) -> None:
+def test_a_set_that_was_trained_on_cannot_pass(mlflow_uri: str, tmp_path: Path, parts: Parts) -> None:
     add(mlflow_uri, tmp_path / "a", parts, train=parts.valid)
     assert "LEAKY_SET" in refused(mlflow_uri).reasons
 
@@ -191,7 +191,7 @@ def _tamper_table(uri: str, made: dict[str, Any], **_: Any) -> None:
     root = Path(client(uri).get_run(made["run_id"]).info.artifact_uri)
     file = root / "evaluation" / "valid" / "valid.parquet"
     table = pq.read_table(file).to_pandas()
-    # The accuracies stay, so no pooled score gives it away.
+    # The accuracies stay, so no pooled score changes.
     table["sov99"] = table["sov99"].to_numpy()[::-1]
     table.to_parquet(file)
 
@@ -231,7 +231,7 @@ def _break_ledger(uri: str, **_: Any) -> None:
         (_break_ledger, "LEDGER_BROKEN"),
     ],
 )
-def test_whatever_is_not_as_evaluated_is_refused(
+def test_anything_that_changed_since_evaluation_is_refused(
     mlflow_uri: str, tmp_path: Path, parts: Parts, harm: Callable[..., None], code: str
 ) -> None:
     weights, valid = tmp_path / "weights", tmp_path / "data" / "set"

@@ -1,4 +1,4 @@
-"""A bundle goes into a real MLflow store and comes back: same files, or refused where it was changed."""
+"""A bundle that is stored in a real MLflow store is read back unchanged; a changed one is refused."""
 
 import json
 import pickle
@@ -38,8 +38,8 @@ def test_a_version_has_all_that_a_reader_needs(mlflow_uri: str, tmp_path: Path) 
     assert [column.name for column in described.signature.outputs.inputs][:4] == [
         "id",
         "sequence",
-        "states",
-        "confidence",
+        "ss",
+        "mean_confidence",
     ]
     assert json.loads((folder / "input_example.json").read_text())
     required = (folder / "requirements.txt").read_text()
@@ -49,7 +49,7 @@ def test_a_version_has_all_that_a_reader_needs(mlflow_uri: str, tmp_path: Path) 
     assert [output.model_id for output in outputs] == [made["model_id"]]
 
 
-def test_nothing_stored_is_a_pickle(mlflow_uri: str, tmp_path: Path) -> None:
+def test_no_stored_file_is_a_pickle(mlflow_uri: str, tmp_path: Path) -> None:
     add_version(mlflow_uri, tmp_path / "a")
     stored = [
         path for path in (Path(mlflow_uri.removeprefix("sqlite:///")).parent).rglob("*") if path.is_file()
@@ -120,7 +120,7 @@ def test_a_directory_resolves_without_mlflow(tmp_path: Path) -> None:
         f"runs:/{'0' * 32}/other",
     ],
 )
-def test_what_names_no_model_is_refused_before_the_store(uri: str, tmp_path: Path) -> None:
+def test_an_invalid_model_name_is_refused_before_the_store_is_read(uri: str, tmp_path: Path) -> None:
     store = tmp_path / "mlflow.db"
     with pytest.raises(BundleError, match="models:/NAME@champion"):
         versions.resolve(uri, f"sqlite:///{store}")
@@ -149,7 +149,7 @@ def test_a_stored_bundle_that_was_changed_is_refused(mlflow_uri: str, tmp_path: 
         versions.resolve(f"models:/{NAME}/1", mlflow_uri)
 
 
-def test_links_and_unsafe_formats_are_refused_both_ways(mlflow_uri: str, tmp_path: Path) -> None:
+def test_links_and_unsafe_formats_are_refused_on_write_and_read(mlflow_uri: str, tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle")
     with start_run(Settings().replace({"tracking.uri": mlflow_uri}), system_metrics_s=None) as run:
         pass
@@ -171,7 +171,7 @@ def test_links_and_unsafe_formats_are_refused_both_ways(mlflow_uri: str, tmp_pat
         versions.resolve(f"runs:/{run.run_id}/bundle", mlflow_uri)
 
 
-def test_without_a_name_only_the_run_has_the_bundle(mlflow_uri: str, tmp_path: Path) -> None:
+def test_without_a_model_name_only_the_run_has_the_bundle(mlflow_uri: str, tmp_path: Path) -> None:
     with start_run(Settings().replace({"tracking.uri": mlflow_uri}), system_metrics_s=None) as run:
         made = versions.register(write_bundle(tmp_path / "bundle"), run.run_id, mlflow_uri, "")
     assert made == {"run_id": run.run_id, "bundle_uri": f"runs:/{run.run_id}/bundle"}

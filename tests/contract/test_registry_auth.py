@@ -65,7 +65,7 @@ def _bundle(directory: Path, run_id: str) -> Path:
     return directory
 
 
-def test_with_a_user_the_whole_way_works_and_no_secret_is_kept(
+def test_with_a_user_everything_works_and_no_secret_is_stored(
     guarded: tuple[str, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,5 @@
-"""split == whole and packed == padded: a backbone cut anywhere and run on packed windows is the family's own encoder.
+"""split == whole and packed == padded: a backbone that is cut at any block and runs on packed windows computes what the
+family's own encoder computes.
 
 Tolerances, in float32. Against transformers' own forward over padded rows 5e-5: kernels sum in another order (2e-4 on
 the real weights, whose hidden states reach some tens). Between cuts, and for frozen windows in any company, none: the
@@ -31,7 +32,7 @@ ESM1B = {**ESM, "position_embedding_type": "absolute", "emb_layer_norm_before": 
 ESM_PLAIN = {**ESM, "position_embedding_type": "absolute"}
 T5 = {"vocab_size": 128, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 3, "num_heads": 4}
 T5_GATED = {**T5, "feed_forward_proj": "gated-gelu"}
-# Fewer buckets than the sequences are long, so that the logarithmic ones are met as well.
+# Fewer buckets than residues, so that logarithmic buckets are used as well.
 T5_RELU = {**T5, "feed_forward_proj": "relu", "relative_attention_num_buckets": 8}
 BERT = {
     "vocab_size": 30,
@@ -81,7 +82,7 @@ def test_every_cut_gives_the_same_bits(backbone: Backbone) -> None:
 
 
 @torch.no_grad()
-def test_a_frozen_window_has_the_same_bits_whatever_stands_beside_it(backbone: Backbone) -> None:
+def test_a_frozen_window_has_the_same_bits_in_any_batch(backbone: Backbone) -> None:
     tokens_T, layout = tiny.batch(backbone, CHAINS)
     together_TD = backbone.run_frozen(tokens_T, layout, 2)
     for chain, here_LD in zip(CHAINS, together_TD.split(layout.lengths), strict=True):
@@ -151,10 +152,10 @@ def test_chains_do_not_see_each_other(backbone: Backbone) -> None:
 
 
 @torch.no_grad()
-def test_padded_rows_give_what_window_by_window_gives(
+def test_padded_rows_and_single_windows_give_the_same(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The way of a GPU where no kernel takes packed windows: in float32, or with T5's position bias."""
+    """The path of a GPU without a kernel for packed windows: float32, or T5's position bias."""
     tokens_T, layout = tiny.batch(backbone, CHAINS)
     expected_TD = backbone(tokens_T, layout)
     monkeypatch.setattr(attention, "window_by_window", attention.in_rows)
@@ -178,7 +179,7 @@ def test_real_weights_packed_and_cut_anywhere() -> None:
 
 
 def _spread(module: torch.nn.Module) -> None:
-    """Move every parameter off its initial value: zero biases and unit norms would hide a part left out."""
+    """Move every parameter off its initial value: zero biases and unit norms would hide a missing term."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in module.parameters():

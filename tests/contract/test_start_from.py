@@ -65,7 +65,7 @@ def test_the_weights_of_the_bundle_are_the_initial_ones(
 
 
 def _cached(job: Any, prepared: PreparedRun) -> Any:
-    """The job as it is where the frozen prefix is read: only the blocks above it are loaded."""
+    """The job of a run that reads its frozen prefix from the cache: only the blocks above are loaded."""
     from dataclasses import replace
 
     feed: FeedSpec = replace(job.feed, prefix=prepared.stored_prefix())
@@ -106,9 +106,7 @@ def test_the_frozen_baseline_of_such_a_run_starts_from_random_weights(
     assert prepare_run(train_job.frozen_settings(started)).start is None
 
 
-def test_an_ensemble_is_refused_and_each_of_its_members_is_a_start(
-    places: dict[str, Any], tmp_path: Path
-) -> None:
+def test_an_ensemble_is_refused_and_each_member_is_accepted(places: dict[str, Any], tmp_path: Path) -> None:
     settings = tiny.settings(**places, **_METHODS["features"])
     model = build_model(RankJob.of(prepare_run(settings), tmp_path / "run"), None)
     for seed in (5, 6):

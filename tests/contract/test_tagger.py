@@ -32,7 +32,7 @@ def _model(family: str, kind: str, skip: int, dtype: str = "float32", head: str 
 
 
 def _hidden(model: Tagger) -> torch.Tensor:
-    """Chain by chain: packed, the last bits of a product would depend on its number of rows."""
+    """One chain at a time: in a packed batch the last bits of a product depend on the number of rows."""
     batches = [tiny.batch(model.backbone, [sequence]) for sequence in _SEQUENCES]
     with torch.no_grad():
         return torch.cat([model.suffix(model.prefix(*batch), batch[1]) for batch in batches])
@@ -55,9 +55,7 @@ def test_a_fresh_adapter_is_the_frozen_model(family: str, kind: str, skip: int) 
 @families
 @kinds
 @everywhere
-def test_only_adapters_above_the_cut_and_the_head_get_gradients_and_move(
-    family: str, kind: str, skip: int
-) -> None:
+def test_only_adapters_above_the_cut_and_the_head_change(family: str, kind: str, skip: int) -> None:
     model = tiny.move(_model(family, kind, skip)).train()
     tokens_T, layout = tiny.batch(model.backbone, _SEQUENCES)
     before, bits = fingerprint(model), {name: p.clone() for name, p in model.named_parameters()}
@@ -78,7 +76,7 @@ def test_only_adapters_above_the_cut_and_the_head_get_gradients_and_move(
 
 @families
 @kinds
-def test_the_fingerprint_tells_a_single_bit(family: str, kind: str) -> None:
+def test_the_fingerprint_detects_a_single_bit(family: str, kind: str) -> None:
     model = _model(family, kind, 1)
     before = fingerprint(model)
     tiny.move(model)
@@ -119,7 +117,7 @@ def test_residues_do_not_see_other_chains(family: str, head: str) -> None:
 @families
 @heads
 @torch.no_grad()
-def test_a_prediction_does_not_depend_on_what_is_predicted_beside_it(family: str, head: str) -> None:
+def test_a_prediction_does_not_depend_on_the_other_chains(family: str, head: str) -> None:
     model = tiny.move(_model(family, "bottleneck", 1, head=head)).eval()
     tokens_T, layout = tiny.batch(model.backbone, _SEQUENCES)
     together_TC = model.logits(tokens_T, layout)
@@ -128,7 +126,7 @@ def test_a_prediction_does_not_depend_on_what_is_predicted_beside_it(family: str
 
 
 @families
-def test_residues_are_the_tokens_between_the_special_ones(family: str) -> None:
+def test_residues_are_the_tokens_between_the_special_tokens(family: str) -> None:
     tokens = tiny.tagger(family).tokens
     layout = tiny.batch(tiny.backbone(family), _SEQUENCES)[1]
     residues_T = layout.residues(tokens.num_prefix, tokens.num_suffix)

@@ -1,4 +1,4 @@
-"""The main job whole, on pretrained weights: predicted from the registry == evaluated.
+"""The whole train job on pretrained weights: predicted from the registry == evaluated.
 
 Tolerance: none for counts of right residues; a bundle has the bits of the trained model (test_bundle).
 """
@@ -31,7 +31,7 @@ _BASELINES = ["majority", "windowed_linear", "frozen"]
 
 
 class Whole(NamedTuple):
-    """A run that has ended."""
+    """A finished run."""
 
     summary: dict[str, Any]
     settings: Settings
@@ -46,7 +46,7 @@ def whole(migrated_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
     root = tmp_path_factory.mktemp("whole")
     shutil.copyfile(migrated_db, root / "mlflow.db")
-    # One test chain is longer than a window: what is evaluated is stitched.
+    # One test chain is longer than a window: its predictions are stitched.
     chosen = tiny.settings(
         data__train={
             "t": tiny.dataset(root / "t", tiny.chains(range(30, 110, 8), seed=1, alphabet="ss9"), "ss9")
@@ -115,7 +115,7 @@ def test_the_summary_has_the_published_shape(whole: Whole) -> None:
     )
 
 
-def test_the_run_and_the_version_stand_in_mlflow(whole: Whole) -> None:
+def test_the_run_and_the_version_are_in_mlflow(whole: Whole) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(whole.uri, whole.uri)
@@ -194,7 +194,7 @@ def test_the_pyfunc_gives_the_same_states(whole: Whole, monkeypatch: pytest.Monk
     assert table["confidence"].tolist() == pytest.approx(confidence, abs=1e-6)
 
 
-def test_nothing_that_was_written_is_a_pickle(whole: Whole) -> None:
+def test_no_written_file_is_a_pickle(whole: Whole) -> None:
     root = whole.run_dir.parent
     unsafe = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
     assert not [path for path in root.rglob("*") if path.suffix in unsafe]
@@ -203,8 +203,8 @@ def test_nothing_that_was_written_is_a_pickle(whole: Whole) -> None:
     assert size < 4 * whole.summary["parameters"]["trained"] + 8192
 
 
-def test_checkpoint_and_bundle_load_where_pickle_raises(whole: Whole) -> None:
-    """Of the pretrained weights themselves torch's own weights-only reader loads tensors alone."""
+def test_checkpoint_and_bundle_load_without_pickle(whole: Whole) -> None:
+    """The pretrained weights are read by torch's own weights-only reader, which loads tensors alone."""
     script = """
         import pickle, sys
         from pathlib import Path

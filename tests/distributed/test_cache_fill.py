@@ -30,11 +30,11 @@ def _fit(chosen: Settings, run_dir: Path) -> Checkpoint:
 
 
 def _rows(root: Path) -> dict[str, bytes]:
-    """Shard files and what is in them."""
+    """Shard files and their contents."""
     return {str(path): path.read_bytes() for path in (root / "cache").rglob("*.rows")}
 
 
-def test_two_workers_reading_a_cache_take_the_very_steps_of_two_that_compute(
+def test_two_workers_that_read_a_cache_take_the_steps_of_two_that_compute(
     parts: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     two = {"scaling__num_workers": 2, "train__epochs": 2}
@@ -68,7 +68,7 @@ def test_a_second_run_fills_only_what_is_new_and_a_deeper_cut_starts_from_it(
     assert stepwise.progress.step_losses == direct.progress.step_losses
 
 
-def test_damage_is_found_and_computed_again(
+def test_damaged_entries_are_detected_and_computed_again(
     parts: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     chosen = _settings(parts, tmp_path, train__epochs=1)
@@ -83,7 +83,9 @@ def test_damage_is_found_and_computed_again(
     assert again.progress.step_losses == whole.progress.step_losses
 
 
-def test_auto_says_why(parts: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_auto_prints_its_reason(
+    parts: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     chosen = _settings(parts, tmp_path, cache__enabled="auto", train__epochs=2)
     _fit(chosen, tmp_path / "one")
     assert "2 epochs are predicted to compute the frozen blocks for" in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""A fill killed by SIGKILL, the driver itself, then started again by the same command."""
+"""The driver of a cache fill is killed by SIGKILL; the same command completes the fill."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_S = 300
 
 
-def test_what_was_committed_stays_and_the_rest_is_filled(parts: dict[str, Any], tmp_path: Path) -> None:
+def test_committed_entries_stay_and_the_rest_is_filled(parts: dict[str, Any], tmp_path: Path) -> None:
     many = {"t": tiny.dataset(tmp_path / "many", tiny.chains([60] * 600, seed=3))}
     cut_short = _settings(parts, tmp_path / "killed", data__train=many)
     with (tmp_path / "log").open("wb") as log:
@@ -60,7 +60,7 @@ def _command(chosen: Settings, folder: Path) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """This process may hold a cluster of its own: the job is to start another."""
+    """Without this process's own cluster: the job must start another."""
     return {**{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}, "PYTHONPATH": str(_ROOT)}
 
 
@@ -70,5 +70,5 @@ def _wait_for_a_shard(root: Path, job: "subprocess.Popen[bytes]", log: Path) -> 
         if any(root.rglob("*.ledger")):
             return
         assert job.poll() is None, log.read_text()[-3000:]
-        time.sleep(0.01)  # a poll, not a guess: the loop ends when the shard is there
+        time.sleep(0.01)  # a poll: the loop ends when the shard is there
     pytest.fail(f"no shard came: {log.read_text()[-3000:]}")

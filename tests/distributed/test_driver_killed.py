@@ -1,6 +1,6 @@
-"""The whole job killed by SIGKILL, the driver itself, then started again by the same command.
+"""The driver of a whole job is killed by SIGKILL; the same command resumes it.
 
-Tolerance: none; the second process does the operations that the first would have done.
+Tolerance: none; the second process does the operations that the first one had left.
 """
 
 import json
@@ -22,7 +22,7 @@ from liftray.errors import ConfigError
 from liftray.train.step_log import STEP_LOSSES, read_losses
 from tests.parts import tiny
 
-# Whole jobs, one after the other: minutes where other work shares the cores.
+# Whole jobs, one after the other: this takes minutes on a busy machine.
 pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(1500)]
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def command(parts: dict[str, Any], mlflow_uri: str, tmp_path: Path) -> list[str]
     return [sys.executable, str(_ROOT / "jobs" / "train.py"), "--config", str(tmp_path / "c.yaml")]
 
 
-def test_a_killed_job_goes_on_with_the_same_command(command: list[str], tmp_path: Path) -> None:
+def test_a_killed_job_resumes_with_the_same_command(command: list[str], tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     go = [*command, f"run.dir={run_dir}"]
     log = tmp_path / "first.log"
@@ -88,7 +88,7 @@ def test_a_killed_job_goes_on_with_the_same_command(command: list[str], tmp_path
     assert "Traceback" not in other.stderr
 
 
-def test_ctrl_c_ends_a_job_as_interrupted(command: list[str], mlflow_uri: str, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_job_with_130(command: list[str], mlflow_uri: str, tmp_path: Path) -> None:
     """Ray Train handles SIGINT itself and would leave with status 0."""
     run_dir, log = tmp_path / "run", tmp_path / "log"
     with log.open("wb") as output:
@@ -107,7 +107,7 @@ def test_ctrl_c_ends_a_job_as_interrupted(command: list[str], mlflow_uri: str, t
     assert MlflowClient(mlflow_uri).get_run(run_id).info.status == "KILLED"
 
 
-def test_a_killed_search_goes_on_and_repeats_no_trial(
+def test_a_killed_search_resumes_and_repeats_no_trial(
     parts: dict[str, Any], mlflow_uri: str, tmp_path: Path
 ) -> None:
     chosen = tiny.settings(
@@ -168,7 +168,7 @@ def _run(command: list[str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _environment() -> dict[str, str]:
-    """This process may hold a cluster of its own: the job is to start another."""
+    """Without this process's own cluster: the job must start another."""
     return {**{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}, "PYTHONPATH": str(_ROOT)}
 
 
@@ -178,7 +178,7 @@ def _wait(reached: Callable[[], bool], job: "subprocess.Popen[bytes]", log: Path
         if reached():
             return
         assert job.poll() is None, log.read_text()[-3000:]
-        time.sleep(0.05)  # a poll, not a guess: the loop ends when the files are there
+        time.sleep(0.05)  # a poll: the loop ends when the files are there
     pytest.fail(f"it never came so far: {log.read_text()[-3000:]}")
 
 

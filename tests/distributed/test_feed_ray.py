@@ -1,4 +1,4 @@
-"""What Ray Data delivers to a rank is its turns of the plan, in order, from any place in the run."""
+"""Ray Data delivers to each rank its own micro-batches of the plan, in order, from any place in the run."""
 
 from dataclasses import fields
 from typing import Any
@@ -40,7 +40,7 @@ def test_batches_come_in_the_order_of_the_plan(
             assert np.array_equal(getattr(packed, field.name), getattr(expected, field.name)), field.name
 
 
-def test_a_stream_that_is_left_early_ends(spec: FeedSpec) -> None:
+def test_a_stream_that_is_closed_early_ends(spec: FeedSpec) -> None:
     feed = Feed(spec, 0, 1)
     stream = feed.batches(_EPOCHS)
     first = next(stream)

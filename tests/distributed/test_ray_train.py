@@ -1,4 +1,4 @@
-"""Training through Ray Train: N workers == 1 worker, and a killed run ends with the losses of an unbroken one.
+"""Training through Ray Train: N workers == 1 worker, and a killed run ends with the losses of an uninterrupted one.
 
 Tolerances. Two workers and one sum the same gradients in another order: 1e-4 over 24 steps. A run that resumes from a
 checkpoint on the same number of workers does the same operations: none.
@@ -21,7 +21,7 @@ from liftray.train.reporter import Reporter, follow
 from tests.parts import killer, tiny
 from tests.parts.killer import KillOnce
 
-# The controller's process does not know this folder.
+# The controller's process cannot import this module.
 cloudpickle.register_pickle_by_value(killer)
 
 pytestmark = [
@@ -77,7 +77,7 @@ def test_two_workers_take_the_steps_of_one(
         assert mine["valid/q3"] == pytest.approx(theirs["valid/q3"], abs=0.01)
 
 
-def test_killed_workers_are_replaced_and_the_run_ends_as_if_unbroken(
+def test_killed_workers_are_replaced_and_the_run_ends_as_if_uninterrupted(
     parts: dict[str, Any], unbroken: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     killed = tmp_path / "killed.jsonl"
@@ -100,10 +100,10 @@ def test_killed_workers_are_replaced_and_the_run_ends_as_if_unbroken(
     assert _first_step(tmp_path / "run") < records[0]["when_ns"], "the run began again instead of resuming"
 
 
-def test_a_run_that_was_stopped_in_mid_epoch_goes_on_with_more_workers(
+def test_a_run_stopped_within_an_epoch_resumes_with_more_workers(
     parts: dict[str, Any], unbroken: Checkpoint, tmp_path: Path
 ) -> None:
-    """No failure is forgiven, so the first run dies; the second has two workers and another ZeRO stage."""
+    """The first run allows no failure and ends; the second has two workers and another ZeRO stage."""
     from ray.train import WorkerGroupError
 
     every_step = {"train__checkpoint_steps": 1, "train__keep_checkpoints": 1000}
@@ -121,7 +121,7 @@ def test_a_run_that_was_stopped_in_mid_epoch_goes_on_with_more_workers(
     assert _first_step(tmp_path / "run") == written, "the run began again instead of resuming"
 
 
-def test_an_ended_run_is_not_trained_again(
+def test_a_finished_run_is_not_trained_again(
     parts: dict[str, Any], unbroken: Checkpoint, unbroken_dir: Path
 ) -> None:
     before = sorted(path.name for path in (unbroken_dir / "checkpoints").iterdir())
@@ -137,7 +137,7 @@ def test_other_settings_in_its_directory_are_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_without_resume_a_run_starts_anew(parts: dict[str, Any], tmp_path: Path) -> None:
+def test_without_resume_a_run_starts_from_the_beginning(parts: dict[str, Any], tmp_path: Path) -> None:
     short = {"train__epochs": 1}
     first = _fit(parts, tmp_path, **short)
     other = _fit(parts, tmp_path, train__resume=False, train__seed=1, **short)
@@ -149,7 +149,7 @@ def test_without_resume_a_run_starts_anew(parts: dict[str, Any], tmp_path: Path)
 def test_early_stopping_keeps_the_best_weights_and_not_the_last(
     parts: dict[str, Any], tmp_path: Path
 ) -> None:
-    """A rate at which training falls apart: validation gets worse after its best epoch."""
+    """A learning rate that is too high: validation gets worse after its best epoch."""
     stopped = _fit(parts, tmp_path, train__epochs=30, train__lr=0.3, train__patience=2, train__grad_clip=0.0)
     progress = stopped.progress
     scores = [record["valid/q3"] for record in progress.history]

@@ -91,10 +91,10 @@ def test_the_best_trial_is_registered_and_a_second_search_repeats_none(
     assert second["best"]["metrics"] == first["best"]["metrics"]
 
 
-def test_a_trial_in_its_own_process_takes_ray_trains_steps_though_it_is_killed(
+def test_a_killed_in_process_trial_takes_the_steps_of_ray_train(
     parts: dict[str, Any], mlflow_uri: str, tmp_path: Path
 ) -> None:
-    """Tolerance: none. The trial's process is killed by SIGKILL when its first epoch is kept."""
+    """Tolerance: none. The trial's process is killed by SIGKILL once its first epoch is stored."""
     chosen = tiny.settings(
         **{
             **parts,
@@ -133,7 +133,7 @@ def _kill_the_trial(out: Path, killed: list[int]) -> None:
             for process in _trial_processes():
                 os.kill(process.pid, signal.SIGKILL)
                 killed.append(process.pid)
-        time.sleep(0.005)  # a poll, not a guess: the loop ends when the checkpoint is there
+        time.sleep(0.005)  # a poll: the loop ends when the checkpoint is there
 
 
 def _trial_processes() -> list[psutil.Process]:
@@ -148,7 +148,7 @@ def _trial_processes() -> list[psutil.Process]:
     return result
 
 
-def test_trials_that_are_stopped_early_free_everything_at_once(
+def test_trials_that_are_stopped_early_free_their_processes_at_once(
     parts: dict[str, Any], mlflow_uri: str, tmp_path: Path
 ) -> None:
     chosen = tiny.settings(
@@ -174,7 +174,7 @@ def test_trials_that_are_stopped_early_free_everything_at_once(
     assert all(row["epochs"] < 4 for row in stopped), "a stopped trial continued"
     until = time.monotonic() + _PATIENCE_S
     while _trial_processes() and time.monotonic() < until:
-        time.sleep(0.05)  # a poll, not a guess: the loop ends when the processes have
+        time.sleep(0.05)  # a poll: the loop ends when the processes have
     assert not _trial_processes()
     groups = [group["state"] for group in ray.util.placement_group_table().values()]
     assert set(groups) <= {"REMOVED"}

@@ -105,7 +105,7 @@ def test_a_killed_study_resumes_and_repeats_nothing(config: Path, tmp_path: Path
 
 
 def _check_choices(trials: dict[str, Any], summary: dict[str, Any]) -> None:
-    """The rate of the first seed's better run is that of the second seed's only run."""
+    """The second seed's only run has the rate of the first seed's better run."""
     for arm, method in (("frozen", "features"), ("adapted", "adapter")):
         ours = [one for one in trials.values() if one["config"].get("method", "adapter") == method]
         first = [one for one in ours if one["config"]["train.seed"] == 4]
@@ -154,7 +154,7 @@ def _check_report(tmp_path: Path, out: Path, summary: dict[str, Any]) -> None:
 
 
 def _kill_in_the_middle(config: Path, out: Path) -> None:
-    """Start the job, and kill its driver when the first run has ended."""
+    """Start the job and kill its driver once the first run has ended."""
     command = [sys.executable, str(_ROOT / "jobs" / "study.py"), "--config", str(config)]
     environment = {**{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}, "PYTHONPATH": str(_ROOT)}
     log = config.with_suffix(".log")
@@ -165,7 +165,7 @@ def _kill_in_the_middle(config: Path, out: Path) -> None:
             while not any(trial["state"] == "finished" for trial in _trials(out).values()):
                 assert job.poll() is None, log.read_text()[-3000:]
                 assert time.monotonic() < until, log.read_text()[-3000:]
-                time.sleep(0.02)  # a poll, not a guess: the loop ends when a run has ended
+                time.sleep(0.02)  # a poll: the loop ends when a run has ended
         finally:
             os.kill(job.pid, signal.SIGKILL)
             job.wait()

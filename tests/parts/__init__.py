@@ -1,1 +1,1 @@
-"""Real parts that several tests share: tiny models and data, recording disks, servers, programs of child processes."""
+"""Real objects that several tests share: tiny models and data, recording disks, servers, programs of children."""

@@ -36,7 +36,7 @@ def fill(root: Path, numbers: range, key: PrefixKey = KEY, max_shard_bytes: int 
 
 
 def read_back(root: Path, numbers: range) -> tuple[list[int], list[int]]:
-    """Read what a store has of some numbers; every byte given out must be right.
+    """Read the entries of some numbers from a store; every byte that is read must be right.
 
     Returns:
         The numbers that are missing, and those whose read was refused.

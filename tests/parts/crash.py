@@ -1,8 +1,7 @@
 """A disk that records its operations, and all states that a crash at any point could leave of them.
 
-A recorded operation is replayed into a model of a file system with what is in memory and what has reached the disk:
-`fsync` brings a file's bytes there, `sync_directory` a directory's names. After each operation these are states that
-the next start may find:
+Recorded operations are replayed into a model of a file system, which separates what is in memory from what is on disk:
+`fsync` writes a file's bytes, `sync_directory` a directory's names. After each operation the next start may meet:
 
 - all names and bytes as the process saw them (it was killed);
 - the last write cut off at several lengths (it was killed in it);
@@ -10,7 +9,7 @@ the next start may find:
 - the synced names only, with all bytes or only the synced ones;
 - all names but one rename, creation or removal that was not synced.
 
-Bytes that others wrote (safetensors, say) are not seen until `DISK.fsync` is called for them: before, they are absent.
+Bytes written by other code, such as safetensors, are recorded when `DISK.fsync` is called for them, not before.
 """
 
 import os
@@ -24,7 +23,7 @@ Operation = tuple[str, str, object]
 
 
 class RecordingDisk(Disk):
-    """Does what `Disk` does below one directory, and notes it."""
+    """A `Disk` that records its operations below one directory."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -83,7 +82,7 @@ class RecordingDisk(Disk):
         self._known = (self._known - moved) | {new + name[len(old) :] for name in moved}
 
     def _meet(self, path: Path) -> None:
-        """Note a file or directory that somebody else made."""
+        """Record a file or directory that was created by other code."""
         if self._name(path) in self._known or self.root not in path.parents:
             return
         self._meet(path.parent)
@@ -117,7 +116,7 @@ class _Directory:
 
 
 def states(log: list[Operation], into: Path) -> Iterator[tuple[str, Path]]:
-    """Lay out all states that a crash could leave, each in a fresh directory.
+    """Write each state that a crash could leave into a fresh directory.
 
     Yields:
         What happened (the number of operations done, the last one, what was lost) and the directory.
@@ -128,7 +127,7 @@ def states(log: list[Operation], into: Path) -> Iterator[tuple[str, Path]]:
     for count in range(start + 1, len(log) + 1):
         for lost, tree in _trees(log[:count]):  # logs are short: each prefix is replayed from its start
             key = frozenset(tree.items())
-            if key in seen and count < len(log):  # the states at the end are always given
+            if key in seen and count < len(log):  # the states at the end are always yielded
                 continue
             seen.add(key)
             number += 1
@@ -193,7 +192,7 @@ def _apply(root: _Directory, operation: Operation) -> None:
 
 
 def _settle(node: _File | _Directory) -> None:
-    """What was there before the recording lasts."""
+    """Everything that existed before the recording is on disk."""
     if isinstance(node, _File):
         node.synced = node.seen
     else:

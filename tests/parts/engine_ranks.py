@@ -1,4 +1,4 @@
-"""What each of several spawned ranks runs for the contract tests of the engine; results go to files."""
+"""The program of the spawned ranks in the contract tests of the engine; results are written to files."""
 
 import hashlib
 import json
@@ -40,13 +40,13 @@ def spawn(ranks: int, data: dict[str, str], out: Path, tasks: Sequence[dict[str,
 
 
 def result(out: Path, name: str) -> dict[str, Any]:
-    """What a task found; of weights and average digests, which equal bits have in common."""
+    """The result of a task; weights and averages as digests, which are equal for equal bits."""
     found: dict[str, Any] = json.loads((out / f"{name}.json").read_text())
     return found
 
 
 def tensors(out: Path, name: str, kind: str) -> dict[str, torch.Tensor]:
-    """`weights` or `average` that a task with an average ended with."""
+    """The final `weights` or `average` of a task with averaging."""
     return load_file(out / f"{name}.{kind}.safetensors")
 
 
@@ -95,7 +95,7 @@ def _settings(task: dict[str, Any]) -> Settings:
 
 
 def _straight(task: dict[str, Any], rank: int, ranks: int, data: dict[str, str], out: Path) -> _Found:
-    """Train from the start, with a checkpoint half way."""
+    """Train from the start, with a checkpoint half-way."""
     run = _Run(task, rank, ranks, data, None)
     before = fingerprint(run.model)
     losses = run.steps(0, HALF)
@@ -110,7 +110,7 @@ def _straight(task: dict[str, Any], rank: int, ranks: int, data: dict[str, str],
 
 
 def _resumed(task: dict[str, Any], rank: int, ranks: int, data: dict[str, str], out: Path) -> _Found:
-    """Go on from another task's checkpoint."""
+    """Resume from another task's checkpoint."""
     saved = checkpoint.load(out / f"{task['from']}.checkpoint")
     run = _Run(task, rank, ranks, data, saved)
     before = fingerprint(run.model)
@@ -118,7 +118,7 @@ def _resumed(task: dict[str, Any], rank: int, ranks: int, data: dict[str, str], 
 
 
 def _part_all() -> None:
-    """Let ZeRO-3 take apart small parameters as well: tiny models have no others, and it would leave them whole."""
+    """Let ZeRO-3 partition small parameters as well: tiny models have no others."""
     from liftray.train import engine
 
     configure = engine.deepspeed_config
@@ -156,7 +156,7 @@ class _Run:
         self.loss = tiny.loss(self.settings, counts)
         self.average = self.engine.average(saved.average if saved else {})
         self.probes: dict[int, list[float]] = {}
-        self.waits = 0  # for the device, asked for by DeepSpeed
+        self.waits = 0  # of DeepSpeed for the device
         if saved is not None:
             self.engine.load_moments(saved.moments, saved.progress.global_step)
 
@@ -194,7 +194,7 @@ class _Run:
         return share.item()
 
     def _probe(self) -> list[float]:
-        """Logits of two chains by the average, in the midst of training, as validation asks for them."""
+        """Logits of two chains with the averaged weights, within training, as validation computes them."""
         assert self.average is not None
         self.model.eval()
         with torch.no_grad(), self.average.applied():

@@ -1,4 +1,4 @@
-"""What a fresh process runs to find the peak of training; see `contract/test_memory_estimate.py`."""
+"""The program of a fresh process that measures the peak of training; see `contract/test_memory_estimate.py`."""
 
 import gc
 import os
@@ -29,7 +29,7 @@ def train(
     """Take two steps; give the largest resident memory during them, beyond that before the model.
 
     Args:
-        family: Of the backbone, whose weights are random.
+        family: Family of the backbone, whose weights are random.
         config: Its architecture, over the tiny one of its family.
         overrides: Settings.
         lengths: Tokens of the windows of the batch.
@@ -41,7 +41,7 @@ def train(
         probe.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
     dist.init_process_group("gloo", init_method=address, rank=0, world_size=1)
-    # Once with next to nothing, so that all code is loaded and every library has what it keeps for itself.
+    # Once with a minimal model, so that all code is loaded and every library has its own buffers.
     first = settings.replace({"adapter.skip_layers": min(settings.adapter.skip_layers, 1)})
     _run(first, tiny.backbone(family, settings.backbone.dtype), [20, 30], cached)
     gc.collect()
@@ -66,10 +66,10 @@ def _run(settings: Settings, backbone: Backbone, lengths: list[int], cached: boo
     best = engine.weights()
     model.train()
     gc.collect()
-    # From here on: building the weights may have needed more for a moment.
+    # Measure from here on: building the weights may have needed more for a moment.
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     stored = "bfloat16" if settings.backbone.dtype == "bfloat16" else "float32"
-    # The second step finds the optimizer's state in place.
+    # In the second step the optimizer's state exists.
     for number in range(2):
         batch = _batch(number, backbone, lengths, stored if cached else None)
         inputs = step.Inputs.of(batch, CPU, stored)

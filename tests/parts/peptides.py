@@ -1,4 +1,4 @@
-"""Peptides of known geometry as structure files, and what the reader makes of them."""
+"""Peptides of known geometry as structure files, and their records."""
 
 import gzip
 import shutil

@@ -1,4 +1,4 @@
-"""Bundles and versions for the tests of the registry, in a real MLflow store."""
+"""Bundles and registered versions for the tests of the registry, in a real MLflow store."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from liftray.track.mlflow.store import client
 from liftray.track.promotion.policy import Policy
 
 NAME = "tagger"
-# For bundles without a model in them: what needs a model, or a whole evaluation, is not asked.
+# For bundles without a model: no gate that needs a model or a whole evaluation.
 LENIENT = Policy.model_validate(
     {
         "floors": {"sov99": None, "f1": {}},
@@ -30,7 +30,7 @@ LENIENT = Policy.model_validate(
 
 
 def write_bundle(directory: Path, *, q3: float | None = 0.8, data: str = "d1", **info: Any) -> Path:
-    """A stand-in: the files of a bundle without a model in them."""
+    """The files of a bundle, without a model."""
     directory.mkdir(parents=True)
     save_file({"weight": np.zeros(3, dtype=np.float32)}, directory / "head.safetensors")
     (directory / "adapter").mkdir()

@@ -1,4 +1,4 @@
-"""Small real parts for the tests of training: backbones of random weights, ingested data sets, settings."""
+"""Small real objects for the tests of training: backbones of random weights, ingested data sets, settings."""
 
 import copy
 import json
@@ -70,7 +70,7 @@ def backbone(family: str = "esm", dtype: Any = "float32", seed: int = 1) -> Back
 
 
 def write_backbone(directory: Path, family: str = "esm", seed: int = 1) -> str:
-    """The same weights as files, so that `resolve` and other processes find them; gives the source."""
+    """Write the same weights as files, for `resolve` and other processes; returns the source."""
     directory.mkdir(parents=True)
     state = {
         name: tensor.contiguous() for name, tensor in backbone(family, seed=seed).hf.state_dict().items()
@@ -95,7 +95,7 @@ def chains(lengths: Iterable[int], seed: int = 0, alphabet: str = "ss3", name: s
 
 
 def dataset(directory: Path, members: Sequence[Chain], alphabet: str = "ss3", **options: Any) -> str:
-    """Write chains as a three-line file and ingest it; gives the data set's path."""
+    """Write chains as a three-line file and ingest it; returns the data set's path."""
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "chains.txt"
     file.write_text("".join(f">{name}\n{sequence}\n{ss}\n" for name, sequence, ss in members))
@@ -151,7 +151,7 @@ def plain(hf: torch.nn.Module) -> Any:
 def feed_spec(
     train: dict[str, str], valid: dict[str, str], chosen: Settings, source: str | None = None
 ) -> FeedSpec:
-    """What a run with these settings would feed; the tokens are ESM's unless a source says otherwise."""
+    """The feed of a run with these settings; the tokens are ESM's unless a source is given."""
     shape: Any = {"max_length": chosen.data.max_length, "task": chosen.task, "ss3_map": chosen.ss3_map}
     return FeedSpec(
         train=index.build(train, **shape),

@@ -1,4 +1,4 @@
-"""Trials as a search's ledger would hold them."""
+"""Trials as a search's ledger records them."""
 
 from typing import Any
 
