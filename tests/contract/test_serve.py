@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import liftray
 from liftray.predict import bundle
 from liftray.predict.predictor import Predictor
 from liftray.track.mlflow import versions
@@ -72,7 +73,7 @@ def states(directory: Path) -> list[str]:
 def served(bundles: list[Path], mlflow_uri: str, tmp_path: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{NAME}@champion"]
     command += ["--env-manager", "local"]
-    root = str(Path(registry.__file__).resolve().parents[2])
+    root = str(Path(liftray.__file__).resolve().parents[1])
     environment = {"MLFLOW_TRACKING_URI": mlflow_uri, "PYTHONPATH": root}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with Server(command, tmp_path, "/ping", environment) as server:
