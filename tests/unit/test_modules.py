@@ -10,8 +10,6 @@ import liftray
 PACKAGE = Path(liftray.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 MOST_LINES = 350
-# Most of it is documentation of the public functions, with examples.
-LONGER = {"api": 450}
 # Jobs and what prepares or derives whole runs. Everything else takes the sections that it reads: a module that joins
 # this list can depend on every setting there is.
 TAKE_SETTINGS = {
@@ -52,7 +50,7 @@ def _takes_settings(path: Path) -> bool:
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)
 def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGER.get(_name(path), MOST_LINES)
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
 
 def test_few_modules_take_the_whole_settings() -> None:
