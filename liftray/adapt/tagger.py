@@ -117,7 +117,7 @@ class Tagger(nn.Module):
                 hidden_TD = self.prefix(tokens_T, layout)
             else:
                 hidden_TD = hidden_TD.to(torch.bfloat16 if self.backbone.is_bfloat16 else torch.float32)
-            residues_T = layout.residues(self.tokens.num_prefix, self.tokens.num_suffix)
+            residues_T = layout.residues(self.tokens.num_leading, self.tokens.num_trailing)
             logits_TC: Tensor = self.head(self.suffix(hidden_TD, layout), residues_T, layout)
         return logits_TC.float()
 

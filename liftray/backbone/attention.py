@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from liftray.backbone import prefix_tuning
 from liftray.backbone.packed import WindowLayout
-from liftray.backbone.prefix_tuning import Prefix
+from liftray.backbone.prefix_tuning import TrainedKeys
 
 
 def attend(
@@ -33,7 +33,7 @@ def attend(
     layout: WindowLayout,
     scale: float,
     bias_HLL: Tensor | None = None,
-    prefix: Prefix | None = None,
+    trained: TrainedKeys | None = None,
 ) -> Tensor:
     """Softmax attention within each window.
 
@@ -44,18 +44,18 @@ def attend(
         layout: The windows.
         scale: What the products are multiplied by.
         bias_HLL: Added to the products by position, as wide as the longest window; T5's relative position bias.
-        prefix: Keys and values in front of each window's own, for all its queries to attend to.
+        trained: Keys and values of prefix tuning, in front of each window's own, for all its queries to attend to.
 
     Returns:
         out_TD with D = H * E.
     """
     keys = layout
-    if prefix is not None:
-        length = prefix.length
+    if trained is not None:
+        length = trained.length
         keys, key_THE, value_THE = (
             layout.longer(length),
-            layout.join(prefix.key_BPHE, key_THE),
-            layout.join(prefix.value_BPHE, value_THE),
+            layout.join(trained.key_BPHE, key_THE),
+            layout.join(trained.value_BPHE, value_THE),
         )
         bias_HLL = None if bias_HLL is None else functional.pad(bias_HLL, (length, 0))
     if not query_THE.is_cuda:
@@ -95,7 +95,7 @@ def window_by_window(
     scale: float,
     bias: Tensor | None,
 ) -> Tensor:
-    """Attention one window after the other, as on a CPU; out_THE. `keys` lays out keys and values, with a prefix."""
+    """Attention one window after the other, as on a CPU; out_THE. `keys` includes the keys of prefix tuning."""
     outs = []
     dtype = query_THE.dtype
     # In float32 whatever the model's precision: the backward pass of torch's bfloat16 kernel takes three times as long.
@@ -159,8 +159,8 @@ def esm_forward(self: Any, hidden_1TD: Tensor, attention_mask: WindowLayout, **_
         cos_T1E, sin_T1E = _rotation(self.rotary_embeddings.inv_freq, layout)
         query_THE = _rotate(query_THE, cos_T1E, sin_T1E)
         key_THE = _rotate(key_THE, cos_T1E, sin_T1E)
-    prefix = prefix_tuning.prefix_of(self, hidden_1TD, layout)
-    return attend(query_THE, key_THE, value_THE, layout, 1.0, prefix=prefix)[None], None
+    trained = prefix_tuning.trained_keys(self, hidden_1TD, layout)
+    return attend(query_THE, key_THE, value_THE, layout, 1.0, trained=trained)[None], None
 
 
 def esm_intermediate_forward(self: Any, hidden_1TD: Tensor) -> Tensor:
@@ -176,8 +176,8 @@ def bert_forward(
         project(hidden_1TD)[0].unflatten(-1, (-1, self.attention_head_size))
         for project in (self.query, self.key, self.value)
     )
-    prefix = prefix_tuning.prefix_of(self, hidden_1TD, head_mask)
-    out_TD = attend(query_THE, key_THE, value_THE, head_mask, self.attention_head_size**-0.5, prefix=prefix)
+    trained = prefix_tuning.trained_keys(self, hidden_1TD, head_mask)
+    out_TD = attend(query_THE, key_THE, value_THE, head_mask, self.attention_head_size**-0.5, trained=trained)
     return out_TD[None], None
 
 
@@ -189,8 +189,8 @@ def t5_forward(
         project(hidden_1TD)[0].unflatten(-1, (self.n_heads, self.key_value_proj_dim))
         for project in (self.q, self.k, self.v)
     )
-    prefix = prefix_tuning.prefix_of(self, hidden_1TD, mask)
-    out_TD = attend(query_THE, key_THE, value_THE, mask, 1.0, position_bias, prefix)
+    trained = prefix_tuning.trained_keys(self, hidden_1TD, mask)
+    out_TD = attend(query_THE, key_THE, value_THE, mask, 1.0, position_bias, trained)
     return self.o(out_TD[None]), position_bias
 
 

@@ -205,7 +205,7 @@ class Backbone(nn.Module, ABC):
         """The longest sequence it has positions for; None where positions are relative."""
         if self.max_tokens is None:
             return None
-        return self.max_tokens - self.tokens.num_prefix - self.tokens.num_suffix
+        return self.max_tokens - self.tokens.num_leading - self.tokens.num_trailing
 
     def above(self, cut: int) -> dict[str, nn.Parameter]:
         """The backbone's own parameters in the blocks from `cut` up and in the final norm, by name.

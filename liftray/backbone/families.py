@@ -37,8 +37,8 @@ class Key:
 class Specials:
     """The tokens that a family's vocabulary must hold in addition to the residues."""
 
-    prefix: tuple[str, ...]
-    suffix: tuple[str, ...]
+    leading: tuple[str, ...]
+    trailing: tuple[str, ...]
     pad: str
 
 
@@ -99,7 +99,7 @@ _ESM = Family(
     heads_key="num_attention_heads",
     prefix="esm.",
     heads=("lm_head.", "classifier.", "contact_head.", "pooler.", "qa_outputs.", "embeddings.position_ids"),
-    specials=Specials(prefix=("<cls>",), suffix=("<eos>",), pad="<pad>"),
+    specials=Specials(leading=("<cls>",), trailing=("<eos>",), pad="<pad>"),
     # The alphabet of ESM-1b and ESM-2 (Rives et al. 2021; Lin et al. 2023).
     fallback_vocabulary=(
         *("<cls>", "<pad>", "<eos>", "<unk>"),
@@ -137,7 +137,7 @@ _T5 = Family(
     prefix="transformer.",
     heads=("decoder.", "lm_head.", "classification_head.", "classifier.", "qa_outputs."),
     # No start token: the first residue is the first token.
-    specials=Specials(prefix=(), suffix=("</s>",), pad="<pad>"),
+    specials=Specials(leading=(), trailing=("</s>",), pad="<pad>"),
     # The vocabulary of ProtT5 (Elnaggar et al. 2021), followed there by 100 sentinels that no sequence holds.
     fallback_vocabulary=("<pad>", "</s>", "<unk>", *(f"▁{letter}" for letter in "ALGVSREDTIPKFQNYMHWCXBOUZ")),
     fallback_size=128,
@@ -174,7 +174,7 @@ _BERT = Family(
         "embeddings.position_ids",
         "embeddings.token_type_ids",
     ),
-    specials=Specials(prefix=("[CLS]",), suffix=("[SEP]",), pad="[PAD]"),
+    specials=Specials(leading=("[CLS]",), trailing=("[SEP]",), pad="[PAD]"),
     # The vocabulary of ProtBERT (Elnaggar et al. 2021).
     fallback_vocabulary=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"LAGVESIKRDTPNQFYMHCWXUBZO"),
     fallback_size=30,

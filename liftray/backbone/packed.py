@@ -84,7 +84,7 @@ class WindowLayout:
         both = torch.cat((before_BPX.flatten(0, 1).to(packed.dtype), packed))
         return torch.empty_like(both).index_put((torch.cat((place_BP.flatten(), place_T)),), both)
 
-    def residues(self, num_prefix: int, num_suffix: int) -> Tensor:
+    def residues(self, num_leading: int, num_trailing: int) -> Tensor:
         """(T,) True on residues, False on the special tokens at both ends of each window."""
         left_T = self.cu_lens.diff()[self.window_T] - self.position_T
-        return (self.position_T >= num_prefix) & (left_T > num_suffix)
+        return (self.position_T >= num_leading) & (left_T > num_trailing)

@@ -1,7 +1,7 @@
-"""Prefix tuning (Li & Liang 2021) over packed batches: the keys and values in front of each window's own.
+"""Prefix tuning (Li & Liang 2021) over packed batches: trained keys and values in front of each window's own.
 
-Invariant: a window's prefix depends on what trains and, where it is gated, on that window alone. `attention`
-calls it; the state is in the `adapters` library's own layer and context.
+Invariant: these keys and values depend on the trained parameters and, where they are gated, on that window alone.
+`attention` calls this module; the parameters are in the `adapters` library's own layer and context.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from liftray.backbone.packed import WindowLayout
 
 
 @dataclass(frozen=True, eq=False)
-class Prefix:
+class TrainedKeys:
     """Trained keys and values in front of those of B windows.
 
     Attributes:
@@ -31,20 +31,20 @@ class Prefix:
         return self.key_BPHE.shape[1]
 
 
-def prefix_of(attention: Any, hidden_1TD: Tensor, layout: WindowLayout) -> Prefix | None:
-    """The active prefix of a self-attention module.
+def trained_keys(attention: Any, hidden_1TD: Tensor, layout: WindowLayout) -> TrainedKeys | None:
+    """The active prefix tuning of a self-attention module.
 
-    The library computes the prefixes of all blocks once a forward pass, for one row (its `ForwardContext`); here they
-    are repeated for each window. The gate of UniPELT (Mao et al. 2022) is the mean over the tokens of a row, here of a
-    window.
+    The library computes the keys and values of all blocks once a forward pass, for one row (its `ForwardContext`).
+    This function repeats them for each window. The gate of UniPELT (Mao et al. 2022) is the mean over the tokens of a
+    row; here, of a window.
 
     Args:
-        attention: The family's self-attention module; without a `prefix_tuning` layer it has no prefix.
+        attention: The family's self-attention module; without a `prefix_tuning` layer it has none.
         hidden_1TD: What queries, keys and values are made of.
         layout: The windows.
 
     Returns:
-        The prefix; None where none is active in this block.
+        The keys and values; None where prefix tuning is not active in this block.
     """
     layer = getattr(attention, "prefix_tuning", None)
     setup = None if layer is None else layer.get_active_setup()
@@ -61,4 +61,4 @@ def prefix_of(attention: Any, hidden_1TD: Tensor, layout: WindowLayout) -> Prefi
         key_BPHE = key_BPHE * gate_BG[:, 0, None, None, None]
         value_BPHE = value_BPHE * gate_BG[:, -1, None, None, None]
     windows = len(layout.lengths)
-    return Prefix(*(tensor.expand(windows, -1, -1, -1) for tensor in (key_BPHE, value_BPHE)))
+    return TrainedKeys(*(tensor.expand(windows, -1, -1, -1) for tensor in (key_BPHE, value_BPHE)))

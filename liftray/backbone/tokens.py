@@ -1,7 +1,7 @@
 """From residues to a backbone's token ids: one table look-up a residue, pure NumPy.
 
-Invariant: a sequence of L residues always gives num_prefix + L + num_suffix tokens, so position i of the
-sequence is position num_prefix + i of the hidden states. Ray Data's workers use this without importing torch.
+Invariant: a sequence of L residues always gives num_leading + L + num_trailing tokens, so position i of the
+sequence is position num_leading + i of the hidden states. Ray Data's workers use this without importing torch.
 
 Letters without a token of their own (J everywhere; U, Z, O, B in the ProtTrans families, as in their
 training) become X, "any residue". `<unk>`-like tokens are never used: no residue of the training data was
@@ -31,30 +31,30 @@ class TokenTable:
 
     Attributes:
         lookup: (256,) int64, the token id of each byte; NO_TOKEN for bytes that are no residue letter.
-        prefix: Ids before the first residue.
-        suffix: Ids after the last residue.
+        leading: Ids before the first residue.
+        trailing: Ids after the last residue.
         pad_id: The id that fills a batch.
     """
 
     lookup: npt.NDArray[np.int64]
-    prefix: tuple[int, ...]
-    suffix: tuple[int, ...]
+    leading: tuple[int, ...]
+    trailing: tuple[int, ...]
     pad_id: int
 
     @property
-    def num_prefix(self) -> int:
+    def num_leading(self) -> int:
         """Tokens before the first residue."""
-        return len(self.prefix)
+        return len(self.leading)
 
     @property
-    def num_suffix(self) -> int:
+    def num_trailing(self) -> int:
         """Tokens after the last residue."""
-        return len(self.suffix)
+        return len(self.trailing)
 
     @property
     def digest(self) -> str:
         """Sha256, in hex, of all that decides which ids a sequence gets."""
-        specials = np.array([len(self.prefix), *self.prefix, *self.suffix, self.pad_id], dtype="<i8")
+        specials = np.array([len(self.leading), *self.leading, *self.trailing, self.pad_id], dtype="<i8")
         return hashlib.sha256(self.lookup.astype("<i8").tobytes() + specials.tobytes()).hexdigest()
 
     def encode(self, sequence: str) -> npt.NDArray[np.int64]:
@@ -64,7 +64,7 @@ class TokenTable:
             sequence: One-letter residues, (L,) characters.
 
         Returns:
-            (num_prefix + L + num_suffix,) int64.
+            (num_leading + L + num_trailing,) int64.
 
         Raises:
             DataError: A character is no ASCII letter.
@@ -79,7 +79,7 @@ class TokenTable:
                 f"character {sequence[at]!r} at position {at + 1} of a sequence is no residue letter",
                 remedy="ingest the file first: it quarantines such records",
             )
-        return np.concatenate([np.array(self.prefix, np.int64), ids, np.array(self.suffix, np.int64)])
+        return np.concatenate([np.array(self.leading, np.int64), ids, np.array(self.trailing, np.int64)])
 
 
 def token_table(
@@ -114,8 +114,8 @@ def token_table(
     specials = family.specials
     needed = [
         *(mark + letter for letter in _STANDARD + "X"),
-        *specials.prefix,
-        *specials.suffix,
+        *specials.leading,
+        *specials.trailing,
         specials.pad,
     ]
     missing = [piece for piece in needed if piece not in vocabulary]
@@ -128,8 +128,8 @@ def token_table(
     keep_rare = family.keep_rare or (family.name == "t5" and not mark)
     table = TokenTable(
         lookup=_lookup(vocabulary, mark, keep_rare),
-        prefix=tuple(vocabulary[piece] for piece in specials.prefix),
-        suffix=tuple(vocabulary[piece] for piece in specials.suffix),
+        leading=tuple(vocabulary[piece] for piece in specials.leading),
+        trailing=tuple(vocabulary[piece] for piece in specials.trailing),
         pad_id=vocabulary[specials.pad],
     )
     _check_rows(table, vocab_size, where)
@@ -137,7 +137,7 @@ def token_table(
 
 
 def _check_rows(table: TokenTable, vocab_size: int, where: str) -> None:
-    highest = max(*table.lookup.tolist(), *table.prefix, *table.suffix, table.pad_id)
+    highest = max(*table.lookup.tolist(), *table.leading, *table.trailing, table.pad_id)
     if highest >= vocab_size:
         raise BackboneError(
             f"the vocabulary has id {highest}, the embedding only {vocab_size} rows",

@@ -64,7 +64,7 @@ def forward(workload: Workload, *, tokens_per_batch: int = 4096) -> Timing:
     """
     model = tagger(workload)
     tokens = [torch.from_numpy(each.tokens_L) for each in workload.encoded()]
-    first, last = model.tokens.num_prefix, model.tokens.num_suffix
+    first, last = model.tokens.num_leading, model.tokens.num_trailing
 
     @torch.inference_mode()
     def predict(count: int) -> list[str]:

@@ -130,7 +130,7 @@ class Workload:
     def encoded(self) -> list[Encoded]:
         """The chains as tokens and class codes."""
         tokens = self.tokens()
-        ends = (tokens.num_prefix, tokens.num_suffix)
+        ends = (tokens.num_leading, tokens.num_trailing)
         return [
             Encoded(
                 tokens.encode(sequence),

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from liftray.cache.key import ID_BYTES
-from liftray.cache.shard import DIGEST_BYTES, Bytes, Record
+from liftray.cache.shard import DIGEST_BYTES, Bytes, ShardRecord
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Index:
         return Index(self.names, *parts)
 
 
-def merge(records: Sequence[Record]) -> Index:
+def merge(records: Sequence[ShardRecord]) -> Index:
     """Merge ledger records; of an entry in two shards, the shard of the lowest name counts."""
     records = sorted(records, key=lambda record: record.name)
     ids = _joined([record.ids for record in records], f"S{ID_BYTES}")

@@ -36,7 +36,7 @@ class DamagedShardError(Exception):
 
 
 @dataclass(frozen=True)
-class Record:
+class ShardRecord:
     """A committed shard's ledger record (N entries).
 
     Attributes:
@@ -57,11 +57,11 @@ class Record:
     lengths: npt.NDArray[np.uint32]
     digests: Bytes
 
-    def without(self, ids: npt.NDArray[np.bytes_]) -> "Record":
+    def without(self, ids: npt.NDArray[np.bytes_]) -> "ShardRecord":
         """The record with some entries struck; their rows stay in the file, unused."""
         kept = ~np.isin(self.ids, ids)
         parts = self.ids[kept], self.starts[kept], self.lengths[kept], self.digests[kept]
-        return Record(self.name, self.row_bytes, self.rows, *parts)
+        return ShardRecord(self.name, self.row_bytes, self.rows, *parts)
 
 
 def new_name() -> str:
@@ -79,7 +79,7 @@ def ledger_path(directory: Path, name: str) -> Path:
     return directory / (name + LEDGER)
 
 
-def commit(directory: Path, record: Record, key_digest: str) -> None:
+def commit(directory: Path, record: ShardRecord, key_digest: str) -> None:
     """Write or replace a shard's ledger record, under the directory's lock, after its rows have reached the disk."""
     header = _HEADER.pack(
         _MAGIC,
@@ -99,7 +99,7 @@ def commit(directory: Path, record: Record, key_digest: str) -> None:
     files.write_bytes(ledger_path(directory, record.name), body + hashlib.sha256(body).digest())
 
 
-def load(directory: Path, name: str, key_digest: str, row_bytes: int) -> Record:
+def load(directory: Path, name: str, key_digest: str, row_bytes: int) -> ShardRecord:
     """Read a shard's ledger record and compare it with the file of rows.
 
     Raises:
@@ -151,12 +151,12 @@ def touch(file: int) -> None:
         return
 
 
-def _unpack(body: bytes, name: str, row_bytes: int, rows: int, count: int) -> Record:
+def _unpack(body: bytes, name: str, row_bytes: int, rows: int, count: int) -> ShardRecord:
     ids_at = _HEADER.size
     starts_at = ids_at + count * ID_BYTES
     lengths_at = starts_at + count * 8
     digests_at = lengths_at + count * 4
-    return Record(
+    return ShardRecord(
         name=name,
         row_bytes=row_bytes,
         rows=rows,

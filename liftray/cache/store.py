@@ -23,7 +23,7 @@ from liftray.cache import evict, lease, shard
 from liftray.cache.index import Index, as_array, merge
 from liftray.cache.key import PrefixKey, digest_in
 from liftray.cache.reader import Reader
-from liftray.cache.shard import DamagedShardError, Record
+from liftray.cache.shard import DamagedShardError, ShardRecord
 from liftray.cache.writer import SHARD_BYTES, Writer
 from liftray.errors import CacheError
 
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Report:
+class StoreSize:
     """The size of a store.
 
     Attributes:
@@ -58,9 +58,9 @@ class Store:
         self.root, self.key = Path(root), key
         self.directory = key.directory(root)
         self._digest = key.digest()
-        self._records: dict[str, tuple[tuple[int, ...], Record | None]] = {}
+        self._records: dict[str, tuple[tuple[int, ...], ShardRecord | None]] = {}
         self._damaged: set[str] = set()
-        self._merged: tuple[tuple[Record, ...], Index] | None = None
+        self._merged: tuple[tuple[ShardRecord, ...], Index] | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         """Root and key are all that another process needs."""
@@ -135,7 +135,7 @@ class Store:
         gone = before & (self.index().find(wanted) < 0)
         return [int(at) for at in np.flatnonzero(gone)]
 
-    def report(self) -> Report:
+    def size(self) -> StoreSize:
         """Count what is committed.
 
         Raises:
@@ -147,7 +147,7 @@ class Store:
         for path in paths:
             with suppress(FileNotFoundError):  # evicted meanwhile
                 size += path.stat().st_size
-        return Report(shards=len(index.names), entries=len(index.ids), bytes=size)
+        return StoreSize(shards=len(index.names), entries=len(index.ids), bytes=size)
 
     def index(self) -> Index:
         """The place of each entry, as the directory is now; only changed ledger records are read again.
@@ -191,7 +191,7 @@ class Store:
         with self._usable():
             evict.sweep(self.directory, sorted(self._damaged))
 
-    def _refreshed(self, name: str) -> tuple[tuple[int, ...], Record | None]:
+    def _refreshed(self, name: str) -> tuple[tuple[int, ...], ShardRecord | None]:
         stamp = self._stamp(name)
         known = self._records.get(name)
         if known is not None and known[0] == stamp:
@@ -293,5 +293,5 @@ def _are_whole(file: int, entries: Index, row_bytes: int) -> npt.NDArray[np.bool
     return whole
 
 
-def _same(one: Sequence[Record], other: Sequence[Record]) -> bool:
+def _same(one: Sequence[ShardRecord], other: Sequence[ShardRecord]) -> bool:
     return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))

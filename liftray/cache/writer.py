@@ -15,7 +15,7 @@ import numpy as np
 from liftray import files
 from liftray.cache import lease, shard
 from liftray.cache.key import ID_BYTES, PrefixKey
-from liftray.cache.shard import Bytes, Record
+from liftray.cache.shard import Bytes, ShardRecord
 from liftray.errors import CacheError
 
 SHARD_BYTES = 256 << 20
@@ -150,7 +150,7 @@ class _OpenShard:
         files.DISK.fsync(self._path)
         lengths = np.array(self._lengths, dtype=np.uint32)
         ends = np.cumsum(lengths, dtype=np.uint64)
-        record = Record(
+        record = ShardRecord(
             name=self._name,
             row_bytes=self._row_bytes,
             rows=int(ends[-1]),

@@ -75,7 +75,7 @@ class FeedSpec:
 
     def token_lengths(self, split: SplitIndex) -> npt.NDArray[np.int64]:
         """Tokens of each window, special tokens included."""
-        return split.windows.lengths + self.tokens.num_prefix + self.tokens.num_suffix
+        return split.windows.lengths + self.tokens.num_leading + self.tokens.num_trailing
 
     def plan(self, epoch: int) -> packing.EpochPlan:
         """The training plan of one epoch."""
@@ -228,7 +228,7 @@ class Gather:
         scored = labels.map_codes(
             labels.encode(ss[left:right], alphabet), alphabet, self._spec.task, self._spec.ss3_map
         )
-        first = self._spec.tokens.num_prefix + left - start
+        first = self._spec.tokens.num_leading + left - start
         codes[first : first + len(scored)] = scored
         return tokens, codes, self._stored(split, item)
 

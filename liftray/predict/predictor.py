@@ -31,14 +31,14 @@ Probabilities = npt.NDArray[np.float32]
 
 
 class Tokenizer(Protocol):
-    """The token table of a backbone; a sequence becomes `num_prefix + L + num_suffix` tokens."""
+    """The token table of a backbone; a sequence becomes `num_leading + L + num_trailing` tokens."""
 
     @property
-    def num_prefix(self) -> int:
+    def num_leading(self) -> int:
         """Special tokens before the residues."""
 
     @property
-    def num_suffix(self) -> int:
+    def num_trailing(self) -> int:
         """Special tokens after the residues."""
 
     @property
@@ -46,7 +46,7 @@ class Tokenizer(Protocol):
         """Padding token."""
 
     def encode(self, sequence: str) -> Any:
-        """(num_prefix + L + num_suffix,) int64 token ids."""
+        """(num_leading + L + num_trailing,) int64 token ids."""
 
 
 class WindowModel(Protocol):
@@ -169,7 +169,7 @@ class Predictor:
         )
         classes = len(STATES[self.alphabet])
         whole = {row: np.empty((len(sequences[row]), classes), dtype=np.float32) for row in rows}
-        extra = self.tagger.tokens.num_prefix + self.tagger.tokens.num_suffix
+        extra = self.tagger.tokens.num_leading + self.tagger.tokens.num_trailing
         for index in _batches(windows.lengths, extra, self._tokens_per_batch):
             pieces = _pieces(windows.take(index), rows, sequences)
             for piece, scored in zip(pieces, self._try(pieces), strict=True):
@@ -198,7 +198,7 @@ class Predictor:
         layout = WindowLayout.of(tuple(len(ids) for ids in encoded), self._device)
         logits_TC = self.tagger.logits(torch.cat(encoded).to(self._device), layout).float()
         probabilities_TC = torch.softmax(logits_TC / self._temperature, dim=-1).cpu()
-        first = tokens.num_prefix
+        first = tokens.num_leading
         return [
             window_LC[first : first + len(letters)].numpy()
             for window_LC, letters in zip(probabilities_TC.split(layout.lengths), batch, strict=True)

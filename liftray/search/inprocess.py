@@ -17,11 +17,11 @@ from liftray.train.checkpoint import Checkpoint
 from liftray.train.prepare import PreparedRun
 from liftray.train.rank_job import RankJob
 
-Report = Callable[[dict[str, Any], Checkpoint], None]
+ReportEpoch = Callable[[dict[str, Any], Checkpoint], None]
 PEAK = "train/peak_memory_gb"
 
 
-def fit(prepared: PreparedRun, run_dir: Path, report: Report) -> Checkpoint:
+def fit(prepared: PreparedRun, run_dir: Path, report: ReportEpoch) -> Checkpoint:
     """Train on one CPU worker, from the newest checkpoint or from the start, to the end.
 
     Args:

@@ -22,7 +22,7 @@ from liftray.search.ledger import ENDED, TRIALS, Ledger, Trial
 from liftray.search.objectives import OBJECTIVES
 from liftray.sections import domain
 from liftray.track.mlflow import runs
-from liftray.track.mlflow.run import Run
+from liftray.track.mlflow.mlflow_run import MlflowRun
 from liftray.track.mlflow.store import client, mlflow_errors
 from liftray.train import cluster
 from liftray.train.prepare import prepare_run
@@ -159,7 +159,7 @@ def _space_text(settings: Settings) -> str:
     return json.dumps(settings.search.model_dump(mode="json"), indent=2)
 
 
-def _finish(settings: Settings, ledger: Ledger, parent: Run) -> dict[str, Any]:
+def _finish(settings: Settings, ledger: Ledger, parent: MlflowRun) -> dict[str, Any]:
     finished = [known for known in ledger.trials if known.state == "finished"]
     if not finished:
         reasons = "; ".join(dict.fromkeys(known.reason for known in ledger.trials))
@@ -201,7 +201,7 @@ def _finish(settings: Settings, ledger: Ledger, parent: Run) -> dict[str, Any]:
     return summary
 
 
-def _name_the_search(result: dict[str, Any], parent: Run) -> None:
+def _name_the_search(result: dict[str, Any], parent: MlflowRun) -> None:
     """Tag the registered version with the search that chose it."""
     uri = str(result["model_uri"])
     if uri.startswith("models:/"):

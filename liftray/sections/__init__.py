@@ -13,7 +13,7 @@ from liftray.sections.model import (
     MultitaskSettings,
     check_loss,
 )
-from liftray.sections.records import EvaluateSettings, RegistrySettings, RunSettings, TrackingSettings
+from liftray.sections.outputs import EvaluateSettings, RegistrySettings, RunSettings, TrackingSettings
 from liftray.sections.section import Effect, Operation, Resolved, Result, Section
 from liftray.sections.training import (
     CacheSettings,

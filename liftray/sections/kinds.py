@@ -12,7 +12,7 @@ from liftray.sections.section import Uses
 
 
 @dataclass(frozen=True)
-class KindEntry:
+class KindDeclaration:
     """One kind.
 
     Attributes:
@@ -29,25 +29,25 @@ _SEQUENTIAL = (*_WIDTH, "location")
 _PARALLEL = (*_SEQUENTIAL, "parallel_scale")
 
 # Implemented in `liftray.adapt.kinds`.
-ADAPTERS: dict[str, KindEntry] = {
-    "bottleneck": KindEntry("bottleneck:Bottleneck", _SEQUENTIAL),
-    "parallel_bottleneck": KindEntry("bottleneck:ParallelBottleneck", _PARALLEL),
-    "compacter": KindEntry("compacter:Compacter", (*_SEQUENTIAL, "hypercomplex_dim")),
-    "parallel_compacter": KindEntry("compacter:ParallelCompacter", (*_PARALLEL, "hypercomplex_dim")),
-    "lora": KindEntry("lora:Lora", (*_WIDTH, "lora_location")),
-    "dora": KindEntry("lora:Dora", (*_WIDTH, "lora_location")),
-    "ia3": KindEntry("ia3:Ia3"),
-    "prefix_tuning": KindEntry("prefix_tuning:PrefixTuning", _PREFIX),
-    "mam": KindEntry("unions:Mam", (*_WIDTH, "parallel_scale", *_PREFIX)),
-    "unipelt": KindEntry("unions:Unipelt", (*_WIDTH, *_PREFIX)),
+ADAPTERS: dict[str, KindDeclaration] = {
+    "bottleneck": KindDeclaration("bottleneck:Bottleneck", _SEQUENTIAL),
+    "parallel_bottleneck": KindDeclaration("bottleneck:ParallelBottleneck", _PARALLEL),
+    "compacter": KindDeclaration("compacter:Compacter", (*_SEQUENTIAL, "hypercomplex_dim")),
+    "parallel_compacter": KindDeclaration("compacter:ParallelCompacter", (*_PARALLEL, "hypercomplex_dim")),
+    "lora": KindDeclaration("lora:Lora", (*_WIDTH, "lora_location")),
+    "dora": KindDeclaration("lora:Dora", (*_WIDTH, "lora_location")),
+    "ia3": KindDeclaration("ia3:Ia3"),
+    "prefix_tuning": KindDeclaration("prefix_tuning:PrefixTuning", _PREFIX),
+    "mam": KindDeclaration("unions:Mam", (*_WIDTH, "parallel_scale", *_PREFIX)),
+    "unipelt": KindDeclaration("unions:Unipelt", (*_WIDTH, *_PREFIX)),
 }
 
 # Implemented in `liftray.adapt.heads`.
-HEADS: dict[str, KindEntry] = {
-    "linear": KindEntry("linear:LinearHead"),
-    "conv": KindEntry("conv:ConvHead"),
-    "metric": KindEntry("metric:MetricHead", ("temperature",)),
-    "lstm": KindEntry("lstm:LstmHead"),
+HEADS: dict[str, KindDeclaration] = {
+    "linear": KindDeclaration("linear:LinearHead"),
+    "conv": KindDeclaration("conv:ConvHead"),
+    "metric": KindDeclaration("metric:MetricHead", ("temperature",)),
+    "lstm": KindDeclaration("lstm:LstmHead"),
 }
 
 # A setting that not all kinds read -> why the others have no use for it.
@@ -70,7 +70,7 @@ else:
     HeadKind = Literal[tuple(HEADS)]
 
 
-def uses(table: Mapping[str, KindEntry], reasons: Mapping[str, str]) -> Uses:
+def uses(table: Mapping[str, KindDeclaration], reasons: Mapping[str, str]) -> Uses:
     """Each setting with the kinds that read it, and why the others do not."""
     return {
         setting: (tuple(name for name, entry in table.items() if setting in entry.reads), reason)

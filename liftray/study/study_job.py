@@ -31,7 +31,7 @@ from liftray.study.estimate import finished
 from liftray.study.findings import FinishedStudy
 from liftray.study.plan import Plan
 from liftray.track.mlflow import runs
-from liftray.track.mlflow.run import Run
+from liftray.track.mlflow.mlflow_run import MlflowRun
 from liftray.train import cluster
 from liftray.train.prepare import prepare_run
 from liftray.train.resume import RUN_FILE, SUMMARY, earlier_run
@@ -251,7 +251,7 @@ def _facts(
 
 
 def _finish(
-    ended: FinishedStudy, facts: Mapping[str, Any], parent: Run, report_to: Path | None
+    ended: FinishedStudy, facts: Mapping[str, Any], parent: MlflowRun, report_to: Path | None
 ) -> dict[str, Any]:
     gathered = findings.gather(ended)
     out, name = ended.ledger.out, str(facts["study"])

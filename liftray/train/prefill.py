@@ -44,7 +44,7 @@ def prefill(settings: Settings) -> dict[str, Any]:
     with cluster.connected(settings.run, settings.scaling):
         fill.fill([prefix], prepared.feed, prepared.backbone, settings.cache, settings.scaling)
     store = Store.open(prefix.root, prefix.key)
-    held = store.report()
+    held = store.size()
     summary = {
         "directory": str(Path(store.directory).resolve()),
         "block": prefix.block,

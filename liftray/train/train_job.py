@@ -34,8 +34,8 @@ from liftray.predict.predictor import Predictor
 from liftray.progress import show_line
 from liftray.results import score_rows
 from liftray.track.mlflow import runs, versions
+from liftray.track.mlflow.mlflow_run import MlflowRun
 from liftray.track.mlflow.outbox import Outbox
-from liftray.track.mlflow.run import Run
 from liftray.train import batch_report, cluster, launch, memory
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.prepare import PreparedRun, prepare_run
@@ -157,7 +157,7 @@ def _fit_frozen(settings: Settings, run_dir: Path, uri: str) -> TrainedRun | Non
 
 
 def _finish(
-    settings: Settings, run: Run, run_dir: Path, trained: TrainedRun, frozen: TrainedRun | None
+    settings: Settings, run: MlflowRun, run_dir: Path, trained: TrainedRun, frozen: TrainedRun | None
 ) -> dict[str, Any]:
     sets = _sets(settings.data)
     predicted = predict_sets(trained.predictor(), sets, settings.ss3_map)
@@ -234,7 +234,7 @@ def _baselines(
 
 def _register(
     settings: Settings,
-    run: Run,
+    run: MlflowRun,
     run_dir: Path,
     metrics: Mapping[str, Any],
     baseline_scores: Mapping[str, Mapping[str, Any]],
@@ -307,7 +307,7 @@ def _splits(data: DataSettings) -> dict[str, dict[str, str]]:
     return {"train": data.train, "valid": data.valid, "test": data.test}
 
 
-def _log_data(run: Run, data: DataSettings) -> None:
+def _log_data(run: MlflowRun, data: DataSettings) -> None:
     for split, digests in _digests(data).items():
         for name, digest in digests.items():
             run.log_dataset(split, name, digest, _splits(data)[split][name])

@@ -306,7 +306,7 @@ def test_it_loads_and_predicts_without_pickle_ray_and_deepspeed(made: Made, tmp_
     )
     assert found.returncode == 0, found.stderr
     tokens_T, layout = tiny.batch(made[0].backbone, _SEQUENCES[:1])
-    residues_T = layout.residues(made[0].tokens.num_prefix, made[0].tokens.num_suffix)
+    residues_T = layout.residues(made[0].tokens.num_leading, made[0].tokens.num_trailing)
     with torch.no_grad():
         codes = made[0](tokens_T, layout)[residues_T].argmax(-1)
     assert found.stdout.strip() == "".join("LBEGIHSTP"[code] for code in codes)

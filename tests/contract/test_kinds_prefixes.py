@@ -17,7 +17,7 @@ from liftray.adapt.tagger import Tagger
 from liftray.backbone import attention
 from liftray.backbone.attention import attend
 from liftray.backbone.packed import WindowLayout
-from liftray.backbone.prefix_tuning import Prefix
+from liftray.backbone.prefix_tuning import TrainedKeys
 from tests.parts import tiny
 
 _SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", "GSHMLEDPVAG", "A", "UBZOXJKLM"]
@@ -124,17 +124,17 @@ def test_a_prefix_is_attended_to_by_its_own_window(with_bias: bool) -> None:
     lengths, heads, width = (5, 1, 3), 2, 4
     layout = WindowLayout.of(lengths)
     query, key, value = torch.randn(3, sum(lengths), heads, width)
-    prefix = Prefix(*torch.randn(2, len(lengths), _PREFIX, heads, width))
+    trained = TrainedKeys(*torch.randn(2, len(lengths), _PREFIX, heads, width))
     bias_HLL = torch.randn(heads, 5, 5) if with_bias else None
-    out_TD = attend(query, key, value, layout, 0.5, bias_HLL, prefix)
+    out_TD = attend(query, key, value, layout, 0.5, bias_HLL, trained)
     start = 0
     for number, length in enumerate(lengths):
         here = slice(start, start + length)
-        keys = torch.cat((prefix.key_BPHE[number], key[here]))
+        keys = torch.cat((trained.key_BPHE[number], key[here]))
         products = 0.5 * torch.einsum("qhe,khe->hqk", query[here], keys)
         if bias_HLL is not None:
             products[:, :, _PREFIX:] += bias_HLL[:, :length, :length]
-        values = torch.cat((prefix.value_BPHE[number], value[here]))
+        values = torch.cat((trained.value_BPHE[number], value[here]))
         wanted = torch.einsum("hqk,khe->qhe", products.softmax(-1), values).flatten(1)
         torch.testing.assert_close(out_TD[here], wanted)
         start += length

@@ -129,9 +129,9 @@ def test_a_prediction_does_not_depend_on_the_other_chains(family: str, head: str
 def test_residues_are_the_tokens_between_the_special_tokens(family: str) -> None:
     tokens = tiny.tagger(family).tokens
     layout = tiny.batch(tiny.backbone(family), _SEQUENCES)[1]
-    residues_T = layout.residues(tokens.num_prefix, tokens.num_suffix)
+    residues_T = layout.residues(tokens.num_leading, tokens.num_trailing)
     for sequence, here_L in zip(_SEQUENCES, residues_T.split(layout.lengths), strict=True):
-        inside = slice(tokens.num_prefix, tokens.num_prefix + len(sequence))
+        inside = slice(tokens.num_leading, tokens.num_leading + len(sequence))
         assert here_L.sum() == len(sequence)
         assert here_L[inside].all()
 

@@ -95,4 +95,4 @@ def test_auto_prints_its_reason(
     assert "residues are stored already" in capfd.readouterr().err
     prefix = prepare_run(chosen).stored_prefix()
     assert prefix is not None
-    assert Store.open(prefix.root, prefix.key).report().entries > 0
+    assert Store.open(prefix.root, prefix.key).size().entries > 0

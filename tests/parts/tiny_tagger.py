@@ -14,8 +14,8 @@ from liftray.data.labels import STATES
 class LetterTokens:
     """Start token 1, end token 2, padding 0, letters from 3; anything else is refused."""
 
-    num_prefix = 1
-    num_suffix = 1
+    num_leading = 1
+    num_trailing = 1
     pad_id = 0
 
     def encode(self, sequence: str) -> npt.NDArray[np.int64]:

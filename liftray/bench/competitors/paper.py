@@ -48,7 +48,7 @@ def run(workload: Workload) -> Timing:
         )
         models.wait(workload.device)
         seconds.append(time.perf_counter() - start)
-    residues = sum(len(each.tokens_L) - tokens.num_prefix - tokens.num_suffix for each in chains)
+    residues = sum(len(each.tokens_L) - tokens.num_leading - tokens.num_trailing for each in chains)
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
     details = {"batch": BATCH, "accumulated": ACCUMULATED, "trained_parameters": trained}
     return Timing(residues, seconds[workload.warmup :], details)

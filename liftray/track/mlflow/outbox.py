@@ -43,7 +43,7 @@ class Outbox:
         Returns:
             Whether all is sent. The start of an outage is reported once.
         """
-        from liftray.track.mlflow.run import metric_name
+        from liftray.track.mlflow.mlflow_run import metric_name
 
         with self._locked():
             before = self._pending()

@@ -11,7 +11,7 @@ from pathlib import Path
 from liftray.config import Settings, to_yaml
 from liftray.errors import TrackingError
 from liftray.sections.kinds import ADAPTERS
-from liftray.track.mlflow.run import Run
+from liftray.track.mlflow.mlflow_run import MlflowRun
 from liftray.track.mlflow.store import artifact_root, check, client, mlflow_errors, redacted
 from liftray.track.provenance import code_tags
 
@@ -25,7 +25,7 @@ def start_run(
     parent_run_id: str | None = None,
     tags: Mapping[str, str] | None = None,
     system_metrics_s: float | None = 10.0,
-) -> Run:
+) -> MlflowRun:
     """Open a run, or continue one, and log config, code and versions.
 
     Args:
@@ -44,7 +44,7 @@ def start_run(
     """
     uri = check(settings.tracking.uri)
     if run_id is None:
-        run = Run(uri, _create(uri, settings), system_metrics_s=system_metrics_s)
+        run = MlflowRun(uri, _create(uri, settings), system_metrics_s=system_metrics_s)
         name = "config.yaml"
     else:
         run = _reopen(uri, run_id, system_metrics_s)
@@ -66,9 +66,9 @@ def start_run(
     return run
 
 
-def attach(uri: str, run_id: str) -> Run:
+def attach(uri: str, run_id: str) -> MlflowRun:
     """The same run from another process, to log to; used outside `with`, it never ends the run."""
-    return Run(uri, run_id)
+    return MlflowRun(uri, run_id)
 
 
 def _create(uri: str, settings: Settings) -> str:
@@ -98,7 +98,7 @@ def _create(uri: str, settings: Settings) -> str:
         return str(store.create_run(experiment_id, run_name=name).info.run_id)
 
 
-def _reopen(uri: str, run_id: str, system_metrics_s: float | None) -> Run:
+def _reopen(uri: str, run_id: str, system_metrics_s: float | None) -> MlflowRun:
     try:
         with mlflow_errors(uri):
             info = client(uri).get_run(run_id).info
@@ -111,7 +111,7 @@ def _reopen(uri: str, run_id: str, system_metrics_s: float | None) -> Run:
             where=redacted(uri),
             remedy="use the tracking.uri it was started with, or set train.resume=false",
         ) from error
-    return Run(uri, run_id, system_metrics_s=system_metrics_s)
+    return MlflowRun(uri, run_id, system_metrics_s=system_metrics_s)
 
 
 def _run_name(settings: Settings) -> str:

@@ -31,7 +31,7 @@ class Primary(_Part):
     )
 
 
-class Sets(_Part):
+class SetLimits(_Part):
     """Where the candidate must not be worse."""
 
     names: list[str] = Field(
@@ -116,7 +116,7 @@ class Policy(_Part):
     """All that the gates ask."""
 
     primary: Primary = Primary()
-    sets: Sets = Sets()
+    sets: SetLimits = SetLimits()
     floors: Floors = Floors()
     calibration: Calibration = Calibration()
     leakage: Leakage = Leakage()

@@ -76,7 +76,7 @@ def training(settings: Settings, size: Dimensions, *, cached: bool) -> Memory:
     Returns:
         Its parts. On a CPU, where no device has memory of its own, the copy of the best weights is among them.
     """
-    return _Run(settings, size, cached).estimate()
+    return _RunEstimate(settings, size, cached).estimate()
 
 
 def forward(settings: Settings, size: Dimensions, tokens: int) -> Memory:
@@ -87,7 +87,7 @@ def forward(settings: Settings, size: Dimensions, tokens: int) -> Memory:
         size: Sizes of its backbone.
         tokens: Tokens of a batch; on a CPU the windows run one by one.
     """
-    run, through = _Run(settings, size, cached=False), forward_pass(settings, size)
+    run, through = _RunEstimate(settings, size, cached=False), forward_pass(settings, size)
     on_gpu = through.device == "cuda"
     weights = (size.parameters() - run.trained.backbone) * through.hidden + run.trained.total * FLOAT32
     rows = tokens if on_gpu else _window(settings.data)
@@ -121,7 +121,7 @@ def _window(data: DataSettings) -> int:
     return data.max_length + MOST_SPECIALS
 
 
-class _Run:
+class _RunEstimate:
     """One estimate: the numbers that its parts share."""
 
     def __init__(self, settings: Settings, size: Dimensions, cached: bool) -> None:

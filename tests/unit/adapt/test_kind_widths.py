@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from liftray import config
 from liftray.adapt import kinds, model_adapters
 from liftray.sections import AdapterSettings
-from liftray.sections.kinds import ADAPTER_REASONS, ADAPTERS, HEAD_REASONS, HEADS, KindEntry
+from liftray.sections.kinds import ADAPTER_REASONS, ADAPTERS, HEAD_REASONS, HEADS, KindDeclaration
 from tests.parts import tiny
 
 _WITHOUT = {"ia3", "prefix_tuning"}
@@ -54,7 +54,7 @@ def test_a_compacter_has_a_multiple_of_its_dimension(
     [(ADAPTERS, ADAPTER_REASONS, "adapter"), (HEADS, HEAD_REASONS, "head")],
 )
 def test_every_setting_of_a_section_is_read_by_all_kinds_or_by_those_that_say_so(
-    table: dict[str, KindEntry], reasons: dict[str, str], section: str
+    table: dict[str, KindDeclaration], reasons: dict[str, str], section: str
 ) -> None:
     read = {name for entry in table.values() for name in entry.reads}
     assert read == set(reasons)

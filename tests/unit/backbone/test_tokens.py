@@ -55,7 +55,7 @@ def test_prott5_equals_a_unigram_tokenizer(tmp_path: Path, sequence: str) -> Non
     theirs.save(str(tmp_path / "tokenizer.json"))
     ours = token_table(T5, read_vocabulary(tmp_path), 128, "test")
     assert ours.encode(sequence).tolist() == theirs.encode(" ".join(sequence)).ids
-    assert ours.num_prefix == 0
+    assert ours.num_leading == 0
 
 
 def test_ankh_like_vocabulary_has_bare_pieces_and_keeps_rare_residues(tmp_path: Path) -> None:
@@ -84,10 +84,10 @@ def test_every_residue_is_one_token(family: str) -> None:
     sequence = "".join(chr(ord("A") + number) for number in range(26)) * 3
     ids = table.encode(sequence)
     assert ids.dtype == np.int64
-    assert ids.size == table.num_prefix + len(sequence) + table.num_suffix
-    residues = ids[table.num_prefix : ids.size - table.num_suffix]
+    assert ids.size == table.num_leading + len(sequence) + table.num_trailing
+    residues = ids[table.num_leading : ids.size - table.num_trailing]
     assert len(set(residues[[ord(letter) - 65 for letter in STANDARD]])) == 20
-    assert not set(residues.tolist()) & {table.pad_id, *table.prefix, *table.suffix}
+    assert not set(residues.tolist()) & {table.pad_id, *table.leading, *table.trailing}
 
 
 @pytest.mark.parametrize(

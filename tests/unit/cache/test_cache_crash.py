@@ -46,7 +46,7 @@ def test_every_crash_of_a_fill_keeps_the_old_and_gives_new_shards_whole(
         fill(place, range(missing[0], 10) if missing else range(0))
         assert read_back(place, range(10)) == ([], []), label
         names = [path.stem for path in Store.open(place, KEY).directory.glob("*.rows")]
-        assert len(names) == Store.open(place, KEY).report().shards, label
+        assert len(names) == Store.open(place, KEY).size().shards, label
     assert {0, len(NEW)} < lengths
     end = f"after {len(disk.log)} "
     last = [place for label, place in crash.states(disk.log, tmp_path / "end") if label.startswith(end)]
@@ -165,9 +165,9 @@ def test_a_killed_writer_leaves_what_it_committed(number: int, tmp_path: Path) -
     assert missing == list(range(40 - len(missing), 40)), "all before the shard that was being written"
     assert missing
     store = Store.open(tmp_path, KEY)
-    left = len(list(store.directory.glob("*.rows"))) - store.report().shards
+    left = len(list(store.directory.glob("*.rows"))) - store.size().shards
     assert left in (0, 1)
     fill(tmp_path, range(40 - len(missing), 40))
     assert read_back(tmp_path, range(40)) == ([], [])
-    assert len(list(store.directory.glob("*.rows"))) == store.report().shards
+    assert len(list(store.directory.glob("*.rows"))) == store.size().shards
     assert not [name for name in os.listdir(store.directory) if name.startswith(".") and name != ".lock"]

@@ -118,7 +118,7 @@ def test_a_sound_copy_takes_the_place_of_a_damaged_one(root: Path) -> None:
     path.write_bytes(bytes(path.stat().st_size))
     store = Store.open(root, KEY)
     assert store.verify(ids(ALL)) == []
-    assert store.report().entries == len(ALL)
+    assert store.size().entries == len(ALL)
     assert read_back(root, ALL) == ([], [])
 
 

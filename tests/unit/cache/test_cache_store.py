@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from liftray.cache.key import ID_BYTES, entry_id
 from liftray.cache.shard import Bytes
-from liftray.cache.store import Report, Store, lower_blocks
+from liftray.cache.store import Store, StoreSize, lower_blocks
 from liftray.errors import CacheError
 from tests.parts.cached import KEY, entry, fill, ids, read_back
 
@@ -35,7 +35,7 @@ def test_ragged_entries_come_back_as_views(tmp_path: Path) -> None:
 
 def test_an_empty_store_and_an_empty_request(tmp_path: Path) -> None:
     store = Store.open(tmp_path, KEY)
-    assert store.report() == Report(0, 0, 0)
+    assert store.size() == StoreSize(0, 0, 0)
     assert store.missing([]) == []
     assert store.missing(ids(range(2))) == [0, 1]
     assert store.verify(ids(range(2))) == []
@@ -43,7 +43,7 @@ def test_an_empty_store_and_an_empty_request(tmp_path: Path) -> None:
         pass
     with store.reader([]) as reader, pytest.raises(KeyError):
         reader.read(entry(0)[0])
-    assert store.report() == Report(0, 0, 0)
+    assert store.size() == StoreSize(0, 0, 0)
 
 
 def test_shards_are_committed_as_they_fill(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_shards_are_committed_as_they_fill(tmp_path: Path) -> None:
         writer.add(entry_id("long"), np.ones((100, KEY.row_bytes), np.uint8))
         assert other.missing([entry_id("4"), entry_id("long")]) == [1]
     assert other.missing([entry_id("long")]) == []
-    report = other.report()
+    report = other.size()
     assert (report.shards, report.entries) == (4, 6)
     assert report.bytes == sum(
         path.stat().st_size for path in store.directory.iterdir() if path.suffix in (".rows", ".ledger")
@@ -72,18 +72,18 @@ def test_data_sets_share_entries_and_a_grown_one_fills_what_is_new(tmp_path: Pat
     assert new == [10, 11, 12, 13, 14]
     fill(tmp_path, range(10, 15))
     assert read_back(tmp_path, range(15)) == ([], [])
-    assert store.report().entries == 15
+    assert store.size().entries == 15
 
 
 def test_an_entry_added_twice_is_held_once(tmp_path: Path) -> None:
     store = fill(tmp_path, range(3), max_shard_bytes=10**6)
-    size = store.report().bytes
+    size = store.size().bytes
     with store.writer() as writer:
         writer.add(*entry(7))
         writer.add(*entry(7))
-    assert store.report().entries == 4
+    assert store.size().entries == 4
     fill(tmp_path, range(3), max_shard_bytes=10**6)  # another writer does not look
-    report = store.report()
+    report = store.size()
     assert (report.shards, report.entries) == (3, 4)
     assert report.bytes > 2 * size
     assert read_back(tmp_path, range(3)) == ([], [])
@@ -116,7 +116,7 @@ def test_what_is_no_entry_is_not_taken(tmp_path: Path, name: bytes, rows_LR: Byt
     store = Store.open(tmp_path, KEY)
     with store.writer() as writer, pytest.raises(ValueError, match="entry"):
         writer.add(name, rows_LR)
-    assert store.report() == Report(0, 0, 0)
+    assert store.size() == StoreSize(0, 0, 0)
 
 
 def test_a_reader_of_what_is_missing_says_how_to_get_it(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_processes_write_one_store_at_once(tmp_path: Path) -> None:
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert read_back(tmp_path, range(100)) == ([], [])
     store = Store.open(tmp_path, KEY)
-    assert store.report().entries == 100
+    assert store.size().entries == 100
     assert store.verify(ids(range(100))) == []
 
 
@@ -252,7 +252,7 @@ def test_any_entries_in_any_shards_come_back(
                 expected[name] = np.frombuffer(content * key.row_bytes, np.uint8).reshape(-1, key.row_bytes)
                 writer.add(name, expected[name])
     store = Store.open(root, key)
-    assert store.report().entries == len(expected)
+    assert store.size().entries == len(expected)
     assert store.verify(list(expected)) == []
     with store.reader(list(expected)) as reader:
         for name, rows_LR in expected.items():

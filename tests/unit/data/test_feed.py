@@ -68,7 +68,7 @@ def test_each_window_comes_once_and_each_labelled_residue_is_scored_once(
                 tokens = packed.tokens_T[packed.cu_lens[place] : packed.cu_lens[place + 1]]
                 assert np.array_equal(tokens, spec.tokens.encode(sequence[start:stop]))
                 codes = packed.labels_T[packed.cu_lens[place] : packed.cu_lens[place + 1]]
-                inside = codes[spec.tokens.num_prefix : len(codes) - spec.tokens.num_suffix]
+                inside = codes[spec.tokens.num_leading : len(codes) - spec.tokens.num_trailing]
                 assert codes[codes != IGNORE_INDEX].size == inside[inside != IGNORE_INDEX].size
                 at = np.flatnonzero(inside != IGNORE_INDEX)
                 scored[row][start + at] += 1

@@ -13,7 +13,7 @@ import liftray
 from liftray.config import Settings
 from liftray.errors import TrackingError
 from liftray.results import score_rows
-from liftray.track.mlflow.run import Run
+from liftray.track.mlflow.mlflow_run import MlflowRun
 from liftray.track.mlflow.runs import attach, start_run
 from liftray.track.mlflow.store import client, process_wide
 
@@ -22,7 +22,7 @@ def _settings(uri: str, **overrides: object) -> Settings:
     return Settings().replace({"tracking.uri": uri, **overrides})
 
 
-def _start(uri: str, **keywords: object) -> Run:
+def _start(uri: str, **keywords: object) -> MlflowRun:
     return start_run(_settings(uri), system_metrics_s=None, **keywords)  # type: ignore[arg-type]
 
 
@@ -213,7 +213,7 @@ def test_system_metrics_are_sampled(mlflow_uri: str) -> None:
 
 
 def test_a_lost_store_is_reported_and_does_not_hide_the_first_failure(mlflow_uri: str) -> None:
-    run = Run(mlflow_uri, "0" * 32)
+    run = MlflowRun(mlflow_uri, "0" * 32)
     with pytest.raises(TrackingError):
         run.log_metrics({"train/loss": 1.0})
     with pytest.raises(ZeroDivisionError), run:

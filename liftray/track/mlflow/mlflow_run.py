@@ -29,7 +29,7 @@ _METRICS_PER_CALL = 1000
 _NOT_IN_NAMES = re.compile(r"[^\w\-./ ]", re.ASCII)
 
 
-class Run:
+class MlflowRun:
     """A run of one store. As a context manager, its owner: it ends the run when the block is left.
 
     Attributes:
