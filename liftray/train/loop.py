@@ -5,6 +5,7 @@ nor of how often the run was killed. Nothing here depends on Ray: where batches 
 arguments. Flow: rank -> [this] -> step.
 """
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -160,9 +161,7 @@ class Loop:
         """Sum the steps' losses over ranks, once for many steps, and keep them; returns the sum of a number of each."""
         if not shares:
             return 0
-        sums = torch.stack([*shares, shares[0].new_tensor(float(number))])
-        dist.all_reduce(sums)
-        *losses, total = sums.tolist()
+        *losses, total = sum_over_ranks(torch.stack([*shares, shares[0].new_tensor(float(number))])).tolist()
         self.progress.step_losses.extend(losses)
         shares.clear()
         return int(total)
@@ -171,6 +170,20 @@ class Loop:
         average = {} if self.average is None else self.average.weights()
         state = Checkpoint(self.progress, self.engine.weights(), self.engine.moments(), self.best, average)
         self.keep(metrics, state)
+
+
+def sum_over_ranks(own: Tensor) -> Tensor:
+    """Sum a tensor over ranks in the order of their numbers, the same bits on every rank.
+
+    `all_reduce` sums in an order that depends on the tensor's length. Here the length depends on how long steps take,
+    and the recorded losses must not.
+
+    Args:
+        own: This rank's tensor, of the same shape on all ranks.
+    """
+    of_ranks = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(of_ranks, own)
+    return functools.reduce(torch.add, of_ranks)
 
 
 def _loss(job: RankJob) -> Loss:
