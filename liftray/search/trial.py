@@ -6,7 +6,6 @@ process dies; an error of the run itself is recorded and not retried.
 Flow: tune -> [this] -> inprocess, or launch and a Ray Train worker group.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +37,7 @@ from liftray.train import checkpoint, launch
 from liftray.train.checkpoint import Checkpoint, Progress
 from liftray.train.prepare import PreparedRun, prepare_run
 from liftray.train.rank_job import STORE
-from liftray.train.reporter import PROGRESS_FILE, Reporter
+from liftray.train.reporter import Reporter, reported_epochs
 from liftray.train.resume import RUN_FILE, earlier_run
 
 EPOCHS_DONE = "epochs_done"
@@ -125,9 +124,7 @@ def _run(context: TrialContext, ours: Settings, run_dir: Path) -> None:
 
 def _report_earlier(context: TrialContext, progress: Progress, reporter: Reporter, run_dir: Path) -> None:
     """Report the epochs of an earlier process: to MLflow those that it has not, to the scheduler all."""
-    file = run_dir / PROGRESS_FILE
-    lines = file.read_text().splitlines() if file.exists() else []
-    known = {json.loads(line)["epoch"] for line in lines if line.endswith("}")}
+    known = reported_epochs(run_dir)
     for record in progress.history:
         if record["epoch"] not in known:
             reporter.after_report(None, [record], None)

@@ -60,6 +60,11 @@ class Reporter(UserCallback):
             file.write(json.dumps(record) + "\n")
 
 
+def reported_epochs(run_dir: Path) -> set[int]:
+    """Epochs that the reports in a run directory include, without unfinished lines of killed processes."""
+    return {record["epoch"] for record in _Tail(run_dir / PROGRESS_FILE).records() if "epoch" in record}
+
+
 _LOST = "lost (its process was killed or crashed)"
 
 
@@ -90,6 +95,8 @@ def follow(
         max_failures: Restarts of lost workers at most.
     """
     tails = [_Tail(run_dir / PROGRESS_FILE), _Tail(run_dir / STEP_LOG)]
+    for tail in tails:
+        tail.path.unlink(missing_ok=True)  # of an earlier run
     lines = RunLines(title, epochs, steps, max_failures, terminal=on_terminal())
     ended = threading.Event()
 
@@ -116,14 +123,16 @@ def follow(
 
 
 class _Tail:
-    """The records that are appended to a file of JSON lines; what an earlier run left there is removed."""
+    """The records that are appended to a file of JSON lines."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._read = path, 0
-        path.unlink(missing_ok=True)
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Records since the last call; a line that is still being written is left to the next one."""
+        """Records since the last call; a line that is still being written is left to the next one.
+
+        A process that was killed as it wrote leaves a part of a line, which the next record is appended to: ignored.
+        """
         try:
             with self.path.open("rb") as file:
                 file.seek(self._read)
@@ -133,4 +142,8 @@ class _Tail:
         whole = content[: content.rfind(b"\n") + 1]
         self._read += len(whole)
         for line in whole.splitlines():
-            yield json.loads(line)
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            yield record

@@ -44,7 +44,7 @@ class RunLines:
         self._every_s, self._clock = _TERMINAL_S if terminal else _LOG_S, clock
         self._failures = 0
         self._ends: list[float] = []  # of the epochs that this run has shown
-        self._pace = Pace()
+        self._pace, self._last_step = Pace(), 0
         self._start = self._last_line = clock()
         self._reported = False  # whether a record has come
 
@@ -59,6 +59,9 @@ class RunLines:
         elif "train/loss" in record:
             text = self._epoch(record)
         else:
+            if record["global_step"] <= self._last_step:  # the run started again from the beginning
+                self._pace = Pace()
+            self._last_step = record["global_step"]
             self._pace.add(record["global_step"], record["seconds"])
             if self._clock() - self._last_line < self._every_s:
                 return None

@@ -12,7 +12,9 @@ from liftray.train.loop import sum_over_ranks
 def shares(rank: int, steps: int) -> torch.Tensor:
     """A rank's share of each step's loss, of very different sizes, so that the order of a sum shows."""
     generator = torch.Generator().manual_seed(rank)
-    return torch.randn(steps, generator=generator) * 10.0 ** torch.randint(-3, 4, (steps,), generator=generator)
+    return torch.randn(steps, generator=generator) * 10.0 ** torch.randint(
+        -3, 4, (steps,), generator=generator
+    )
 
 
 def spawn(ranks: int, steps: int, pieces: list[int], out: Path) -> None:

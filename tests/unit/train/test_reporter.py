@@ -9,7 +9,7 @@ from ray.exceptions import RayActorError
 
 from liftray.errors import DataError
 from liftray.track.mlflow import runs
-from liftray.train.reporter import PROGRESS_FILE, Reporter, follow
+from liftray.train.reporter import PROGRESS_FILE, Reporter, follow, reported_epochs
 from liftray.train.step_log import STEP_LOG, StepLog
 from tests.parts import tiny
 
@@ -73,6 +73,28 @@ def test_the_user_sees_epochs_lost_workers_and_the_step_to_resume_from(
     assert failed == "train: worker 0 failed (x: damaged), restart 2 of 3"
     assert resumed == "train: resumed at step 10 of 50"
     assert not (tmp_path / STEP_LOG).exists()
+
+
+def test_reported_epochs_are_known_after_failures_and_kills(tmp_path: Path) -> None:
+    assert reported_epochs(tmp_path) == set()
+    reporter = Reporter("", None, tmp_path)
+    reporter.after_report(None, [_record(0)], None)
+    reporter.after_exception(None, {1: RayActorError()})
+    with (tmp_path / PROGRESS_FILE).open("a") as file:
+        file.write('{"epoch": 1, "train/lo')
+    assert reported_epochs(tmp_path) == {0}
+    reporter.after_report(None, [_record(1)], None)  # appended to the unfinished line
+    reporter.after_report(None, [_record(2)], None)
+    assert reported_epochs(tmp_path) == {0, 2}
+
+
+def test_a_damaged_record_hides_none_of_the_later_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with follow(tmp_path, 5, "train", _steps, max_failures=3):
+        (tmp_path / STEP_LOG).write_text('{"epoch": 0, "st{"epoch": 0}\n')
+        StepLog(tmp_path / STEP_LOG).write({"resumed": 10, "of": 50})
+    assert capsys.readouterr().err == "train: resumed at step 10 of 50\n"
 
 
 def test_lines_are_shown_even_when_the_run_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

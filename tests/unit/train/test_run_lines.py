@@ -113,3 +113,16 @@ def test_the_rate_begins_anew_in_another_process(clock: Clock) -> None:
         line = lines.of(_step(0, 4 + 2 * second, float(second)))
         clock.now += 30.0
     assert line == "train: epoch 1/12, step 10/100, loss 0.5000, 2 steps/s, 45 s left in this epoch"
+
+
+def test_the_rate_after_a_loss_without_a_checkpoint_is_that_of_the_new_process(clock: Clock) -> None:
+    lines = _lines(clock)
+    for second in range(10):
+        lines.of(_step(0, 10 * second, 5000.0 + second))
+    lines.of({"failed": {"1": "lost"}})
+    for second in range(1, 10):
+        clock.now = 100.0 + second
+        lines.of(_step(0, second, 40.0 + second))
+    clock.now = 200.0
+    shown = lines.of(_step(0, 10, 50.0))
+    assert shown == "train: epoch 1/12, step 10/100, loss 0.5000, 1 steps/s, 90 s left in this epoch"
