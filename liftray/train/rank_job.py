@@ -72,10 +72,12 @@ class RankJob:
 
 
 def _copied_start(start: Path | None, run_dir: Path) -> Path | None:
-    """The start bundle within the run directory, which all nodes see."""
+    """The start bundle within the run directory, which all nodes see; of a run that has begun, the copy made then."""
     if start is None:
         return None
     copy = run_dir.resolve() / _START
+    if copy.exists() and not (run_dir / STORE).exists():
+        files.remove_directory(copy)  # of another run, or of an attempt that ended before its first checkpoint
     if not copy.exists():
         with files.new_directory(copy) as fresh:
             shutil.copytree(start, fresh, dirs_exist_ok=True)

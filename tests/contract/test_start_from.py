@@ -64,6 +64,28 @@ def test_the_weights_of_the_bundle_are_the_initial_ones(
     assert all(torch.equal(above[name], weights[name]) for name in weights)
 
 
+def test_a_run_that_starts_again_takes_the_bundle_of_its_settings(
+    places: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = tiny.settings(**places, **_METHODS["features"])
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, seed in ((first, 5), (second, 6)):
+        model = tiny.move(build_model(RankJob.of(prepare_run(settings), folder / "run"), None), seed)
+        bundle.save(model, folder / "bundle", settings.backbone.source, {})
+    run_dir = tmp_path / "run"
+
+    def begun_from(folder: Path) -> bool:
+        started = settings.replace({"train.start_from": str(folder / "bundle")})
+        job = RankJob.of(prepare_run(started), run_dir)
+        weights, given = bundle.trained_weights(job.start), bundle.trained_weights(folder / "bundle")
+        return all(torch.equal(weights[name], given[name]) for name in given)
+
+    assert begun_from(first)
+    assert begun_from(second)
+    (run_dir / "checkpoints").mkdir()
+    assert not begun_from(first)  # its checkpoints come from the second
+
+
 def _cached(job: Any, prepared: PreparedRun) -> Any:
     """The job of a run that reads its frozen prefix from the cache: only the blocks above are loaded."""
     from dataclasses import replace
