@@ -69,11 +69,12 @@ class LibraryLog:
             _redirect_stderr(target)
         except OSError:
             return  # the temporary file stays in use
-        with target.open("ab") as file, temporary.open("rb") as rest:
-            rest.seek(copied)  # what came between the two steps above
-            file.write(rest.read())
-        temporary.unlink()
         self.path, self._named = target, True
+        with suppress(OSError):  # else the temporary file remains, with what it holds
+            with target.open("ab") as file, temporary.open("rb") as rest:
+                rest.seek(copied)  # what came between the two steps above
+                file.write(rest.read())
+            temporary.unlink()
         show_line(f"log: {target}")
 
     def _settle(self, failed: bool) -> None:
@@ -126,8 +127,10 @@ def separated(name: str, *, enabled: bool = True) -> Iterator[LibraryLog]:
             failed = False
         finally:
             logging.getLogger("liftray").removeHandler(warn)
-            log._settle(failed)
-            sys.stderr.flush()
+            with suppress(OSError):  # a log that is gone, or a full disk, hides no error of the job
+                log._settle(failed)
+            with suppress(OSError):
+                sys.stderr.flush()
             os.dup2(terminal.fileno(), _STDERR)
             faulthandler.disable()
             if had_faulthandler:

@@ -135,6 +135,23 @@ def test_a_log_that_cannot_be_written_stops_nothing(run, tmp_path: Path) -> None
     assert log.startswith("log: ")
 
 
+@pytest.mark.parametrize(
+    ("end", "code", "line"),
+    [
+        ("", 0, None),
+        ("raise ConfigError('wrong')", 2, "error: wrong"),
+        ("os.kill(os.getpid(), signal.SIGINT)", 130, "error: interrupted"),
+    ],
+)
+def test_a_log_that_was_deleted_hides_no_end_of_a_job(
+    run, tmp_path: Path, end: str, code: int, line: str | None
+) -> None:
+    done = run(f"[path.unlink() for path in Path(os.environ['TMPDIR']).iterdir()]\n{end}")
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert line is None or line in done.stderr
+
+
 def test_a_job_runs_where_stderr_is_closed(tmp_path: Path) -> None:
     (tmp_path / "some.py").write_text(
         '"""Do one thing."""\nfrom liftray.cli import job\n@job\ndef main():\n    print("done")\nmain()\n'
