@@ -79,19 +79,27 @@ class FeedSpec:
 
     def plan(self, epoch: int) -> packing.EpochPlan:
         """The training plan of one epoch."""
-        lengths, whole = self.token_lengths(self.train), self.step_tokens is not None
-        plan = packing.plan_train(
-            lengths,
+        plan = self._steps(epoch)
+        if self.step_tokens is None:
+            return plan
+        lengths = self.token_lengths(self.train)
+        return packing.split_steps(plan, lengths, parts=self.per_step, by_length=self.by_length)
+
+    def num_steps(self, epoch: int) -> int:
+        """Global steps of one epoch; whole steps are counted without dividing them, which takes far longer."""
+        return self._steps(epoch).num_steps
+
+    def _steps(self, epoch: int) -> packing.EpochPlan:
+        """The plan of micro-batches, or of whole steps where these are divided afterwards."""
+        return packing.plan_train(
+            self.token_lengths(self.train),
             seed=self.seed,
             epoch=epoch,
             budget=self.budget if self.step_tokens is None else self.step_tokens,
-            per_step=1 if whole else self.per_step,
+            per_step=self.per_step if self.step_tokens is None else 1,
             groups=self.train.row_groups,
             by_length=self.by_length,
         )
-        if not whole:
-            return plan
-        return packing.split_steps(plan, lengths, parts=self.per_step, by_length=self.by_length)
 
     def idle_share(self, epoch: int, ranks: int) -> float:
         """Share of the ranks' time in which one waits for the others in an epoch; see `packing.idle_share`."""

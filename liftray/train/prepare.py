@@ -50,9 +50,12 @@ class PreparedRun:
         return run_digest.run_digest(self.settings, self.backbone, self.feed)
 
     def with_settings(self, settings: Settings) -> "PreparedRun":
-        """The same data and backbone under other settings, with the cut that follows from them."""
-        cut = TaggerSettings.of(settings).cut(self.backbone.family, self.backbone.num_blocks)
-        return replace(self, settings=settings, cut=cut)
+        """The same data and backbone under other settings, with the cut that follows from them.
+
+        Raises:
+            ConfigError: The backbone cannot have these adapters.
+        """
+        return replace(self, settings=settings, cut=_cut(settings, self.backbone))
 
     def stored_prefix(self) -> StoredPrefix | None:
         """Where the states at the cut are stored, or will be when the cache is filled; None: no block is constant."""
@@ -90,9 +93,7 @@ def prepare_run(settings: Settings) -> PreparedRun:
         )
     split = StepSplit.of(settings.train, window, settings.scaling.num_workers)
     backbone = resolve(settings.backbone.source)
-    if settings.method != "features" or settings.head.mix_blocks:
-        kinds.check(settings.adapter, backbone.num_blocks, backbone.name, backbone.width)
-    cut = TaggerSettings.of(settings).cut(backbone.family, backbone.num_blocks)
+    cut = _cut(settings, backbone)
     shape = {"max_length": settings.data.max_length, "task": settings.task, "ss3_map": settings.ss3_map}
     for path in settings.data.test.values():
         index.build({"test": path}, **shape)  # type: ignore[arg-type]
@@ -111,6 +112,13 @@ def prepare_run(settings: Settings) -> PreparedRun:
     if losses.needs_counts(settings.loss):
         feed.train.class_counts(settings.task, settings.ss3_map)
     return PreparedRun(settings, backbone, cut, feed, _start_bundle(settings, backbone))
+
+
+def _cut(settings: Settings, backbone: ResolvedBackbone) -> Cut:
+    """The cut of a run, if the backbone has the blocks that the settings name."""
+    if settings.method != "features" or settings.head.mix_blocks:
+        kinds.check(settings.adapter, backbone.num_blocks, backbone.name, backbone.width)
+    return TaggerSettings.of(settings).cut(backbone.family, backbone.num_blocks)
 
 
 def _pads(settings: Settings, backbone: ResolvedBackbone) -> bool:

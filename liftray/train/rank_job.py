@@ -62,7 +62,7 @@ class RankJob:
             backbone_digest=prepared.backbone.digest,
             cut=prepared.cut,
             feed=feed,
-            total_steps=sum(feed.plan(epoch).num_steps for epoch in range(settings.train.epochs)),
+            total_steps=sum(feed.num_steps(epoch) for epoch in range(settings.train.epochs)),
             idle_share=feed.idle_share(0, settings.scaling.num_workers),
             config_digest=prepared.digest,
             first_version_digest=run_digest.first_version_digest(settings, prepared.backbone, feed),
@@ -77,7 +77,9 @@ def _copied_start(start: Path | None, run_dir: Path) -> Path | None:
         return None
     copy = run_dir.resolve() / _START
     if copy.exists() and not (run_dir / STORE).exists():
-        files.remove_directory(copy)  # of another run, or of an attempt that ended before its first checkpoint
+        files.remove_directory(
+            copy
+        )  # of another run, or of an attempt that ended before its first checkpoint
     if not copy.exists():
         with files.new_directory(copy) as fresh:
             shutil.copytree(start, fresh, dirs_exist_ok=True)

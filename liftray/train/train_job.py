@@ -123,7 +123,7 @@ def _fit(
     prepared: PreparedRun, run_dir: Path, settings: Settings, reporter: Reporter, title: str
 ) -> TrainedRun:
     epochs, patience = settings.train.epochs, settings.train.patience
-    steps = functools.cache(lambda epoch: prepared.feed.plan(epoch).num_steps)
+    steps = functools.cache(prepared.feed.num_steps)
     with follow(run_dir, epochs, title, steps, settings.train.max_failures):
         saved = launch.fit(prepared, run_dir, [reporter])
     if (done := len(saved.progress.history)) < epochs:

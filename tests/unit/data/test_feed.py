@@ -148,3 +148,17 @@ def test_a_residue_that_cannot_be_read_is_an_error_and_not_a_gap(spec: FeedSpec,
     part.write_bytes(content)
     with pytest.raises(DataError, match="Parquet"):
         list(_epoch(made, 0, 1))
+
+
+def test_a_run_split_over_other_workers_resumes_with_the_same_steps(spec: FeedSpec) -> None:
+    whole = replace(spec, step_tokens=3 * spec.budget, per_step=1)
+    steps = [sorted(whole.plan(1).step(step).tolist()) for step in range(whole.num_steps(1))]
+    assert sorted(item for items in steps for item in items) == list(range(len(spec.train.windows.row)))
+    for workers, start in ((2, 0), (3, 1), (4, 2)):
+        split = replace(whole, per_step=workers)
+        assert split.num_steps(1) == split.plan(1).num_steps == len(steps)
+        rows = [row for rank in range(workers) for row in Feed(split, rank, workers).plan_rows(1, start)]
+        for step in range(len(steps)):
+            turns = [row["items"] for row in rows if (row["split"], row["step"]) == (TRAIN, step)]
+            items = sorted(item for turn in turns for item in turn)
+            assert items == (steps[step] if step >= start else [])

@@ -180,3 +180,10 @@ def test_a_trial_has_the_digest_of_its_own_run(parts: dict[str, Any]) -> None:
     ):
         settings = tiny.settings(**{**parts, **overrides})
         assert together(settings).digest == prepare_run(settings).digest
+
+
+def test_a_trial_that_the_backbone_cannot_have_is_refused_after_others(parts: dict[str, Any]) -> None:
+    together = Preparer()
+    together(tiny.settings(**parts))
+    with pytest.raises(ConfigError, match="skip_layers"):
+        together(tiny.settings(**{**parts, "adapter__skip_layers": 99}))
