@@ -76,7 +76,7 @@ class RunLines:
             return None
         self._last_line = now
         if not self._reported:
-            return f"{self._title}: workers are starting, {duration(now - self._start)} so far"
+            return f"{self._title}: no step yet, {duration(now - self._start)} so far"
         return f"{self._title}: running, no report for {_SILENCE_S:.0f} s"
 
     def _failure(self, reasons: Mapping[str, str]) -> str:

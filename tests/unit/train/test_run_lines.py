@@ -94,8 +94,8 @@ def test_a_long_silence_is_reported(clock: Clock) -> None:
     for second in range(100):
         clock.now = float(second)
         shown += [line for line in [lines.silence()] if line]
-    assert shown[0] == "train: workers are starting, 30 s so far"
-    assert shown[-1] == "train: workers are starting, 90 s so far"
+    assert shown[0] == "train: no step yet, 30 s so far"
+    assert shown[-1] == "train: no step yet, 90 s so far"
     lines.of(_epoch(0))
     clock.now += 29.0
     assert lines.silence() is None
