@@ -1,8 +1,8 @@
 """Fill the cache of the frozen blocks' hidden states for a run's backbone, cut and data sets.
 
-Training and searches with the same backbone and cut read it instead of computing it; they fill what is missing
-themselves, so this job only moves that work to another time or place. Run again, it computes what is missing or
-damaged.
+Training and searches with the same backbone and cut then read these states instead of computing them. They also fill
+the cache themselves: this job only does that work earlier, or on another machine. Rerun the job to compute missing or
+damaged entries.
 """
 
 import click

@@ -1,7 +1,7 @@
 """Merge trained models, such as those of several seeds, into one bundle that predicts their mean probabilities.
 
-The models must share task, window and backbone. Predicting with the bundle takes as long as with all of them. Nothing
-has scored it yet: see `liftray evaluate`.
+The models must have the same task, ss3_map, data.max_length and backbone. A prediction takes as long as one with each
+of the models. The new bundle has no scores yet: run `liftray evaluate`.
 """
 
 from pathlib import Path
@@ -17,10 +17,10 @@ from liftray.cli import job, tracking_option
     "models",
     required=True,
     multiple=True,
-    metavar="URI",
-    help="Once for each of two models or more: a bundle directory, runs:/ID/bundle or models:/NAME@champion.",
+    metavar="URI...",
+    help="Two models or more, each a bundle's directory, runs:/ID/bundle, models:/NAME/3 or models:/NAME@champion.",
 )
-@click.option("--out", required=True, metavar="DIR", help="Where the bundle and summary.json go.")
+@click.option("--out", required=True, metavar="DIR", help="Directory for bundle/ and summary.json.")
 @tracking_option
 def main(models: tuple[str, ...], out: str, tracking_uri: str) -> None:
     from liftray import files

@@ -1,4 +1,7 @@
-"""Score a model on labelled data sets, with intervals; with --against, compare it with another chain by chain."""
+"""Score a model on labelled data sets, with 95 % intervals; --against compares it with a second model.
+
+The comparison is paired: both models are scored on the same chains.
+"""
 
 import click
 
@@ -13,11 +16,23 @@ from liftray.cli import job, model_option, tracking_option
     required=True,
     multiple=True,
     metavar="NAME=PATH...",
-    help="Parquet data sets, as ingest wrote them.",
+    help="Labelled data sets: directories that `liftray ingest` wrote.",
 )
-@click.option("--out", required=True, metavar="DIR", help="Where the results go.")
-@click.option("--against", metavar="URI", help="A second model for a paired comparison.")
-@click.option("--train", multiple=True, metavar="PATH...", help="Training sets, for baselines and leakage.")
+@click.option(
+    "--out",
+    required=True,
+    metavar="DIR",
+    help="Directory for report.html, metrics.json and per_protein.parquet.",
+)
+@click.option(
+    "--against", metavar="URI", help="A second model, for a paired comparison; an address as in --model."
+)
+@click.option(
+    "--train",
+    multiple=True,
+    metavar="PATH...",
+    help="Training sets, for baselines and to measure leakage; default: none.",
+)
 @tracking_option
 def main(
     model: str,
@@ -37,7 +52,7 @@ def main(
     show(render_table(result.metrics, {**others, **result.baselines}, result.leakage, model=result.model))
     for line in paired_lines(result.paired, result.other):
         click.echo(line)
-    click.echo(f"results in {out}, for people in {out}/report.html")
+    click.echo(f"results in {out}; the report is {out}/report.html")
 
 
 if __name__ == "__main__":

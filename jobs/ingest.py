@@ -1,7 +1,7 @@
 """Turn protein files into one Parquet data set; bad records are quarantined with their reason.
 
-INPUT are files, or directories of structure or Parquet files: three-line files, FASTA with labels,
-NetSurfP-style CSV, delimited tables, Parquet, or structures (mmCIF, BinaryCIF, PDB).
+INPUT is a file, or a directory of structure or Parquet files. Formats: three-line, FASTA with labels, NetSurfP-style
+CSV, delimited tables, Parquet, and structures (mmCIF, BinaryCIF, PDB).
 """
 
 from typing import Literal
@@ -16,14 +16,27 @@ FORMATS = ["auto", "three-line", "fasta", "netsurfp-csv", "table", "structures",
 
 @job
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--out", required=True, metavar="DIR", help="The data set; an earlier one there is replaced.")
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="auto", help="Default: detected.")
-@click.option("--alphabet", type=click.Choice(["ss3", "ss8", "ss9"]), help="Default: detected.")
+@click.option(
+    "--out",
+    required=True,
+    metavar="DIR",
+    help="Directory of the data set; an earlier data set in it is replaced.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="auto",
+    help="Format of the files; default: auto, detected for each file.",
+)
+@click.option(
+    "--alphabet", type=click.Choice(["ss3", "ss8", "ss9"]), help="Alphabet of the labels; default: detected."
+)
 @click.option(
     "--on-error",
     type=click.Choice(["quarantine", "fail"]),
     default="quarantine",
-    help="What a bad record does; default: quarantine.",
+    help="Write a bad record to quarantine.jsonl, or stop at the first; default: quarantine.",
 )
 def main(
     inputs: tuple[str, ...],

@@ -1,7 +1,7 @@
 """Predict the secondary structure of FASTA files with a bundle or a registered model.
 
-Every chain is in each prediction file or, with its reason, in errors.jsonl. One process predicts: neither
-Ray nor a GPU is needed.
+Each chain is written to every prediction file or, with the reason of its refusal, to errors.jsonl. The job runs in one
+process; it needs neither Ray nor a GPU, and uses a GPU where there is one.
 """
 
 import click
@@ -13,14 +13,24 @@ from liftray.cli import job, model_option, tracking_option
 @job
 @model_option
 @click.option(
-    "--input", "inputs", required=True, multiple=True, metavar="FILE...", help="FASTA, gzip or not."
+    "--input",
+    "inputs",
+    required=True,
+    multiple=True,
+    metavar="FILE...",
+    help="FASTA files, gzip-compressed or not.",
 )
-@click.option("--out", required=True, metavar="DIR", help="Where the predictions go.")
+@click.option(
+    "--out",
+    required=True,
+    metavar="DIR",
+    help="Directory for the predictions, summary.json and errors.jsonl.",
+)
 @click.option(
     "--formats",
     default="three-line",
     metavar="NAME,...",
-    help="Of three-line, csv, json, parquet, ss2, horiz, netsurfp; default: three-line.",
+    help="Output formats, of three-line, csv, json, parquet, ss2, horiz, netsurfp; default: three-line.",
 )
 @tracking_option
 def main(model: str, inputs: tuple[str, ...], out: str, formats: str, tracking_uri: str) -> None:

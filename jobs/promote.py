@@ -1,10 +1,15 @@
 """Move a registered model's champion, or show its history: propose, promote, rollback, history, show.
 
-propose sets the alias candidate on --version; promote makes --version (default: the candidate) champion if
-the gates allow it (configs/gates.yaml holds their limits); rollback makes the previous champion champion again;
-history and show only read. The result, also the verdict of a refusal, is printed as JSON. On a terminal, history
-is a table unless --json is given.
-"""
+\b
+propose   set the alias candidate on --version
+promote   make --version the champion if the gates allow it (limits: configs/gates.yaml)
+rollback  make the previous champion the champion again
+history   list the promotions, rollbacks and refusals
+show      print the verdict on the version and the present champion
+
+The result is printed as JSON, and so is the verdict of a refusal. On a terminal, history is a table unless --json is
+given.
+"""  # noqa: D301 - click looks for the character, not for a backslash
 
 import sys
 
@@ -16,11 +21,28 @@ from liftray.cli import job, tracking_option
 @job
 @click.argument("action", type=click.Choice(["propose", "promote", "rollback", "history", "show"]))
 @click.option("--name", required=True, help="Registered model.")
-@click.option("--version", type=click.IntRange(min=1), help="Its version.")
-@click.option("--reason", default="", help="Why, for the ledger; promote and rollback need one.")
-@click.option("--dry-run", is_flag=True, help="Judge only; change nothing.")
-@click.option("--gates", metavar="FILE", help="Limits of the gates; default: as in configs/gates.yaml.")
-@click.option("--override", multiple=True, metavar="CODE", help="Ignore this reason; the ledger records it.")
+@click.option(
+    "--version",
+    type=click.IntRange(min=1),
+    help="Version to propose or promote; default of promote: the one with the alias candidate.",
+)
+@click.option(
+    "--reason",
+    default="",
+    help="Reason of the change, recorded in the ledger; promote and rollback need one.",
+)
+@click.option("--dry-run", is_flag=True, help="Run the gates of promote or rollback; change nothing.")
+@click.option(
+    "--gates",
+    metavar="FILE",
+    help="YAML file with the limits of the gates; default: as in configs/gates.yaml.",
+)
+@click.option(
+    "--override",
+    multiple=True,
+    metavar="CODE",
+    help="Ignore this reason code of a gate; repeatable, recorded in the ledger.",
+)
 @click.option("--json", "json_", is_flag=True, help="Print the history as JSON on a terminal too.")
 @tracking_option
 def main(

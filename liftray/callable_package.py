@@ -1,6 +1,6 @@
 """Packages that share their name with a public function: `liftray.train` is a package and can be called.
 
-Invariant: `from liftray import train` gives the same object before and after `liftray.train.loop` is imported. Python
+Invariant: `from liftray import train` returns the same object before and after `liftray.train.loop` is imported. Python
 stores an imported package as an attribute of its parent, so a function of that name would be hidden by it.
 """
 

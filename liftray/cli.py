@@ -1,6 +1,6 @@
 """The command line: `liftray NAME ARGS` runs the file jobs/NAME.py, and `job` makes such a file a command.
 
-Invariant: the exit status of a job is 0, 2 (the user's input is at fault), 3 (a gate refused), 130 (interrupted,
+Invariant: the exit status of a job is 0, 2 (the user's input is invalid), 3 (a gate refused), 130 (interrupted,
 resumable) or 1. A failure is one line on stderr unless `--debug` is given. The first module of every job; imports
 nothing heavy.
 """

@@ -12,7 +12,7 @@ class LiftrayError(Exception):
 
     Args:
         what: What is wrong, in a few words.
-        where: The file, key, line or address at fault.
+        where: The file, key, line or address that causes it.
         remedy: What the user can do about it.
     """
 
@@ -28,7 +28,7 @@ class LiftrayError(Exception):
         return f"{where}: {what}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Survive the trip from a Ray worker to the driver."""
+        """Pickle the error, so that it passes from a Ray worker to the driver."""
         return (_rebuild, (type(self), self.what, self.where, self.remedy))
 
 
@@ -37,7 +37,7 @@ def _rebuild(kind: type[LiftrayError], what: str, where: str | None, remedy: str
 
 
 class InputError(LiftrayError, ValueError):
-    """The user's input is at fault; nothing was written."""
+    """The user's input is invalid; nothing was written."""
 
     exit_code = 2
 

@@ -263,7 +263,7 @@ def _make_durable(inside: Path) -> None:
 
 
 def _clear(path: Path) -> None:
-    """Remove what nobody reads any more; what cannot be removed now is left for a later sweep."""
+    """Remove what no process reads any more; what cannot be removed now is left for a later sweep."""
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             for inside in path.iterdir():

@@ -78,7 +78,7 @@ class LibraryLog:
         show_line(f"log: {target}")
 
     def _settle(self, failed: bool) -> None:
-        """Remove a temporary log that nobody needs, and name one that somebody may."""
+        """Remove a temporary log that is not needed; otherwise show its path."""
         if self.path is None or self._named or self._needed:
             return
         if failed or self.path.stat().st_size <= self._own_bytes:

@@ -74,7 +74,7 @@ def train(config: "Config", overrides: Mapping[str, Any] | Sequence[str] = ()) -
         overrides: Dotted keys to values, or `KEY=VALUE` texts.
 
     Raises:
-        InputError: A setting, data set, backbone or the store is at fault; nothing was written.
+        InputError: A setting, data set, backbone or the store is invalid; nothing was written.
 
     Examples:
         >>> import liftray
@@ -101,7 +101,7 @@ def search(config: "Config", overrides: Mapping[str, Any] | Sequence[str] = ()) 
         overrides: As in `train`.
 
     Raises:
-        InputError: A setting, data set, backbone or the store is at fault; nothing was written.
+        InputError: A setting, data set, backbone or the store is invalid; nothing was written.
         LiftrayError: No trial finished.
 
     Examples:

@@ -40,7 +40,7 @@ def read_config(path: Path) -> tuple[str, dict[str, Any]]:
         The family's name and its checked architecture (every key of the family, defaults filled in).
 
     Raises:
-        BackboneError: The file is no JSON object, asks for code, or describes a model LiftRay cannot run.
+        BackboneError: The file is no JSON object, needs code to run, or describes a model that LiftRay cannot run.
     """
     where = str(path)
     with open(path, "rb") as file:

@@ -25,7 +25,7 @@ class Backbone(nn.Module, ABC):
     """One encoder with its tokens.
 
     All parameters start frozen and in eval mode. Every dropout rate of the encoder is zero, so train mode
-    gives the same bits as eval mode; it still reaches the adapters, whose own dropout is theirs.
+    gives the same bits as eval mode; it still reaches the adapters, which have their own dropout.
 
     Attributes:
         hf: The transformers encoder, without pooler and task heads.

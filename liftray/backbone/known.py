@@ -1,4 +1,4 @@
-"""Weight files whose origin LiftRay can vouch for, by digest.
+"""Weight files of known origin, by digest.
 
 Invariant: a package file listed here is used only when its sha256 is the one listed. Read by `sources`.
 """

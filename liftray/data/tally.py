@@ -1,8 +1,8 @@
-"""What ingest counts while the chains stream by: labels, lengths, duplicates, and the content digest.
+"""What ingest counts while it reads chains: labels, lengths, duplicates, and the content digest.
 
 Invariant: memory grows with the number of chains (about 300 bytes each: 16-byte hashes, the first id of a
-sequence, a 4-byte length), never with their residues. Flow: ingest asks [this] about each good record before
-it writes it.
+sequence, a 4-byte length), never with their residues. Flow: ingest passes each good record to [this] before it writes
+it.
 """
 
 import hashlib

@@ -29,12 +29,12 @@ def score_set(predicted: PredictedSet, *, resamples: int = RESAMPLES) -> dict[st
 
     Returns:
         JSON-ready: `task`, `ss3_map`, `num_chains` (all), `num_scored_chains` (with a label), `num_residues`
-        (labelled, hence scored); every score of `metrics` as a fraction (`nll` in nats) and its `..._ci95`
-        [low, high] (null for a single chain); `confusion` {`states`, `counts` (rows true, columns predicted)};
-        `per_state` {state: precision, recall, f1, mcc, sov99, sov_refine, each with interval, `true`, `predicted`
-        residue counts}; `sov99_per_state`, `sov_refine_per_state` for three states; `absent_states`; `reliability`
-        [{`confidence`, `accuracy`, `residues`}] by bin of confidence; `per_length` [{`from`, `to` (null: no end),
-        `num_chains`, `num_residues`, scores}] of the classes that have chains.
+        (labelled, so scored); every score of `metrics` as a fraction (`nll` in nats) and its `..._ci95` [low, high]
+        (null for a single chain); `confusion` {`states`, `counts` (rows true, columns predicted)}; `per_state` {state:
+        precision, recall, f1, mcc, sov99, sov_refine, each with interval, `true`, `predicted` residue counts};
+        `sov99_per_state`, `sov_refine_per_state` for three states; `absent_states`; `reliability` [{`confidence`,
+        `accuracy`, `residues`}] by bin of confidence; `per_length` [{`from`, `to` (null: no end), `num_chains`,
+        `num_residues`, scores}] of the classes that have chains.
 
     Raises:
         DataError: No labelled residue.

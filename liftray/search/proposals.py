@@ -1,7 +1,8 @@
 """The source of a search's trials: a list, or Optuna, which learns from the trials that ended.
 
-Invariant: a trial is proposed once. Trials that an earlier process began come first; those that it ended are learnt
-from and not proposed again. Optuna is imported only by the methods that need it. Flow: space, ledger -> [this] -> tune.
+Invariant: a trial is proposed once. Trials that an earlier process began come first. The method learns from those that
+it ended, and does not propose them again. Optuna is imported only by the methods that need it. Flow: space, ledger
+-> [this] -> tune.
 """
 
 import math
@@ -55,7 +56,7 @@ class Optimized:
         maximize: Whether more is better, for each objective; TPE uses the first alone.
         begun: Trials that an earlier process began.
         ended: Trials that it ended, with their objectives.
-        earlier: Trials of another search, with their objectives: learnt from, and not counted.
+        earlier: Trials of another search, with their objectives. The method learns from them; they do not count.
 
     Raises:
         ConfigError: Optuna is not installed.

@@ -43,7 +43,7 @@ def search(settings: Settings) -> dict[str, Any]:
         What `summary.json` holds: `best` and `trials`.
 
     Raises:
-        InputError: The user's input is at fault; nothing was written.
+        InputError: The user's input is invalid; nothing was written.
         LiftrayError: No trial finished.
     """
     proposals.require(settings.search.method)

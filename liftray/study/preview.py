@@ -23,7 +23,7 @@ def preview(settings: Settings) -> tuple[list[list[str]], str]:
         Rows of a table (the first is its header), and a sentence.
 
     Raises:
-        InputError: The user's input is at fault.
+        InputError: The user's input is invalid.
     """
     prepared = prepare_run(settings)
     planned = plan.make(settings, prepared.backbone)

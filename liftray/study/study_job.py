@@ -51,7 +51,7 @@ def study(settings: Settings, command: str, report_to: Path | None = None) -> di
         What `summary.json` holds.
 
     Raises:
-        InputError: The user's input is at fault; no run was started.
+        InputError: The user's input is invalid; no run was started.
         LiftrayError: Runs failed, or the budget is spent; the report holds what is complete.
     """
     prepared = prepare_run(settings)

@@ -1,7 +1,6 @@
 """The pictures of a finished run: learning curve, confusion matrices, and one chain drawn.
 
-Invariant: the drawn chain is chosen by rule - the one of median accuracy in the first test set, or validation set - so
-that it flatters no one.
+Invariant: a rule chooses the drawn chain: the one of median accuracy in the first test set, or validation set.
 """
 
 from collections.abc import Mapping, Sequence

@@ -29,7 +29,7 @@ def prefill(settings: Settings) -> dict[str, Any]:
         The content of `summary.json` in the store's directory.
 
     Raises:
-        InputError: Something the user gave is at fault; nothing was written.
+        InputError: The user's input is invalid; nothing was written.
         CacheError: The disk is full or not writable; committed entries remain.
     """
     prepared = prepare_run(settings)

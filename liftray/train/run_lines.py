@@ -90,7 +90,7 @@ class RunLines:
     def _epoch(self, record: Mapping[str, Any]) -> str:
         self._ends.append(self._clock())
         recent = self._ends[-_RECENT - 1 :]
-        # Between two ends lie validation and checkpoint as well.
+        # The time between two ends includes validation and checkpoint.
         seconds = (recent[-1] - recent[0]) / (len(recent) - 1) if len(recent) > 1 else record["train/seconds"]
         scores = ", ".join(
             f"{name.removeprefix('valid/').upper()} {100 * record[name]:.2f}"

@@ -80,7 +80,7 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
         The content of `summary.json`.
 
     Raises:
-        InputError: Something the user gave is at fault; nothing was written.
+        InputError: The user's input is invalid; nothing was written.
     """
     prepared = prepare_run(settings)
     show_line(describe_sets(_splits(settings.data)))

@@ -1,4 +1,4 @@
-"""A config file over its base: a value of the file wins, one level deep, and errors name the file at fault."""
+"""A config file over its base: a value of the file wins, one level deep, and errors name the file that causes them."""
 
 from pathlib import Path
 

@@ -53,7 +53,7 @@ class Head(nn.Module, ABC):
 
     @classmethod
     def activation_bytes(cls, forward: ForwardPass) -> float:
-        """Bytes a token, or a place of a padded row, that it keeps for the backward pass besides its input."""
+        """Bytes for each token, or place of a padded row, kept for the backward pass in addition to the input."""
         return 0.0
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Adapter kinds, and what the rest of LiftRay asks a kind.
+"""Adapter kinds, and what the rest of LiftRay uses of a kind.
 
 Invariant: importing this package or its modules imports neither torch nor the `adapters` library. No other module
 compares the name of a kind: what depends on a kind is a method of `base.Kind`. To add a kind, write a module here and a

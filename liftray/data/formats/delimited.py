@@ -103,7 +103,7 @@ def read_rows(path: Path, header: Header) -> Iterator[Row | BadRecord]:
 
 
 class _Feed:
-    """Lines for the csv module, which asks for their endings, and the number of the last one it took."""
+    """Lines with their endings, as the csv module needs them, and the number of the last line that it read."""
 
     def __init__(self, path: Path) -> None:
         self.number = 0

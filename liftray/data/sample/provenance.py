@@ -1,7 +1,7 @@
 """PROVENANCE.md of the embedded sample: where each chain is from and what was done to it.
 
 Invariant: every statement about the files (digests, counts, sources) is made from the build's own values. Flow: build
--> [this] -> PROVENANCE.md, which the tests hold against the files.
+-> [this] -> PROVENANCE.md, which the tests compare with the files.
 """
 
 from collections.abc import Mapping, Sequence

@@ -118,8 +118,9 @@ _EDITED = re.compile(
 def fetch(sdist: Sdist, folder: Path) -> Path:
     """Get one archive with pip, unless `folder` has it, and verify it.
 
-    pip asks the package for its metadata, which runs the package's own build set-up: first in an environment of
-    its own, then, because old packages name build requirements that no longer build, in the present one.
+    pip reads the package's metadata, which runs the package's own build set-up. It first runs in an isolated
+    environment. Old packages name build requirements that no longer build: for these it runs in the present
+    environment.
 
     Raises:
         DataError: pip could not get it, or its digest is not the recorded one.

@@ -185,8 +185,8 @@ def _signature() -> "ModelSignature":
 
     By default, MLflow converts the input to a table and demands the named columns, so a schema with
     `sequence` and `id` would refuse a plain list, and one without names would take `id` for the sequence.
-    A signature marked as coming from a type hint is recorded and shown all the same, and leaves the check of the
-    data to the model, which reports what is wrong with them: lists, tables and dicts all reach it as they are.
+    A signature marked as coming from a type hint is recorded and shown, but MLflow does not convert the data. Lists,
+    tables and dicts reach the model unchanged, and the model reports what is wrong with them.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema

@@ -1,8 +1,7 @@
-"""Registered versions: how one is made, how it is named, found and fetched.
+"""Registered versions: how a version is made, named, resolved and fetched.
 
-Invariant: what is handed out is a bundle that holds no link and nothing that runs code, and, for a registered
-version, the one that was registered. A bundle's directory resolves without MLflow. Flow: bundle -> [this] ->
-registry, predict.
+Invariant: a fetched bundle holds no link and nothing that runs code. For a registered version, it is the bundle that
+was registered. A bundle's directory resolves without MLflow. Flow: bundle -> [this] -> registry, predict.
 """
 
 import atexit

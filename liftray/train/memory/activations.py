@@ -127,8 +127,8 @@ def momentary(forward: ForwardPass, *, backward: bool) -> float:
 
     Args:
         forward: Sizes, precision and device.
-        backward: Of a backward pass, which holds gradients besides what was kept; else of a forward pass that keeps
-            nothing.
+        backward: Of a backward pass, which holds gradients in addition to what was kept; else of a forward pass that
+            keeps nothing.
     """
     size = forward.size
     stream = (2 * forward.hidden + forward.norm) * size.width

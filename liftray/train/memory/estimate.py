@@ -25,7 +25,7 @@ from liftray.train.memory import activations
 # DeepSpeed's defaults, in numbers: ZeRO 3 keeps a gathered weight that is used again within 1e9 numbers, which forward
 # and backward share, and gathers 5e7 ahead.
 _KEPT_GATHERED, _AHEAD = 500_000_000, 50_000_000
-# Gradients summed over ranks at a time, its own default, taken whole. The engine asks for no more than train.
+# Gradients summed over ranks at a time, DeepSpeed's default. The engine sets no more than the trained parameters.
 LARGEST_BUCKET = 500_000_000
 # Allowed for a CUDA context with torch's kernels, and for cuBLAS' and NCCL's own memory; no test measures it.
 _CONTEXT = 800_000_000
@@ -189,7 +189,7 @@ class _RunEstimate:
         return apart + ActivationBytes(self.forward.hidden * self.size.width * others) + block
 
     def _peak(self, kept: int) -> int:
-        """The most that a step needs at one moment besides weights, gradients and optimizer."""
+        """The most that a step needs at one moment, in addition to weights, gradients and optimizer."""
         size, forward, tokens = self.size, self.forward, self.tokens
         # A matrix is laid out again for its product.
         matrix = forward.hidden * size.width * max(size.feed_forward, size.inner)
@@ -206,7 +206,7 @@ class _RunEstimate:
         return int(max(moments))
 
     def _step(self) -> int:
-        """What an optimizer step needs besides its state: a few numbers for each that it moves at a time."""
+        """What an optimizer step needs in addition to its state: a few numbers for each that it moves at a time."""
         workers, trained = self.settings.scaling.num_workers, self.trained
         if self.settings.zero.stage > 0:
             return 3 * FLOAT32 * trained.total // workers

@@ -76,7 +76,8 @@ def remedies(settings: Settings, size: Dimensions, *, resident: bool = False) ->
     Args:
         settings: The run's settings.
         size: Sizes of its backbone.
-        resident: Only of what is held throughout, the cache used already; and how to try the run all the same.
+        resident: Only for memory held throughout, with the cache in use already; also how to try the run despite the
+            estimate.
     """
     listed = [] if resident else list(_for_activations(settings))
     if not resident and settings.cache.enabled is not True and cut_of(settings, size).has_prefix:
@@ -87,7 +88,7 @@ def remedies(settings: Settings, size: Dimensions, *, resident: bool = False) ->
         listed.append("set zero.stage=3")
     listed.append("use a GPU with more memory")
     if resident:
-        listed.append("set scaling.gpu_memory_gb higher to try it all the same")
+        listed.append("set scaling.gpu_memory_gb higher to try it despite the estimate")
     return ", or ".join(listed)
 
 

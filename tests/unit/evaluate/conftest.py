@@ -1,4 +1,4 @@
-"""Sets of random chains, and the real data where the checkout has it beside it."""
+"""Sets of random chains, and the real data where the checkout has it in a sibling directory."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -15,7 +15,7 @@ from tests.parts.trials import history, trial
 
 @dataclass(frozen=True)
 class _Running:
-    """A trial, as far as these schedulers ask."""
+    """A trial, with what these schedulers read."""
 
     trial_id: str
 

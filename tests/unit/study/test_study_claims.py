@@ -1,4 +1,4 @@
-"""Claims: which arm stands for the others, what decides, and that a sentence claims no more than was shown."""
+"""Claims: which arm represents the others, what decides, and that a sentence claims no more than was shown."""
 
 from typing import Any
 

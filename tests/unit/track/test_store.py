@@ -88,7 +88,7 @@ def test_a_password_in_an_address_is_refused_with_the_place_for_it() -> None:
 
 
 class _Asks(BaseHTTPRequestHandler):
-    """Keeps what it is shown as a proof of who asks, and lets nobody in."""
+    """Records the credentials that it receives, and refuses every request."""
 
     shown: ClassVar[list[str | None]] = []
 
