@@ -1,7 +1,7 @@
 """File operations that leave either the old state or the new one, and digests of files.
 
-Invariant: a reader never sees a half-written file or directory under its final name, also after a loss of power: bytes
-reach the disk before their name does. Used by every stage that writes.
+Invariant: a reader never sees a half-written file or directory under its final name, not even after a loss of power.
+Bytes reach the disk before their name does. Used by every stage that writes.
 
 All durable data is written through `DISK`, whose few operations a test can record and replay up to any point.
 """

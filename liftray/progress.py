@@ -1,8 +1,8 @@
 """Progress for the person who watches: a bar on a terminal, plain lines elsewhere, each with a rate and the time left.
 
 Invariant: everything goes to stderr, so stdout stays what a job prints as its result. A rate and a time left are shown
-only once the work itself has given them: the clock of both starts when the first unit is completed, not when the
-process or its workers start.
+only after they are measured. Their clock starts when the first unit is completed, not when the process or its workers
+start.
 """
 
 import sys

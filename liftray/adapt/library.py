@@ -3,8 +3,8 @@
 Invariant: on one window, without ZeRO, a changed module computes what the library's own does. Called by
 `model_adapters` on a model with adapters.
 
-Gates (UniPELT, Mao et al. 2022): the library opens them by the mean over a row, which in a packed batch holds all
-windows end to end (and, where rows are padded, the padding). Here the mean is over a window. Gates of prefixes are in
+Gates (UniPELT, Mao et al. 2022): the library computes them as the mean over a row. In a packed batch a row holds all
+windows end to end, and the padding where rows are padded. Here the mean is over a window. Gates of prefixes are in
 `backbone.prefix_tuning`. ZeRO-3 gathers a module's parameters only while the module is called, so what the library
 reads outside the call is returned by a call here.
 """

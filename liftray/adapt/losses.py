@@ -1,7 +1,7 @@
 """The loss over labelled residues, as a sum: the caller divides by the labelled residues of the global step.
 
-Invariant: a position that holds IGNORE_INDEX adds exactly nothing, and what a residue adds depends on it alone, so the
-mean over a global step does not depend on how it was cut into micro-batches and ranks. Class weights have mean one over
+Invariant: a position with IGNORE_INDEX adds exactly zero, and a residue's loss depends on that residue alone. So the
+mean over a global step does not depend on its division into micro-batches and ranks. Class weights have mean one over
 the training residues, so the divisor stays the number of labelled residues in the step.
 """
 

@@ -1,7 +1,7 @@
 """The model: frozen prefix, adapted suffix, final norm, head.
 
-Invariant: the hidden state where the suffix begins carries no gradient, and nothing below the cut ever gets one or
-changes a bit; nor does the backbone above it, unless the method is `full`. Flow: packed batch -> [this] -> logits.
+Invariant: the hidden state at the cut carries no gradient. Nothing below the cut gets a gradient or changes a bit. The
+backbone above the cut does not change either, unless the method is `full`. Flow: packed batch -> [this] -> logits.
 """
 
 import hashlib

@@ -1,8 +1,7 @@
 """Reading a backbone's `config.json` without trusting it.
 
-Invariant: the result holds only keys of the family's list, each checked for type and range; nothing in
-the file can name code to run (CVE-2026-4372: transformers' own reader could be made to). First step of
-`sources`.
+Invariant: the result holds only keys of the family's list, each checked for type and range. Nothing in the file can
+make this reader run code, as transformers' own reader once did (CVE-2026-4372). First step of `sources`.
 """
 
 import json

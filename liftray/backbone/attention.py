@@ -1,8 +1,8 @@
 """Attention over packed batches: several windows laid end to end, none of which sees another.
 
-Invariant: a token attends to its own window, whatever else is in the batch, and to the trained keys and values that
-prefix tuning puts in front of the window; positions count from the start of the window. One function, `attend`, chooses
-the kernel; the families differ only in how they make queries, keys and values. Called by `encoder`.
+Invariant: a token attends to its own window alone, and to the trained keys and values that prefix tuning puts in front
+of that window. Positions count from the start of the window. One function, `attend`, chooses the kernel; the families
+differ only in how they make queries, keys and values. Called by `encoder`.
 
 2026-11-23: on a CPU the windows are attended one after the other. A block-diagonal mask costs the square of the batch;
 rows padded to a common length cost as much as the loop where lengths agree, and more where they do not.

@@ -1,10 +1,10 @@
 """A frozen protein language model that can be run in parts: embedding, any run of blocks, final norm.
 
 Invariant: for every k, finish(run_blocks(run_blocks(embed(x), 0, k), k, n)) is the family's own forward over each
-window alone, to rounding, and the same bits whatever k. Blocks are called as modules, so adapters that change the
-modules in place, and ZeRO-3, which gathers a module's parameters when it is called, both keep working; only the
-attention is ours, so that batches can be packed. Flow: `model.load` -> [this] -> the cache (blocks below the cut) and
-the tagger (blocks above it).
+window alone, to rounding, and the same bits whatever k. Blocks are called as modules, because adapters change the
+modules in place and ZeRO-3 gathers a module's parameters when it is called. Only the attention is replaced, so that
+batches can be packed. Flow: `model.load` -> [this] -> the cache (blocks below the cut) and the tagger (blocks above
+it).
 """
 
 from abc import ABC, abstractmethod
@@ -165,10 +165,9 @@ class Backbone(nn.Module, ABC):
     ) -> Tensor:
         """Hidden states at block `stop` without a gradient; constant for a backbone and a window.
 
-        On a CPU each window is run alone: the last bits of a matrix product depend on its number of rows, and a state
-        stored once must have the bits that any later batch would give. This costs nothing, since nothing is padded.
-        Under ZeRO-3 windows run together: each call of a module is a collective, and ranks have different numbers of
-        windows.
+        On a CPU each window is run alone. The last bits of a matrix product depend on its number of rows, and a stored
+        state must have the same bits as in any later batch. This costs nothing, since nothing is padded. Under ZeRO-3
+        windows run together: each call of a module is a collective, and ranks have different numbers of windows.
 
         Args:
             tokens_T: Token ids of packed windows; not read where `hidden_TD` is given.

@@ -1,8 +1,7 @@
 """Prefix tuning for ESM, which the `adapters` library (1.3) has for its own models only.
 
-Invariant: a model prepared here takes every adapter method that the library's plugin interface gives it, and prefix
-tuning, so also the unions that contain it (MAM, UniPELT), saved and loaded by the library itself. Called by
-`adapt.kinds`.
+Invariant: a model prepared here takes every adapter method of the library's plugin interface. It also takes prefix
+tuning and its unions (MAM, UniPELT). The library itself saves and loads them. Called by `adapt.kinds`.
 
 It follows the pattern of the library's own models: a mixin that adds the layer, a module class that uses it, an entry
 in the table of methods. It knows nothing of packed batches, so that it could be contributed there unchanged.

@@ -1,8 +1,8 @@
 """The families of protein language models that LiftRay can run, as plain data.
 
-Invariant: all that differs between families and is not code is here: which keys of a `config.json` are
-read, how weight files name their tensors, which letters become which tokens, how adapters find the layers.
-Read by `architecture`, `vocabulary`, `weights`, `model` and by the adapters.
+Invariant: this module has every difference between families that is data: the keys of `config.json`, the names of
+tensors in weight files, the token of each letter, and the layers that adapters change. Read by `architecture`,
+`vocabulary`, `weights`, `model` and by the adapters.
 """
 
 from collections.abc import Mapping

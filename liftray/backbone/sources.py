@@ -1,9 +1,8 @@
 """Finding a backbone: the first of the listed sources that is reachable, checked and digested.
 
-Invariant: a source that cannot be reached is skipped and recorded with its reason; a source that is reachable
-but unsafe, damaged or not the known one is an error (another model never takes its place).
-Nothing is executed: no package is imported, no torch or transformers either. Flow: config -> [this] ->
-`model.load`.
+Invariant: an unreachable source is skipped and recorded with its reason. A reachable source that is unsafe, damaged or
+not the known one is an error: another model never replaces it. Nothing is executed: no package is imported, no torch or
+transformers either. Flow: config -> [this] -> `model.load`.
 """
 
 import hashlib

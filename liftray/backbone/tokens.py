@@ -1,7 +1,7 @@
 """From residues to a backbone's token ids: one table look-up a residue, pure NumPy.
 
-Invariant: a sequence of L residues always gives num_leading + L + num_trailing tokens, so position i of the
-sequence is position num_leading + i of the hidden states. Ray Data's workers use this without importing torch.
+Invariant: a sequence of L residues always becomes num_leading + L + num_trailing tokens. So position i of the sequence
+is position num_leading + i of the hidden states. Ray Data's workers use this without importing torch.
 
 Letters without a token of their own (J everywhere; U, Z, O, B in the ProtTrans families, as in their
 training) become X, "any residue". `<unk>`-like tokens are never used: no residue of the training data was

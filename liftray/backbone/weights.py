@@ -1,8 +1,7 @@
 """Reading a backbone's tensors from safetensors or `pytorch_model.bin`, and naming them as its encoder does.
 
-Invariant: nothing in a weight file is executed (safetensors, or torch's weights-only reader), and the tensors
-returned are exactly the encoder's: none missing, none unexplained, every shape that of the config. Called
-by `model`.
+Invariant: nothing in a weight file is executed (safetensors, or torch's weights-only reader). The returned tensors are
+exactly the encoder's: none is missing, none is unknown, and every shape is that of the config. Called by `model`.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

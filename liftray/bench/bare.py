@@ -1,7 +1,7 @@
 """The ceiling: a bare PyTorch loop over the hidden states at the cut, at its best batch size. No Ray, no DeepSpeed.
 
-Invariant: the hidden states are in memory before the clock starts, batches are packed, and all variants (batch budget,
-attention, entry) train on the same chains and take turns; the fastest is reported. The ceiling is that of a CPU:
+Invariant: the hidden states are in memory before the clock starts, and batches are packed. All variants (batch budget,
+attention, entry) train on the same chains and take turns. The fastest is reported. The ceiling is that of a CPU:
 attention runs chain by chain. Flow: workload -> [this] -> the figure that our own path is compared with.
 """
 

@@ -84,9 +84,9 @@ def suffix_cost(blocks: int, cut: int, *, bottleneck: bool = False, entered_at_a
     """Cost of training on one token above the cut, the lowest adapter's place in its block counted.
 
     The gradient need not pass below the lowest adapter. A LoRA sits in the attention of block k, so backward runs
-    through all of `n - k` blocks (its end inside block k counted as whole). A bottleneck sits behind block k, so
-    backward runs through `n - k - 1` alone; and nothing of block k depends on what trains, so a cache of the frozen
-    state k + 1 saves its forward pass too.
+    through all of `n - k` blocks (its end inside block k counted as whole). A bottleneck is behind block k, so backward
+    runs through `n - k - 1` alone. No part of block k depends on trained weights, so a cache of the frozen state k + 1
+    saves its forward pass too.
 
     Args:
         blocks: Blocks n of the backbone.

@@ -1,8 +1,8 @@
 """Filling the cache: a Ray Data job that computes each window's hidden states at one block or more, each block once.
 
-Invariant: an entry has the bytes that the uncached model computes for that window, whatever else is in the batch and
-whichever lower block the computation passed or started from. On a GPU, whose products depend on the size of the batch,
-the numbers are the same to rounding. A fill that was killed computes only what is missing when it is rerun.
+Invariant: an entry has the bytes that the uncached model computes for that window. They do not depend on the other
+windows of the batch, or on the block from which the computation started. On a GPU, whose products depend on the size of
+the batch, the numbers are the same to rounding. A fill that was killed computes only what is missing when it is rerun.
 Flow: launch -> [this] -> actor -> store -> prefix -> feed.
 """
 

@@ -4,8 +4,8 @@ Invariant: only the holder of a shard's exclusive lease removes its file, and fi
 directory's lock. Both are `flock` locks: the kernel releases them with the process, however it ends.
 Used by shard, writer, reader and evict.
 
-A lease belongs to the open file, not to the process: it lives until the last descriptor and the last memory map of the
-file are gone, also in forked children. So it is never unlocked, only closed.
+A lease belongs to the open file, not to the process. It ends when the last descriptor and the last memory map of the
+file are closed, also in forked children. So it is never unlocked, only closed.
 """
 
 import fcntl

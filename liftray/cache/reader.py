@@ -1,7 +1,7 @@
 """Reading entries of a store as views of memory-mapped shards.
 
-Invariant: this reader returns no byte before it has compared the entry's sha256, and no shard vanishes while a reader,
-or a view that it returned, is alive. NumPy only. Flow: store -> [this] -> codec -> feed.
+Invariant: this reader compares an entry's sha256 before it returns a byte. No shard is deleted while a reader, or a
+view that it returned, is alive. NumPy only. Flow: store -> [this] -> codec -> feed.
 
 A reader is pickled as (root, key, ids) and opens itself on its first read in the other process. A fork keeps the open
 shards, their leases included.

@@ -1,7 +1,7 @@
 """A smaller data set of the same kind: the first chains in the order of their digests.
 
-Invariant: which chains are taken depends on their content and the number alone, not on files or their order, and a
-smaller number takes a part of what a larger one takes. Flow: Parquet data sets -> [this] -> Parquet data sets.
+Invariant: the choice of chains depends on their content and the number alone, not on files or their order. The chains
+of a smaller number are among those of a larger one. Flow: Parquet data sets -> [this] -> Parquet data sets.
 """
 
 import hashlib

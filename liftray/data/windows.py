@@ -41,10 +41,10 @@ class Windows(NamedTuple):
 def divide(lengths: npt.NDArray[np.integer], max_length: int) -> Windows:
     """Divide chains into windows of at most `max_length` residues.
 
-    A chain that fits is one window. A longer one is cut into equal scored parts, the fewest of which none is wider
-    than 3/4 of a window; every window is `max_length` wide, its scored part as central as the chain's ends allow. Up
-    to 1.5 times `max_length` these are two overlapping halves, each scored on its own half only, as in Yang, Liu &
-    Li (2023); beyond, the same rule keeps every window within what the backbone was trained on.
+    A chain that fits is one window. A longer chain is cut into the fewest equal scored parts that are no wider than 3/4
+    of a window. Every window is `max_length` wide, with its scored part as central as the chain's ends allow. Up to 1.5
+    times `max_length` these are two overlapping halves, each scored on its own half only, as in Yang, Liu & Li (2023).
+    For longer chains, the same rule keeps every window within the lengths of the backbone's training.
 
     Args:
         lengths: (chains,) residues of each chain.

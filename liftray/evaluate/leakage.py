@@ -4,11 +4,10 @@ Invariant: each test chain is counted once, as identical, near or neither. Train
 memory grows with the test set, time with the residues of both. Flow: train and test sequences -> [this] ->
 evaluation_report, gates.
 
-A test chain is `identical` when a training chain has the same sequence, and `near` when one single training
-chain holds at least half of the test chain's distinct 7-mers. Seven residues rarely recur by chance (1 in
-20^7) and half of them shared means a near-duplicate, a fragment or a close homologue (roughly 90 % identity
-and more); remote homologues are not detected. 7-mers with an unknown residue (X) are left out; a chain without a
-7-mer can only be identical.
+A test chain is `identical` when a training chain has the same sequence. It is `near` when a single training chain holds
+at least half of the test chain's distinct 7-mers. Seven residues rarely recur by chance (1 in 20^7) and half of them
+shared means a near-duplicate, a fragment or a close homologue (roughly 90 % identity and more); remote homologues are
+not detected. 7-mers with an unknown residue (X) are left out; a chain without a 7-mer can only be identical.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """A trained model that can be called: sequences in, predictions out.
 
-Invariant: a model predicts the same for a chain alone and among others (on a GPU: to rounding), and it is the model
-that its stamp names. Flow: bundle -> predictor -> [this] -> `liftray.api`, predict_job.
+Invariant: a model predicts the same for a chain alone and among others (on a GPU: to rounding). Its stamp names the
+model. Flow: bundle -> predictor -> [this] -> `liftray.api`, predict_job.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

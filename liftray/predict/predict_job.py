@@ -1,7 +1,7 @@
 """The `predict` job: FASTA files to prediction files, in this process.
 
 Invariant: every record of every input is either in each prediction file or in `errors.jsonl`, both in the order of the
-input; the output directory gets all files of a run or none. Flow: fasta -> model -> writers.
+input. The output directory gets all files of a run or none. Flow: fasta -> model -> writers.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The objectives of a search, and which trials no other trial beats in all of them at once.
 
-Invariant: a trial is on the front if and only if no other trial that finished is at least as good in every objective
-and better in one. Pure. Flow: ledger -> [this] -> proposals, tables, plot.
+Invariant: a trial is on the front if and only if no other finished trial is at least as good in every objective and
+better in one. Pure. Flow: ledger -> [this] -> proposals, tables, plot.
 """
 
 import statistics

@@ -1,8 +1,7 @@
 """The report of a search: a table of trials, the Pareto plot, and a page that answers how small an adapter suffices.
 
-Invariant: no score of a finished trial is shown without its interval, differences to the best trial are paired, and
-nothing is claimed that was not shown. Flow: ledger -> trial_rows -> [this] -> trials.csv, pareto.png, report.md,
-report.html.
+Invariant: every score of a finished trial is shown with its interval. Differences to the best trial are paired. Nothing
+is claimed that was not shown. Flow: ledger -> trial_rows -> [this] -> trials.csv, pareto.png, report.md, report.html.
 """
 
 import csv

@@ -1,8 +1,8 @@
 """One trial: a whole training run under Ray Tune.
 
 Invariant: a trial sees training and validation data only. Its results are in its own directory before they are reported
-to Tune, so a trial that is stopped, killed or paused at any moment resumes there. Tune restarts a trial only when its
-process dies; an error of the run itself is recorded and not retried.
+to Tune. So a trial that is stopped, killed or paused at any moment resumes from there. Tune restarts a trial only when
+its process dies; an error of the run itself is recorded and not retried.
 Flow: tune -> [this] -> inprocess, or launch and a Ray Train worker group.
 """
 

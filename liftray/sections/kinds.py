@@ -1,7 +1,7 @@
 """Tables of adapter kinds and heads: their names, where they are implemented, and which settings they read.
 
-Invariant: pure names. The sections validate `adapter.kind` and `head.kind` with these tables, and `adapt.kinds` and
-`adapt.heads` load implementations by them, so that a kind is one module there and one line here.
+Invariant: pure names. The sections validate `adapter.kind` and `head.kind` with these tables; `adapt.kinds` and
+`adapt.heads` load implementations by them. So a kind is one module there and one line here.
 """
 
 from collections.abc import Mapping

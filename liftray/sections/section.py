@@ -1,6 +1,6 @@
 """The base of all config sections, and the mark that each setting carries: whether it changes a run's result.
 
-Invariant: an unknown key is an error, a section does not change after validation, and a field without exactly one mark
+Invariant: an unknown key is an error, and a section does not change after validation. A field without exactly one mark
 is an error when its module is imported. `sections.digest` is derived from the marks.
 """
 

@@ -5,10 +5,10 @@ independent. The draws depend on the number of chains, the number of resamples a
 in the order of the chains' ids, so neither the order of a file nor the caller changes a result.
 Flow: columns per chain -> [this] -> paired, evaluate, search, study, track.
 
-Intervals are percentile intervals at 95 %. BCa intervals were considered and rejected: their acceleration comes from
-a jackknife that is degenerate for scores which depend on one chain (macro-F1 with a rare state), and they can leave the
-range of the resamples. The percentile rule also serves the paired difference unchanged. On sets of about 20 chains
-percentile intervals are slightly too narrow.
+Intervals are percentile intervals at 95 %. BCa intervals were rejected. Their acceleration comes from a jackknife,
+which is degenerate for scores that depend on one chain (macro-F1 with a rare state). They can also leave the range of
+the resamples. The percentile rule also serves the paired difference unchanged. On sets of about 20 chains percentile
+intervals are slightly too narrow.
 """
 
 from collections.abc import Sequence

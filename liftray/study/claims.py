@@ -10,8 +10,8 @@ corrected by Holm's method for every comparison that decides a claim of the stud
 would hold with other seeds (the hierarchical bootstrap's 95 % interval).
 
 A sweep starts at the arm that is best on validation (of all but the last), which must itself be not worse than the
-first arm. It goes down the arms behind it in the order of the config, and stops at the first that is not shown to be
-not worse. So the chance of one false step in the whole sweep stays that of one test (a fixed sequence of hypotheses;
+first arm. It continues with the arms behind it in the order of the config, and stops at the first that is not shown to
+be not worse. So the chance of one false step in the whole sweep stays that of one test (a fixed sequence of hypotheses;
 Maurer, Hothorn & Lehmacher, 1995). A sweep counts as one of the study's comparisons, with the largest correction
 (Bonferroni's), which leaves Holm's correction valid for the others.
 """

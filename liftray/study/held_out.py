@@ -1,7 +1,7 @@
 """Predictions of the test sets, by the final runs of each arm.
 
-Invariant: a test set is predicted once by each run, with the weights that were best on validation, after all choices of
-the study were made. Only the report reads these predictions. Flow: checkpoints -> [this, on the Ray cluster] ->
+Invariant: each run predicts a test set once, with the weights that were best on validation, after all choices of the
+study were made. Only the report reads these predictions. Flow: checkpoints -> [this, on the Ray cluster] ->
 held_out/NAME.parquet in each run's directory.
 """
 

@@ -1,11 +1,12 @@
 """An exponential moving average of the trained weights over the steps of a run.
 
-Invariant: the average after step s is a function of the weights after steps 1 to s: the same on any number of ranks,
-under any ZeRO stage (to rounding), and in a resumed run. Each rank averages its own part of the trained weights.
+Invariant: the average after step s is a function of the weights after steps 1 to s alone. It is the same on any number
+of ranks, under any ZeRO stage (to rounding), and in a resumed run. Each rank averages its own part of the trained
+weights.
 Flow: loop, after each step -> [this] -> validation and the best weights.
 
-The decay d rises to its value, min(d, (1 + s) / (10 + s)) at step s, so that initial weights are soon forgotten (as
-TensorFlow's ExponentialMovingAverage does it).
+The decay rises to its value d: at step s it is min(d, (1 + s) / (10 + s)), as in TensorFlow's ExponentialMovingAverage.
+So the initial weights soon have no influence.
 """
 
 from collections.abc import Iterator, Mapping

@@ -3,12 +3,12 @@
 Invariant: a checkpoint is whole or refused: it appears under its name in one move, and `state.json` holds the sha256
 of every other file. Flow: worker -> [this] -> a store that all nodes share -> a resumed worker, or the bundle.
 
-It holds the current weights with Adam's moments (and their average where the run has one), from which training resumes,
-and the best weights so far, which are the result. So the newest checkpoint alone is enough to finish a run. Any number
-of workers and any ZeRO stage can read it.
+It holds the current weights with Adam's moments (and their average where the run has one): training resumes from these.
+It also holds the best weights so far, which are the result. So the newest checkpoint alone is enough to finish a run.
+Any number of workers and any ZeRO stage can read it.
 
-2026-11-23: the store is ours, not Ray Train's. Ray records a checkpoint in a file of its own some moments after the
-checkpoint is written; a driver killed between the two resumed from an older one, or from the start.
+2026-11-23: the store is ours, not Ray Train's. Ray records a checkpoint in a separate file some moments after it has
+written the checkpoint. A driver killed between the two resumed from an older checkpoint, or from the start.
 """
 
 import json

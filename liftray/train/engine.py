@@ -1,7 +1,7 @@
 """DeepSpeed around a tagger, and its state as plain tensors by name.
 
-Invariant: the trained state (float32 weights, Adam moments, step count) reads and writes the same under ZeRO 0, 1, 2
-and 3 and on any number of ranks, so a checkpoint belongs to the run and not to its layout.
+Invariant: the trained state (float32 weights, Adam moments, step count) has one format under ZeRO 0, 1, 2 and 3 and on
+any number of ranks. So a checkpoint does not depend on a run's layout.
 
 DeepSpeed runs in its float32 mode whatever the backbone's precision: the frozen weights may be bfloat16 (autocast
 computes in it), the trained ones are float32. So the four stages take the same steps, to rounding.

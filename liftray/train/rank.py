@@ -1,8 +1,8 @@
 """One rank of a run: the only code that drives a model, its engine, the loop and the stream of batches.
 
-Invariant: a rank that starts again, on whatever node, resumes from the newest checkpoint as if nothing had happened,
-and the frozen backbone has the same bits at the end as at the start. Nothing here depends on Ray: where batches come
-from and where checkpoints go are arguments. Flow: Ray worker, trial in process, bench -> [this] -> loop.
+Invariant: a rank that starts again, on any node, resumes from the newest checkpoint with the same results. The frozen
+backbone has the same bits at the end as at the start. Nothing here depends on Ray: where batches come from and where
+checkpoints go are arguments. Flow: Ray worker, trial in process, bench -> [this] -> loop.
 """
 
 import contextlib
@@ -156,9 +156,9 @@ def _newest(job: RankJob, rank: int, device: torch.device) -> Checkpoint | None:
 def _return_freed_memory() -> None:
     """Let the C library return large blocks to the system as soon as they are freed.
 
-    By default glibc keeps blocks below 32 MiB, in pieces that do not fit the next batch, which has other lengths: half
-    as much again as is in use. Fresh pages for every tensor cost a quarter of the speed, so this is only for runs that
-    trade time for memory.
+    By default glibc keeps freed blocks below 32 MiB. The next batch has other lengths, so these blocks do not fit it:
+    they cost half as much memory again as is in use. Fresh pages for every tensor cost a quarter of the speed, so this
+    is only for runs that trade time for memory.
     """
     with contextlib.suppress(AttributeError, OSError):  # a C library without it
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 128 * 1024)

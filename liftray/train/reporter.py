@@ -1,6 +1,6 @@
 """What the controller does with each report: metrics to MLflow, and a record for the driver, which shows it.
 
-Invariant: only the controller and the driver write to MLflow, both on the driver's node, so an SQLite store works and
+Invariant: only the controller and the driver write to MLflow, both on the driver's node. So an SQLite store works, and
 a training step never waits for a database.
 Flow: worker -> [`Reporter` in the controller] -> MLflow, progress.jsonl -> [`follow` in the driver] -> terminal.
 """

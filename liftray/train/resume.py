@@ -1,7 +1,7 @@
 """The earlier attempt in a run directory, and where this one resumes.
 
-Invariant: only the checkpoint store decides which step comes next; a run resumes only if its digest is the same, in the
-MLflow run that it began. Flow: prepare, rank job -> [this] -> launch, in-process trial.
+Invariant: the checkpoint store alone decides which step comes next. A run resumes only if its digest is the same, and
+in the MLflow run that it began. Flow: prepare, rank job -> [this] -> launch, in-process trial.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """One micro-batch: what training and validation do with a packed batch. Read this module first.
 
-Invariant: the loss is a sum over labelled residues divided by the labelled residues of the whole global step, so
-the gradient does not depend on how the step is divided into micro-batches and ranks. The micro-batch, not the rank,
-seeds dropout. Nothing here waits for the device.
+Invariant: the loss is a sum over labelled residues, divided by the number of labelled residues in the whole global
+step. So the gradient does not depend on how the step is divided into micro-batches and ranks. The micro-batch, not the
+rank, seeds dropout. Nothing here waits for the device.
 """
 
 import warnings

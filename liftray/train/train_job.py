@@ -1,8 +1,7 @@
 """The main job: protein data sets in, a registered adapter model out.
 
-Invariant: everything that can be refused is refused before the run directory exists; from then on the same command
-resumes a killed run, in the same MLflow run, and leaves a finished one as it is. Read on in `prepare`,
-`launch`, `rank` and `step`.
+Invariant: invalid input is refused before the run directory exists. After that, the same command resumes a killed run,
+in the same MLflow run, and does not change a finished one. Read on in `prepare`, `launch`, `rank` and `step`.
 """
 
 import functools

@@ -1,9 +1,9 @@
 """The quickstart gives the recorded losses and scores.
 
 Tolerance: on a machine of the recorded kind (processor, torch, DeepSpeed) the losses of the first epoch agree to 1e-5,
-all of them and the scores to 1e-3; on one and the same machine they are equal. Elsewhere sums are rounded in another
-order, and training amplifies that: the losses of the first epoch agree to 1 %, all of them to 5 % on average, scores
-to 0.03.
+all losses and the scores to 1e-3. On the same machine they are equal. On other machines sums are rounded in another
+order, and training amplifies the difference. There the losses of the first epoch agree to 1 %, all losses to 5 % on
+average, and scores to 0.03.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Heads: from the last hidden state of each residue to class logits.
 
-Invariant: no head sees padding or another chain: positions outside the residue mask are zero before every convolution
+Invariant: no head reads padding or another chain. Positions outside the residue mask are zero before every convolution
 that is wider than one, and an LSTM ends before them. Importing this package does not import torch; the modules of the
 heads do. Flow: suffix -> [this] -> loss or prediction. To add a head, write a module with a `base.Head` and a line in
 `sections.kinds.HEADS`.

@@ -16,8 +16,8 @@ UNITS = 256  # of each direction
 class LstmHead(Head):
     """One bidirectional LSTM layer and a linear classifier, to compare with.
 
-    Two layers of one direction each, over rows that begin with a window's first residue or, reversed, with its last:
-    what fills a row up comes behind all that counts. Special tokens are not read.
+    Two layers of one direction each. Their rows begin with a window's first residue or, reversed, with its last, so
+    padding always comes after the residues. Special tokens are not read.
 
     Args:
         width: Width D of the hidden state.

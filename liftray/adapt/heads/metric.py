@@ -15,10 +15,10 @@ class MetricHead(ConvTrunk):
     """The metric-learning form of that head: the nearest of C learned centroids is the predicted state.
 
     Embedding and centroid are each centred and then brought to length one: from each vector the mean of its own 32
-    numbers is taken. So a logit is tau times the correlation of the two over the 32 dimensions, and neither the scale
-    of an embedding nor a number added to all of it changes anything. Centring over residues instead would let a
-    residue's logits depend on what else is in its batch. Between vectors of length one the largest cosine is the
-    shortest distance, so the argmax is the nearest centroid whatever tau is.
+    numbers is taken. So a logit is tau times the correlation of the two over the 32 dimensions. Scaling an embedding,
+    or adding a number to all of it, does not change the logit. Centring over residues instead would let a residue's
+    logits depend on what else is in its batch. Between vectors of length one the largest cosine is the shortest
+    distance, so the argmax is the nearest centroid whatever tau is.
 
     Args:
         width: Width D of the hidden state.

@@ -1,8 +1,8 @@
 """Baseline (a): what most users run. Hugging Face Trainer, PEFT's LoRA on query and value of all blocks, linear head.
 
-Invariant: nothing of LiftRay runs inside a pass; batches are 8 random chains padded to their longest, as the library's
-own collator for token classification makes them, and all settings that are not named here are the Trainer's defaults.
-The only module that imports `peft` and, through the Trainer, `accelerate`.
+Invariant: nothing of LiftRay runs inside a pass. A batch is 8 random chains padded to the longest, as the library's own
+collator for token classification makes it. Settings that are not named here are the Trainer's defaults. The only module
+that imports `peft` and, through the Trainer, `accelerate`.
 """
 
 import importlib

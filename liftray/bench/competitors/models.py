@@ -1,7 +1,7 @@
 """Plain Hugging Face models for the competitors: the same weights as ours, none of our code.
 
-Invariant: built from the workload alone, with the dropout rates of the published configs (none inside the backbone) and
-attention by SDPA where the family has it, as `from_pretrained` would choose.
+Invariant: models are built from the workload alone. They have the dropout rates of the published configs (none inside
+the backbone), and SDPA attention where the family has it, as `from_pretrained` would choose.
 """
 
 import tempfile

@@ -1,7 +1,8 @@
 """Baseline (b): the training loop of Yang, Liu & Li (2023) in plain PyTorch.
 
-Invariant: padded random batches of 4 chains, gradients of 8 batches accumulated for a step, adapters (of the `adapters`
-library) above the cut, the whole backbone forward in every step. The prefix keeps no graph, since nothing in it trains.
+Invariant: a batch is 4 random chains, padded; a step accumulates the gradients of 8 batches. Adapters of the `adapters`
+library are above the cut, and every step runs the whole backbone forward. The prefix keeps no graph, since nothing in
+it trains.
 """
 
 import time

@@ -1,7 +1,7 @@
 """Baseline (p): Hugging Face's own token-classification pipeline, batches of 8 in input order.
 
-Invariant: the real pipeline with the real ESM tokenizer and a model of the same backbone with a linear head; it ends
-with a state and a score for each residue, which we only join to a string, outside of the clock.
+Invariant: this is the real pipeline with the real ESM tokenizer, and a model of the same backbone with a linear head.
+It returns a state and a score for each residue. Joining these to a string is not timed.
 """
 
 import time

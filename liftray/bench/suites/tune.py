@@ -3,8 +3,8 @@
 Compared: `cached` with `uncached`, in searches an hour: data checks, six trials of three epochs, process starts, and
 the evaluation of the best. Target: 2.5 times. The cached search starts with an empty cache, so its fill is counted. The
 ceiling counts blocks alone: the start of a trial's processes takes the same time in both and keeps the ratio below it.
-`start_*` is the median time from proposal to first step: of trials that are Ray Train runs, each with its own worker
-group, and of trials in Tune's processes, which run one trial after another.
+`start_*` is the median time from proposal to first step. It is measured for trials that are Ray Train runs with their
+own worker groups, and for trials in Tune's processes, which run one trial after another.
 
 Invariant: each search is the whole product path with its own process, cluster, tracking store and cache directory.
 """

@@ -1,9 +1,8 @@
 """Decoder of BinaryCIF, the packed form of mmCIF that gemmi's Python module does not read.
 
-Invariant: a decoded category has exactly the rows that its header states, or ValueError is raised; no stated
-size is believed before it is checked, so a damaged file cannot claim memory. Flow: bytes -> [this] ->
-structures.
-The encodings are those of the BinaryCIF specification 0.3 (Sehnal et al. 2020, PLoS Comput Biol 16:e1008247).
+Invariant: a decoded category has exactly the rows that its header states, or ValueError is raised. Every stated size is
+checked before memory is allocated for it. Flow: bytes -> [this] -> structures. The encodings are those of the BinaryCIF
+specification 0.3 (Sehnal et al. 2020, PLoS Comput Biol 16:e1008247).
 """
 
 from collections.abc import Callable, Collection

@@ -1,8 +1,8 @@
 """Nine secondary-structure states from backbone coordinates: by mkdssp where installed, else by mdtraj.
 
-Invariant: every residue with a whole backbone (N, CA, C, O) gets one of `L B E G I H S T P`, every other gets
-`X`; both methods see the same coordinates and nothing else. Flow: structures -> [this] -> labels of a record.
-States are those of Kabsch & Sander (1983); P is the polyproline helix of mkdssp 4 (Hekkelman et al. 2025).
+Invariant: every residue with a whole backbone (N, CA, C, O) gets one of `L B E G I H S T P`, and every other gets `X`.
+Both methods read the same coordinates and nothing else. Flow: structures -> [this] -> labels of a record. States are
+those of Kabsch & Sander (1983); P is the polyproline helix of mkdssp 4 (Hekkelman et al. 2025).
 """
 
 import re
@@ -136,9 +136,9 @@ def _read_classic(text: str) -> dict[int, str]:
 def _minimal_mmcif(chains: Sequence[ChainBackbone]) -> gemmi.cif.Document:
     """Write the whole backbones as the least mmCIF that mkdssp reads.
 
-    All chains go in as one, with numbers that run on: the classic output has one letter for a chain's name,
-    and DSSP separates chains by the distance from C to N in any case. Residues go in as PRO, GLY or ALA,
-    because DSSP looks at no side chain and mkdssp stops at names that it does not know.
+    All chains are passed as one, with consecutive numbers. The classic output has only one letter for a chain's name,
+    and DSSP separates chains by the distance from C to N. Residues go in as PRO, GLY or ALA, because DSSP looks at no
+    side chain and mkdssp stops at names that it does not know.
     """
     names = [name for chain in chains for name in chain.residues]
     atoms_L43 = np.concatenate([chain.atoms_L43 for chain in chains])

@@ -1,9 +1,8 @@
 """PSIPRED's vertical format: a line for each residue, probabilities of coil, helix and strand with three decimals.
 
 Invariant: the first line starts with `# PSIPRED VFORMAT` and names the model, the second is blank, and each other line
-is a residue, so readers that skip two lines and those that skip `#` both work.
-A model of 8 or 9 states is reduced to 3: its probabilities are summed by its own map. One file for each chain, as
-PSIPRED writes them.
+is a residue. So readers that skip two lines and readers that skip `#` both work. A model of 8 or 9 states is reduced to
+3: its probabilities are summed by its own map. One file for each chain, as PSIPRED writes them.
 """
 
 import numpy as np

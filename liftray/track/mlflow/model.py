@@ -1,6 +1,6 @@
 """Logs a bundle as an MLflow model: files of the run, and a pyfunc that predicts sequences.
 
-Invariant: the stored files hold no pickle, and MLflow loads them with pickle forbidden; a model that could not be
+Invariant: the stored files hold no pickle, and MLflow loads them with pickle forbidden. A model that could not be
 stored as a whole is marked as failed. Flow: bundle -> [this] -> registry.
 """
 
@@ -183,10 +183,10 @@ def _save(bundle: Path, local: Path, run_id: str, logged: Any) -> None:
 def _signature() -> "ModelSignature":
     """Inputs, outputs and parameters.
 
-    By default, MLflow converts the input to a table and demands the named columns, so a schema with
-    `sequence` and `id` would refuse a plain list, and one without names would take `id` for the sequence.
-    A signature marked as coming from a type hint is recorded and shown, but MLflow does not convert the data. Lists,
-    tables and dicts reach the model unchanged, and the model reports what is wrong with them.
+    By default, MLflow converts the input to a table and demands the named columns. A schema with `sequence` and `id`
+    would refuse a plain list, and a schema without names would read `id` as the sequence. A signature marked as coming
+    from a type hint is recorded and shown, but MLflow does not convert the data. Lists, tables and dicts reach the
+    model unchanged, and the model reports what is wrong with them.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema

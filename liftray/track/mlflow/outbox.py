@@ -1,8 +1,8 @@
 """Metrics on their way to MLflow: on disk first, sent when the store answers, in order, with their own times.
 
-Invariant: what `log` was given is in the file or in the store, never in neither, and `log` neither raises nor
-waits long when the store does not answer, so an outage stops no training. Sending twice changes nothing: MLflow
-keeps one value for a name, step and time. Flow: reporter -> [this] -> MLflow; the run's owner drains it at the end.
+Invariant: every metric passed to `log` is in the file or in the store. When the store does not answer, `log` neither
+raises nor waits long, so an outage does not stop training. Sending twice changes nothing: MLflow keeps one value for a
+name, step and time. Flow: reporter -> [this] -> MLflow; the run's owner drains it at the end.
 """
 
 import json

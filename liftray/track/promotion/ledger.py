@@ -1,16 +1,14 @@
 """The ledger of a registered model: who made which version champion, when, why, on what evidence.
 
 Invariant: entries are numbered 1, 2, ... and each holds the hash of the one before, so an entry that was
-changed, taken out or put in between is found on the next use; nothing is decided on a broken ledger. It is
-kept as tags of the registered model, since MLflow keeps no history of an alias. Flow: registry ->
-[this] -> MLflow.
+changed, removed or inserted is detected on the next use; nothing is decided on a broken ledger. It is kept as tags of
+the registered model, since MLflow keeps no history of an alias. Flow: registry -> [this] -> MLflow.
 
 Taking the newest entries away leaves a sound chain; `registry` finds that by comparing the alias with the
 last entry.
 
-Two promoters at once: MLflow's tags cannot be written "only if absent", so each first leaves a claim under a
-name of its own and continues only where it then sees no other claim. Claims of a process that died count for a
-minute.
+Two promoters at once: MLflow's tags cannot be written "only if absent". So each first writes a claim under a name of
+its own, and continues only if it then reads no other claim. Claims of a process that died count for a minute.
 """
 
 import hashlib

@@ -1,13 +1,13 @@
 """Peak memory of a worker, estimated before anything is loaded.
 
-Invariant: a pure function of settings and architecture; weights, gradients and optimizer state are counted, activations
-are counted operation by operation (`activations`), and tests compare the sum with measured peaks. Flow: settings,
-sizes of a backbone -> [this] -> `report`.
+Invariant: the estimate is a pure function of settings and architecture. It counts weights, gradients and optimizer
+state, and activations operation by operation (`activations`). Tests compare the sum with measured peaks. Flow:
+settings, sizes of a backbone -> [this] -> `report`.
 
 Sources: parameters, gradients and Adam's two moments as in Rajbhandari et al. (2020, sections 3.1 and 5), in float32,
 over the trained parameters P alone; ZeRO 1 and 2 divide the optimizer's state by the number of workers, ZeRO 3 the
-frozen weights as well. What DeepSpeed adds: ZeRO 1 to 3 keep a float32 copy of what a worker's optimizer moves and
-gather gradients in one bucket; ZeRO 3 holds as many gathered weights as it will use again soon.
+frozen weights as well. What DeepSpeed adds. ZeRO 1 to 3 keep a float32 copy of the weights that a worker's optimizer
+updates, and gather gradients in one bucket. ZeRO 3 also holds the gathered weights that it will use again soon.
 """
 
 from dataclasses import dataclass

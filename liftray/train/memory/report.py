@@ -14,7 +14,7 @@ from liftray.train.memory.estimate import cut_of, training
 
 # Share of a GPU's memory that an estimate may take: the rest is the allocator's, in pieces that nothing fits into.
 USABLE = 0.9
-# A run is refused where what is held throughout exceeds the whole GPU by this, not before: an estimate may be wrong,
+# A run is refused only where the memory held throughout exceeds the whole GPU by this factor: an estimate may be wrong,
 # and "16 GB" may be 16 GiB.
 _REFUSED = 1.1
 
