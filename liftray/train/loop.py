@@ -1,7 +1,8 @@
 """The training loop of one rank: epochs of global steps, validation, the best weights, checkpoints.
 
-Invariant: the state after global step s is a function of the config and s alone. It does not depend on the number of
-ranks (to rounding), or on how often the run was killed. Nothing here depends on Ray: where batches come from and where
+Invariant: the state after global step s is a function of the config and s alone. It does not depend on how often the
+run was killed, nor, to rounding, on the number of ranks. With `train.tokens_per_step` the number of ranks also chooses
+the micro-batches, and with them the dropout masks. Nothing here depends on Ray: where batches come from and where
 checkpoints go are arguments. Flow: rank -> [this] -> step.
 """
 
