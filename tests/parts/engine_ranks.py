@@ -123,8 +123,8 @@ def _part_all() -> None:
 
     configure = engine.deepspeed_config
 
-    def parting(settings: Settings, accumulation: int, trained: int) -> dict[str, Any]:
-        config = configure(settings, accumulation, trained)
+    def parting(*arguments: Any) -> dict[str, Any]:
+        config = configure(*arguments)
         config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
         return config
 
