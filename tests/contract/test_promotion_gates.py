@@ -214,10 +214,6 @@ def _remove_data(valid: Path, **_: Any) -> None:
     shutil.rmtree(valid)
 
 
-def _break_ledger(uri: str, **_: Any) -> None:
-    client(uri).set_registered_model_tag(NAME, "liftray.ledger.000001", "{}")
-
-
 @pytest.mark.parametrize(
     ("harm", "code"),
     [
@@ -228,7 +224,6 @@ def _break_ledger(uri: str, **_: Any) -> None:
         (_remove_backbone, "BACKBONE_UNREACHABLE"),
         (_change_data, "DATA_CHANGED"),
         (_remove_data, "REPLAY_DATA_MISSING"),
-        (_break_ledger, "LEDGER_BROKEN"),
     ],
 )
 def test_anything_that_changed_since_evaluation_is_refused(
@@ -240,6 +235,18 @@ def test_anything_that_changed_since_evaluation_is_refused(
     made = add(mlflow_uri, tmp_path / "a", parts, weights=str(weights), valid=str(valid))
     harm(uri=mlflow_uri, made=made, weights=weights, valid=valid)
     assert code in refused(mlflow_uri).reasons
+
+
+def test_a_broken_ledger_refuses_every_promotion_and_takes_no_entry(
+    mlflow_uri: str, tmp_path: Path, parts: Parts
+) -> None:
+    add(mlflow_uri, tmp_path / "a", parts)
+    client(mlflow_uri).set_registered_model_tag(NAME, "liftray.ledger.000001", "{}")
+    before = state(mlflow_uri)
+    with pytest.raises(Refusal) as caught:
+        registry.promote(NAME, uri=mlflow_uri, reason="please", policy=POLICY)
+    assert caught.value.reasons == ["LEDGER_BROKEN"]
+    assert state(mlflow_uri) == before
 
 
 def test_the_job_prints_the_verdict_and_ends_with_three(

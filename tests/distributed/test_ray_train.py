@@ -166,7 +166,7 @@ def test_the_run_directory_holds_no_pickle_and_nothing_of_the_backbone(
 ) -> None:
     paths = [path for path in unbroken_dir.rglob("*") if path.is_file()]
     # Ray's own marker files have no suffix and no content.
-    assert {path.suffix for path in paths if path.stat().st_size} == {".json", ".safetensors"}
+    assert {path.suffix for path in paths if path.stat().st_size} == {".json", ".jsonl", ".safetensors"}
     stored = sorted((unbroken_dir / "checkpoints").glob("step-*/"))
     assert 1 <= len(stored) <= 2  # train.keep_checkpoints
     trained = sum(tensor.numel() for tensor in unbroken.weights.values())
