@@ -47,7 +47,8 @@ _CHATTY = (
     "mlflow.system_metrics",
     "mlflow.pyfunc",
 )
-_PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+# A server with accounts takes over 5 s for its first answer on a busy machine with two cores.
+_PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15"}
 _ENVIRONMENT_LOCK = threading.Lock()
 _CREDENTIALS = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
 _FORMS = "give sqlite:///FILE.db or the http(s):// address of an MLflow server"
