@@ -29,8 +29,8 @@ from liftray.errors import LiftrayError
 # Read by OpenMP, MKL and OpenBLAS at their start; torch uses the first.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
-# These would send a measurement to a cluster or a server.
-_ELSEWHERE = ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")
+# These would send a measurement to a cluster or a server, or make it a rank of the parent's process group.
+_ELSEWHERE = ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
 class MeasurementError(LiftrayError):

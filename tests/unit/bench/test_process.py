@@ -92,3 +92,10 @@ def test_a_process_that_is_killed_or_hangs_is_reported() -> None:
         process.run("os:abort")
     with pytest.raises(MeasurementError, match="did not end within 1 s"):
         process.run("work:forever", timeout_s=1)
+
+
+def test_a_measurement_is_no_rank_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert process.run("os:getenv", {"key": "RANK"}).result is None
+    assert process.run("os:getenv", {"key": "WORLD_SIZE"}).result is None
