@@ -12,6 +12,7 @@ given.
 """  # noqa: D301 - click looks for the character, not for a backslash
 
 import sys
+from typing import Any
 
 import click
 
@@ -26,11 +27,7 @@ from liftray.cli import job, tracking_option
     type=click.IntRange(min=1),
     help="Version to propose or promote; default of promote: the one with the alias candidate.",
 )
-@click.option(
-    "--reason",
-    default="",
-    help="Reason of the change, recorded in the ledger; promote and rollback need one.",
-)
+@click.option("--reason", default="", help="Why, for the ledger; promote and rollback need a reason.")
 @click.option("--dry-run", is_flag=True, help="Run the gates of promote or rollback; change nothing.")
 @click.option(
     "--gates",
@@ -45,23 +42,11 @@ from liftray.cli import job, tracking_option
 )
 @click.option("--json", "json_", is_flag=True, help="Print the history as JSON on a terminal too.")
 @tracking_option
-def main(
-    action: str,
-    name: str,
-    version: int | None,
-    reason: str,
-    dry_run: bool,
-    gates: str | None,
-    override: tuple[str, ...],
-    json_: bool,
-    tracking_uri: str,
-) -> None:
+def main(json_: bool, **arguments: Any) -> None:
     from liftray.track.promotion import promote_job
     from liftray.track.promotion.verdict import Refusal
 
-    request = promote_job.PromoteRequest(
-        action, name, tracking_uri, version, reason, dry_run, gates, override
-    )
+    request = promote_job.PromoteRequest(**arguments)
     try:
         click.echo(promote_job.run(request, as_table=sys.stdout.isatty() and not json_))
     except Refusal as refusal:
