@@ -44,7 +44,7 @@ def session(quickstart: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) 
 def _run_example(name: str) -> str:
     """Run the examples of a public function; gives the report of what differs."""
     report: list[str] = []
-    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
     for test in doctest.DocTestFinder().find(getattr(api, name), name, module=api):
         runner.run(test, out=report.append)
     assert runner.tries > 1

@@ -189,9 +189,9 @@ def test_the_pyfunc_gives_the_same_states(whole: Whole, monkeypatch: pytest.Monk
     with process_wide(whole.uri):
         loaded = mlflow.pyfunc.load_model(f"models:/{_NAME}@candidate")
     table = loaded.predict([record.sequence for record in records])
-    assert table["states"].tolist() == [prediction.states for prediction in expected]
+    assert table["ss"].tolist() == [prediction.states for prediction in expected]
     confidence = [float(np.mean(prediction.probabilities_LC.max(axis=1))) for prediction in expected]
-    assert table["confidence"].tolist() == pytest.approx(confidence, abs=1e-6)
+    assert table["mean_confidence"].tolist() == pytest.approx(confidence, abs=1e-6)
 
 
 def test_no_written_file_is_a_pickle(whole: Whole) -> None:
