@@ -154,15 +154,24 @@ def mlflow_errors(uri: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def process_wide(uri: str) -> Iterator[None]:
-    """Make this the process-wide store for a few calls that MLflow offers in no other way."""
+    """Make this the process-wide store for a few calls that MLflow offers in no other way.
+
+    MLflow keeps two addresses: one that the program set, and MLFLOW_TRACKING_URI. Setting the first overwrites the
+    second, so each is restored by itself.
+    """
     import mlflow
 
+    variable = os.environ.pop("MLFLOW_TRACKING_URI", None)
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     mlflow.set_tracking_uri(uri)
     try:
         yield
     finally:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None takes the address away again
+        if variable is None:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+        else:
+            os.environ["MLFLOW_TRACKING_URI"] = variable
 
 
 @contextlib.contextmanager

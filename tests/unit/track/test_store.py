@@ -243,3 +243,25 @@ def test_importing_the_layer_imports_no_mlflow() -> None:
         "sys.exit('mlflow' in sys.modules or 'torch' in sys.modules or 'ray' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("set_by_program", [None, "sqlite:///program.db"])
+@pytest.mark.parametrize("variable", [None, "sqlite:///environment.db"])
+def test_process_wide_leaves_both_addresses_of_mlflow_as_they_were(
+    set_by_program: str | None, variable: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with process_wide("sqlite:///outer.db"):  # restores what this test changes
+        mlflow.set_tracking_uri(set_by_program)  # type: ignore[arg-type]
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        if variable is not None:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", variable)
+        with process_wide("sqlite:///inner.db"):
+            assert mlflow.get_tracking_uri() == "sqlite:///inner.db"
+        assert os.environ.get("MLFLOW_TRACKING_URI") == variable
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert mlflow.is_tracking_uri_set() == (set_by_program is not None)
+        if set_by_program is not None:
+            assert mlflow.get_tracking_uri() == set_by_program
