@@ -6,6 +6,7 @@ nothing heavy.
 """
 
 import ast
+import contextlib
 import difflib
 import functools
 import inspect
@@ -24,6 +25,7 @@ import liftray
 from liftray import environment, shipped
 from liftray.errors import find_liftray_error
 from liftray.library_log import LibraryLog, separated
+from liftray.plain_text import PlainStream, one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -173,13 +175,14 @@ class JobCommand(click.Command):
         debug = "--debug" in arguments
         log = None
         try:
-            with separated(Path(sys.argv[0]).stem, enabled=not debug) as log:
+            with _plain_streams(), separated(Path(sys.argv[0]).stem, enabled=not debug) as log:
                 self._run(prog, arguments, log)
         except click.exceptions.Exit as done:
             raise SystemExit(done.exit_code) from None
         except Exception as error:
             if debug and not isinstance(error, click.ClickException):
-                traceback.print_exc()
+                with _plain_streams():
+                    traceback.print_exc()
             _end(error, prog, log.path if log else None)
         except (KeyboardInterrupt, SystemExit) as error:
             # Ray turns SIGTERM into SystemExit(15) once it is initialised.
@@ -249,6 +252,17 @@ def _plain(default: Any) -> str:
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
+@contextlib.contextmanager
+def _plain_streams() -> Iterator[None]:
+    """Let all that Python writes to stdout and stderr be plain text."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (stream and PlainStream(stream) for stream in before)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
 def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
@@ -269,5 +283,5 @@ def _end(error: Exception, prog: str, log: Path | None) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    click.echo(f"error: {one_line(message)}", err=True)
     raise SystemExit(code)

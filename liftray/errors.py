@@ -1,10 +1,12 @@
 """The errors that a user can meet: each states where the fault is, what is wrong and what to do.
 
-Invariant: `str(error)` is one line, `WHERE: WHAT; REMEDY`, and `exit_code` is the code that a job ends with. Lowest
-layer: imports nothing of LiftRay.
+Invariant: `str(error)` is one line, `WHERE: WHAT; REMEDY`, safe to show, and `exit_code` is the code that a job ends
+with.
 """
 
 from collections.abc import Iterator
+
+from liftray.plain_text import one_line
 
 
 class LiftrayError(Exception):
@@ -22,7 +24,7 @@ class LiftrayError(Exception):
         self.what, self.where, self.remedy = what, where, remedy
         fault = self._located(what, where) if where else what
         text = f"{fault}; {remedy}" if remedy else fault
-        super().__init__(" ".join(text.split()))
+        super().__init__(one_line(text))
 
     def _located(self, what: str, where: str) -> str:
         return f"{where}: {what}"

@@ -3,7 +3,8 @@
 Invariant: nothing that is written to stderr is lost. Ray's core is C++ and writes to the file descriptor, so the
 descriptor itself is redirected, and `progress.show_line` writes to a copy of the old one. The log holds the job's own
 lines as well, with their times. It starts as a temporary file, because a run directory is made only after all checks;
-`keep_in` moves it there. Flow: cli -> [this] -> progress.
+`keep_in` moves it there. At its end a log is plain text, also where a library wrote to the descriptor.
+Flow: cli -> [this] -> progress.
 """
 
 import faulthandler
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from liftray.plain_text import shown
 from liftray.progress import send_lines_to, show_line
 
 _STDERR = 2
@@ -48,7 +50,7 @@ class LibraryLog:
         self._add(f"{line}\n")
 
     def _add(self, text: str) -> None:
-        content = text.encode(errors="backslashreplace")
+        content = shown(text).encode()
         with suppress(OSError):  # a full disk stops the log, not the job
             self._own_bytes += os.write(_STDERR, content)
 
@@ -86,6 +88,15 @@ class LibraryLog:
             self.path = None
         else:
             show_line(f"log: {self.path} holds messages of libraries")
+
+    def _make_plain(self) -> None:
+        """Replace what native code and child processes wrote around `plain_text`."""
+        if self.path is None:
+            return
+        raw = self.path.read_bytes()
+        plain = shown(raw.decode(errors="backslashreplace")).encode()
+        if plain != raw:
+            self.path.write_bytes(plain)
 
 
 _current = LibraryLog()
@@ -132,6 +143,8 @@ def separated(name: str, *, enabled: bool = True) -> Iterator[LibraryLog]:
             with suppress(OSError):
                 sys.stderr.flush()
             os.dup2(terminal.fileno(), _STDERR)
+            with suppress(OSError):
+                log._make_plain()
             faulthandler.disable()
             if had_faulthandler:
                 faulthandler.enable(_STDERR, all_threads=False)

@@ -1,8 +1,8 @@
 """Progress for the person who watches: a bar on a terminal, plain lines elsewhere, each with a rate and the time left.
 
-Invariant: everything goes to stderr, so stdout stays what a job prints as its result. A rate and a time left are shown
-only after they are measured. Their clock starts when the first unit is completed, not when the process or its workers
-start.
+Invariant: everything goes to stderr, so stdout stays what a job prints as its result. Every line is plain text, see
+`plain_text`. A rate and a time left are shown only after they are measured. Their clock starts when the first unit is
+completed, not when the process or its workers start.
 """
 
 import sys
@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, Protocol, TextIO
+
+from liftray.plain_text import one_line, shown, unfiltered
 
 # Seconds between two plain lines: few at first, then so many that a log of hours stays readable.
 _EVERY_S, _MOST_S = 5.0, 30.0
@@ -66,6 +68,7 @@ def on_terminal() -> bool:
 
 def show_line(line: str) -> None:
     """Print one line for the person who watches."""
+    line = " ".join(shown(line).splitlines())
     stream, stamped = _output.stream or sys.stderr, _timed(line)
     if _output.display is not None:
         _output.display.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -106,7 +109,7 @@ def _console() -> Any:
         return None
     from rich.console import Console
 
-    return Console(file=stream)
+    return Console(file=unfiltered(stream))
 
 
 @contextmanager
@@ -122,7 +125,7 @@ def _shown(live: Any, console: Any) -> Iterator[None]:
 def log_line(line: str) -> None:
     """Write one line to the log of the job alone, where there is one."""
     if _output.log is not None:
-        _output.log(_timed(line))
+        _output.log(_timed(" ".join(shown(line).splitlines())))
 
 
 def _timed(line: str) -> str:
@@ -197,7 +200,7 @@ class ProgressLines:
         show: Callable[[str], None] = show_line,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._what, self._total, self._unit = what, total, unit
+        self._what, self._total, self._unit = one_line(what), total, unit
         self._every_s, self._show, self._clock = every_s, show, clock
         self._pace, self._lock = Pace(), threading.Lock()
         self._done = 0.0
@@ -275,6 +278,7 @@ def progress(what: str, total: float | None, unit: str, every_s: float = _EVERY_
 
 @contextmanager
 def _bar(lines: ProgressLines, what: str, total: float | None, console: Any) -> Iterator[Advance]:
+    from rich.markup import escape
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
     columns = (
@@ -284,7 +288,7 @@ def _bar(lines: ProgressLines, what: str, total: float | None, console: Any) -> 
         TextColumn("{task.fields[state]}"),
     )
     bar = Progress(*columns, console=console, transient=True, redirect_stderr=False)
-    task = bar.add_task(what, total=total, state=lines.state())
+    task = bar.add_task(escape(one_line(what)), total=total, state=lines.state())
 
     def advance(amount: float = 1) -> None:
         lines(amount)

@@ -5,6 +5,7 @@ its map, every leaky set its mark. Flow: score_set and leakage -> [this] -> term
 files.
 """
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from liftray.evaluate.leakage import Leakage
 from liftray.evaluate.metrics import FloatArray, SetStatistics, accuracy_names, collect
 from liftray.evaluate.titles import BASELINE_TITLES, LEAKY_MARK, TITLES
 from liftray.files import write_json
+from liftray.plain_text import shown, unfiltered
 from liftray.reporting import tables
 
 SetScores = Mapping[str, Any]
@@ -44,13 +46,13 @@ def render_table(
         model: Name of the model in its rows.
     """
     header, groups = rows(metrics, baselines or {}, leakage or {}, model)
-    table = Table(caption=escape(_caption(leakage or {})), caption_justify="left", header_style="bold")
+    table = Table(caption=_cell(_caption(leakage or {})), caption_justify="left", header_style="bold")
     for column, title in enumerate(header):
-        table.add_column(title, justify="left" if column < 2 else "right", no_wrap=True)
+        table.add_column(_cell(title), justify="left" if column < 2 else "right", no_wrap=True)
     for group in groups:
         for place, row in enumerate(group):
             table.add_row(
-                *map(escape, row), style="bold" if place == 0 else "dim", end_section=place == len(group) - 1
+                *map(_cell, row), style="bold" if place == 0 else "dim", end_section=place == len(group) - 1
             )
     return table
 
@@ -78,13 +80,18 @@ def _p_value(row: Mapping[str, Any], num_sets: int) -> str:
     return f"{row['p']:.2g}{corrected}"
 
 
+def _cell(text: str) -> str:
+    """A text as rich prints it: no escapes and no markup of its own."""
+    return escape(shown(text))
+
+
 def show(table: Table) -> None:
     """Print a table: as wide as the terminal, or as wide as it needs where there is none."""
     from rich.console import Console
 
-    console = Console()
+    console = Console(file=unfiltered(sys.stdout))
     if not console.is_terminal:
-        console = Console(width=_UNBOUNDED_WIDTH)
+        console = Console(file=unfiltered(sys.stdout), width=_UNBOUNDED_WIDTH)
     console.print(table)
 
 

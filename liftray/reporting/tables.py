@@ -4,11 +4,15 @@ Invariant: scores are per cent with two decimals, and a missing value is a dash.
 pages, terminal.
 """
 
+import re
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 DASH = "–"
+# What spreadsheets skip before they look for a formula.
+_SKIPPED = re.compile(r"[\s\x00-\x1f\x7f-\xa0\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\"']*")
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,25 @@ def p_value(value: float | None) -> str:
     if value is None:
         return DASH
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def csv_cell(text: str) -> str:
+    """A text for a cell of a CSV file, with a `'` in front where a spreadsheet would run it as a formula.
+
+    A formula begins with `=`, `+`, `-` or `@`, also as a full-width sign or behind blanks and invisible characters. A
+    tab or a line end in front may move it to a cell of its own.
+
+    Example:
+        >>> csv_cell("=1+1"), csv_cell("1abc")
+        ("'=1+1", '1abc')
+    """
+    first = text[_SKIPPED.match(text).end() :][:1]  # type: ignore[union-attr]  # it always matches
+    risky = unicodedata.normalize("NFKC", first) in ("=", "+", "-", "@", "\u2212") or text[:1] in (
+        "\t",
+        "\r",
+        "\n",
+    )
+    return f"'{text}" if risky else text
 
 
 def as_text(value: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from liftray.plain_text import shown
 from liftray.progress import log_line, show_line, table
 from liftray.reporting.tables import setting
 from liftray.search.ledger import Trial
@@ -70,6 +71,7 @@ class Board:
 
     def table(self) -> Any:
         """The live table: the newest trials, the best one, and the progress of the search."""
+        from rich.markup import escape
         from rich.table import Table
 
         trials = sorted(self._trials.values(), key=lambda trial: trial.number)
@@ -81,7 +83,7 @@ class Board:
             state += f", about {took / ended * (self._total - ended):.0f} s left"
         if best is not None:
             state += f"; best: trial {best.number}, {self._objective.text(self._objective.of(best))}"
-        table = Table(caption=state, caption_justify="left", header_style="bold")
+        table = Table(caption=escape(state), caption_justify="left", header_style="bold")
         for title in ("trial", "values", "state", "epoch", self._objective.title):
             table.add_column(title, justify="left" if title in ("values", "state") else "right")
         for trial in trials[-_SHOWN:]:
@@ -90,7 +92,7 @@ class Board:
             )
             table.add_row(
                 str(trial.number),
-                values,
+                escape(shown(values)),
                 trial.state,
                 str(len(trial.history)),
                 self._objective.text(self._objective.of(trial)),

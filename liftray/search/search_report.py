@@ -12,6 +12,7 @@ from typing import Any
 
 from liftray import files
 from liftray.config import Settings
+from liftray.plain_text import shown
 from liftray.reporting import pages, tables
 from liftray.reporting.pictures import Picture
 from liftray.search import picture, trial_rows
@@ -169,9 +170,9 @@ def csv_table(rows: Sequence[TrialRow], keys: Sequence[str]) -> str:
         table.writerow(
             [
                 trial.number,
-                *(trial.config.get(key, "") for key in keys),
+                *(_text(trial.config.get(key, "")) for key in keys),
                 trial.state,
-                trial.reason,
+                _text(trial.reason),
                 *("" if (value := OBJECTIVES[name].of(trial)) is None else value for name in names),
                 *_csv_score(row.compared),
                 len(trial.history),
@@ -180,6 +181,11 @@ def csv_table(rows: Sequence[TrialRow], keys: Sequence[str]) -> str:
             ]
         )
     return text.getvalue()
+
+
+def _text(value: Any) -> Any:
+    """A cell of a CSV file; numbers stay as they are."""
+    return value if value is None or isinstance(value, int | float) else tables.csv_cell(shown(value))
 
 
 def _csv_score(compared: ComparedScore | None) -> list[Any]:

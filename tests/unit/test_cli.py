@@ -286,3 +286,51 @@ def test_a_job_does_not_hide_libraries_of_its_neighbours_names(
     done = job_file(body, *config_given, options=options)
     assert done.returncode == 0
     assert str(tmp_path) not in done.stdout
+
+
+HOSTILE = "a\\x1b]0;title\\x07b\\u202ec\\x9b1m d\\udcff s3://key:SECRET9@bucket https://h/?sig=SECRET9"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--debug"]])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "click.echo(TEXT)",
+        "print(TEXT)",
+        "print(TEXT, file=sys.stderr)",
+        "from liftray.progress import show_line; show_line(TEXT)",
+        "import warnings; warnings.warn(TEXT)",
+        "import logging; logging.getLogger('liftray.x').warning(TEXT)",
+        "import logging; logging.getLogger('library').error(TEXT)",
+        "raise ConfigError(TEXT, where=TEXT, remedy=TEXT)",
+        "raise KeyError(TEXT)",
+        "raise click.UsageError(TEXT)",
+    ],
+)
+def test_no_text_reaches_a_terminal_or_a_log_raw(
+    job_file, body: str, arguments: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    done = job_file(body.replace("TEXT", f"'{HOSTILE}'"), *arguments, TMPDIR=str(tmp_path / "temporary"))
+    logs = [path.read_text() for path in (tmp_path / "temporary").iterdir()]
+    written = [done.stdout, done.stderr, *logs]
+    assert any("title" in text for text in written)
+    for text in written:
+        assert "SECRET9" not in text
+        assert text.replace("\n", "").replace("\t", "").isprintable()
+
+
+def test_what_native_code_writes_is_plain_in_the_log(job_file, tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    job_file("os.write(2, b'native\\x1b[2J\\xff s3://a:SECRET9@b\\n')", TMPDIR=str(tmp_path / "temporary"))
+    (log,) = (path.read_text() for path in (tmp_path / "temporary").iterdir())
+    assert log.splitlines()[0] == "native\\u001b[2J\\xff s3://***@b"
+
+
+def test_an_unknown_job_and_option_are_named_safely() -> None:
+    done = liftray("\x1b[31mjob\u202e")
+    assert done.stderr.strip().isprintable()
+    done = liftray("ingest", "--\x1b[31mx", "s3://a:SECRET9@b")
+    assert done.returncode == 2
+    assert done.stderr.strip().isprintable()
+    assert "SECRET9" not in done.stderr

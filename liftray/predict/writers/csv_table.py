@@ -6,7 +6,7 @@ from 1, `residue`, `ss`, `confidence`, `p_X` for each state X, the same for `ss8
 states (`ss3`, `p_ss3_X`), and `model`.
 
 Decisions: five decimals, so the probabilities of a row sum to 1 within 5e-5. A text that a spreadsheet would run as a
-formula (it starts with `=`, `+`, `-` or `@`) gets a `'` in front, in CSV formats alone.
+formula gets a `'` in front, in CSV formats alone (see `csv_cell`).
 """
 
 import csv
@@ -20,8 +20,7 @@ from liftray.data.labels import STATES
 from liftray.predict.prediction import ModelStamp, Prediction
 from liftray.predict.writers.base import Writer
 from liftray.predict.writers.views import views
-
-_FORMULA = ("=", "+", "-", "@")
+from liftray.reporting.tables import csv_cell
 
 
 class CsvWriter(Writer):
@@ -45,7 +44,7 @@ class CsvWriter(Writer):
         length = len(prediction.sequence)
         columns: list[list[str]] = [
             [str(record)] * length,
-            [safe_cell(prediction.id)] * length,
+            [csv_cell(prediction.id)] * length,
             [str(position) for position in range(1, length + 1)],
             list(prediction.sequence),
         ]
@@ -67,11 +66,6 @@ def decimals(values: npt.NDArray[np.float32]) -> Any:
     return np.char.mod("%.5f", values).tolist()
 
 
-def safe_cell(text: str) -> str:
-    """The text, with a `'` in front where a spreadsheet would run it as a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
 def model_cell(stamp: ModelStamp) -> str:
     """The model in one cell."""
-    return safe_cell(f"{stamp.name} version={stamp.version} digest={stamp.digest[:16]}")
+    return csv_cell(f"{stamp.name} version={stamp.version} digest={stamp.digest[:16]}")

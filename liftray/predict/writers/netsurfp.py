@@ -10,7 +10,8 @@ from pathlib import Path
 from liftray.data.labels import STATES
 from liftray.predict.prediction import ModelStamp, Prediction
 from liftray.predict.writers.base import Writer, in_order
-from liftray.predict.writers.csv_table import decimals, model_cell, safe_cell
+from liftray.predict.writers.csv_table import decimals, model_cell
+from liftray.reporting.tables import csv_cell
 
 # LiftRay's states in NetSurfP's order of columns.
 _ORDER = {"ss3": "HEC", "ss8": "GHIBESTL", "ss9": STATES["ss9"]}
@@ -36,7 +37,7 @@ class NetSurfPWriter(Writer):
         """See `Writer.write`."""
         length = len(prediction.sequence)
         columns: list[list[str]] = [
-            [safe_cell(prediction.id)] * length,
+            [csv_cell(prediction.id)] * length,
             list(prediction.sequence),
             [str(number) for number in range(1, length + 1)],
         ]
