@@ -43,6 +43,14 @@ _CONFIG = """\
 Set a key in the YAML by section, or as `KEY=VALUE` on the command line. An unknown key is refused with the nearest
 valid one. `--print-config` prints what a config resolves to.
 
+The value of a key that takes text is that text: `run.dir=/w/x #1` names `/w/x #1`. Only quotes around the whole text are
+read. Other values are YAML. `~` is the home directory in every path. Directories are of this machine: `run.dir` and
+`cache.dir` take no `s3://` address.
+
+No value may hold a credential, as in `s3://KEY:SECRET@bucket` or `?token=...`, since settings reach logs, MLflow and
+reports. Give it in the environment: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, `GOOGLE_APPLICATION_CREDENTIALS`,
+`MLFLOW_TRACKING_TOKEN`.
+
 The last column says what a run that resumes may do: a value that changes the result must stay, or what it leads to,
 such as the content of a data set.
 """

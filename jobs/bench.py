@@ -18,7 +18,7 @@ sizes, a suite takes a few minutes on two cores. Run it on an idle machine; the 
 
 import click
 
-from liftray.cli import job
+from liftray.cli import job, local_path
 
 
 @job
@@ -26,6 +26,7 @@ from liftray.cli import job
 @click.argument("sizes", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
     "--out",
+    type=local_path,
     default="reports/bench",
     show_default=True,
     metavar="DIR",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from liftray.cli import job, tracking_option
+from liftray.cli import job, local_path, tracking_option
 
 
 @job
@@ -20,7 +20,9 @@ from liftray.cli import job, tracking_option
     metavar="URI...",
     help="Two models or more, each a bundle's directory, runs:/ID/bundle, models:/NAME/3 or models:/NAME@champion.",
 )
-@click.option("--out", required=True, metavar="DIR", help="Directory for bundle/ and summary.json.")
+@click.option(
+    "--out", type=local_path, required=True, metavar="DIR", help="Directory for bundle/ and summary.json."
+)
 @tracking_option
 def main(models: tuple[str, ...], out: str, tracking_uri: str) -> None:
     from liftray import files

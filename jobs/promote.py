@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from liftray.cli import job, tracking_option
+from liftray.cli import job, local_path, tracking_option
 
 
 @job
@@ -31,6 +31,7 @@ from liftray.cli import job, tracking_option
 @click.option("--dry-run", is_flag=True, help="Run the gates of promote or rollback; change nothing.")
 @click.option(
     "--gates",
+    type=local_path,
     metavar="FILE",
     help="YAML file with the limits of the gates; default: as in configs/gates.yaml.",
 )

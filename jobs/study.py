@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from liftray.cli import config_options, job
+from liftray.cli import config_options, job, local_path
 from liftray.config import Settings
 
 
@@ -18,7 +18,10 @@ from liftray.config import Settings
 @config_options
 @click.option("--dry-run", is_flag=True, help="Print the runs and about how long they take; start nothing.")
 @click.option(
-    "--report-to", metavar="DIR", help="Also put a dated copy of the report there, such as reports."
+    "--report-to",
+    type=local_path,
+    metavar="DIR",
+    help="Also put a dated copy of the report there, such as reports.",
 )
 def main(settings: Settings, dry_run: bool, report_to: str | None) -> None:
     from liftray.study.preview import preview

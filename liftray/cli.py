@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 import click
 
 import liftray
-from liftray import environment, shipped
+from liftray import environment, paths, shipped
 from liftray.errors import find_liftray_error
 from liftray.library_log import LibraryLog, separated
 from liftray.plain_text import PlainStream, one_line
@@ -122,19 +122,29 @@ def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def with_settings(
-        config: str | None, overrides: tuple[str, ...], print_config: bool, **others: Any
+        config: str | None,
+        overrides: tuple[str, ...],
+        print_config: bool,
+        base_anywhere: bool,
+        **others: Any,
     ) -> Any:
         from liftray.config import load, to_yaml
 
         if config is None and not print_config:
             raise click.UsageError("--config FILE is missing, for example --config configs/quickstart.yaml")
-        settings = load(config and shipped.config_file(config), overrides)
+        given = config and shipped.config_file(paths.local(config))
+        settings = load(given, overrides, base_anywhere=base_anywhere)
         if print_config:
             click.echo(to_yaml(settings), nl=False)
             return None
         return function(settings=settings, **others)
 
     for option in (
+        click.option(
+            "--base-anywhere",
+            is_flag=True,
+            help="Let the config's `base:` be outside the folder of the config.",
+        ),
         click.option("--print-config", is_flag=True, help="Print the resolved config and do nothing else."),
         click.option("--config", metavar="FILE", help="YAML file; those of configs/ are always found."),
         click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),
@@ -143,6 +153,17 @@ def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return with_settings
 
 
+class LocalPath(click.ParamType):
+    """A path of this machine, with `~` expanded also where the shell does not: `--out=~/d`."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Expand `~`; an address is the user's error."""
+        return paths.local(value)
+
+
+local_path = LocalPath()
 model_option = click.option(
     "--model",
     required=True,

@@ -8,7 +8,6 @@ import copy
 import difflib
 import hashlib
 import json
-import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,8 +16,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from liftray import settings_file
+from liftray import overridden, paths, settings_file
 from liftray.errors import ConfigError
+from liftray.redaction import REMEDY, credential
 from liftray.sections import (
     AdapterSettings,
     BackboneSettings,
@@ -39,6 +39,7 @@ from liftray.sections import (
     ZeroSettings,
     check_loss,
 )
+from liftray.sections.section import marked
 
 __all__ = [
     "AdapterSettings",
@@ -95,6 +96,12 @@ class Settings(Section):
     study: StudySettings = StudySettings()
 
     @model_validator(mode="after")
+    def _holds_no_credential(self) -> "Settings":
+        # Settings reach the run directory, MLflow, reports and workers: none of these is a place for secrets.
+        _refuse_credentials({key: value for key, _, value in marked(self)}, None)
+        return self
+
+    @model_validator(mode="after")
     def _loss_agrees(self) -> "Settings":
         check_loss(self.task, self.head, self.loss)
         return self
@@ -128,6 +135,7 @@ class Settings(Section):
         tree = self.model_dump()
         for key, value in overrides.items():
             _set(tree, key, value, None)
+        _refuse_credentials(tree, None)
         try:
             return Settings.model_validate(tree)
         except ValidationError as error:
@@ -135,17 +143,21 @@ class Settings(Section):
 
 
 def load(
-    config: str | Path | Mapping[str, Any] | None, overrides: Sequence[str] | Mapping[str, Any] = ()
+    config: str | Path | Mapping[str, Any] | None,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    *,
+    base_anywhere: bool = False,
 ) -> Settings:
     """Read a YAML config and apply overrides.
 
-    A file may begin with `base: FILE`, a file in the same folder. A key that the file lacks has the base's value.
-    A base has no base of its own.
+    A file may begin with `base: FILE`, a file in the same folder or below. A key that the file lacks has the base's
+    value. A base has no base of its own.
 
     Args:
         config: The YAML file, or a mapping of its content; None starts from the defaults.
-        overrides: `KEY=VALUE` texts such as `adapter.skip_layers=4`, whose values are read as YAML; or a mapping from
-            dotted key to value.
+        overrides: `KEY=VALUE` texts such as `adapter.skip_layers=4`; or a mapping from dotted key to value. The value
+            of a key that takes text is that text, unless it is in quotes; other values are read as YAML.
+        base_anywhere: Whether the base may be outside the file's folder.
 
     Returns:
         The validated settings.
@@ -160,14 +172,18 @@ def load(
         tree, where = copy.deepcopy(dict(config)), "the config"
         _check_keys(tree, where)
     elif config is not None:
-        tree, where = settings_file.read(Path(config), _check_keys, keys())
-    source = "the overrides" if isinstance(overrides, Mapping) else _COMMAND_LINE
+        path = Path(paths.local(config))
+        tree, where = settings_file.read(path, _check_keys, keys(), base_anywhere=base_anywhere)
+    source = "the overrides" if isinstance(overrides, Mapping) else overridden.WHERE
     given = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
-    overridden = copy.deepcopy(tree)
+    changed = copy.deepcopy(tree)
     for key, value in given.items():
-        _set(overridden, key, value, source)
+        _set(changed, key, value, source)
+    # Before validation, whose errors hold parts of the values.
+    _refuse_credentials(tree, where)
+    _refuse_credentials(changed, source)
     try:
-        return Settings.model_validate(overridden)
+        return Settings.model_validate(changed)
     except ValidationError as error:
         raise _invalid(error, source if _overrides_at_fault(error, tree, given) else where) from error
 
@@ -178,7 +194,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: A text has another form.
     """
-    return dict(map(_parse_override, overrides))
+    return overridden.parse(overrides, {key: kind for key, (kind, _, _) in keys().items()}, _SETS)
 
 
 def keys() -> dict[str, tuple[str, Any, str]]:
@@ -201,7 +217,6 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, tuple[str,
 
 
 _UNBROKEN = 60
-_COMMAND_LINE = "on the command line"
 
 
 def _type_name(kind: Any) -> str:
@@ -220,32 +235,25 @@ def _type_name(kind: Any) -> str:
     return getattr(kind, "__name__", str(kind))
 
 
-def _parse_override(override: str) -> tuple[str, Any]:
-    key, sign, text = override.partition("=")
-    if not sign:
-        raise ConfigError(f"{override!r} is not KEY=VALUE", remedy="write for example train.epochs=3")
-    return key.strip(), _parse_value(text)
+def _refuse_credentials(value: Any, where: str | None, key: str = "", seen: set[int] | None = None) -> None:
+    """Refuse a credential in any text of a tree, names included; the error names the key and not the value."""
+    seen = set() if seen is None else seen
+    if id(value) in seen:  # YAML's aliases may name a part a million times
+        return
+    if isinstance(value, Mapping | list | tuple):
+        seen.add(id(value))
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
+    if isinstance(value, str) and (kind := credential(value)):
+        raise ConfigError(f"{key or 'a key'} holds {kind}", where=where, remedy=REMEDY)
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            _refuse_credentials(name, where, key, seen)
+            _refuse_credentials(inner, where, f"{key}.{name}".removeprefix("."), seen)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _refuse_credentials(inner, where, key, seen)
 
-
-def _parse_value(text: str) -> Any:
-    if not text.strip():
-        return ""  # A shell passes `registry.name=""` on as nothing; YAML would read null.
-    try:
-        return _numbers(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"cannot read the value {text!r}", where=_COMMAND_LINE) from error
-
-
-def _numbers(value: Any) -> Any:
-    """Read 1e-3 as a number; YAML 1.1 reads a string."""
-    if isinstance(value, list):
-        return [_numbers(one) for one in value]
-    if isinstance(value, dict):
-        return {key: _numbers(one) for key, one in value.items()}
-    return float(value) if isinstance(value, str) and _SCIENTIFIC.fullmatch(value) else value
-
-
-_SCIENTIFIC = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 # Usual names of keys that have another name here; used for hints only.
 _SYNONYMS = {
@@ -256,8 +264,9 @@ _SYNONYMS = {
     "model.source": "backbone.source",
 }
 # Keys whose values are mappings with names of the user's choice: what follows their dots is not a config key.
+_SETS = ("data.train", "data.valid", "data.test")
 _OPEN = (
-    "data.train", "data.valid", "data.test", "search.space", "study.arms", "study.choose", "study.claims",
+    *_SETS, "search.space", "study.arms", "study.choose", "study.claims",
     "study.groups",
 )  # fmt: skip
 

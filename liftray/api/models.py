@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
+from liftray import paths
 from liftray.api.call import AnyPath, public, tracking_store
 from liftray.errors import DataError
 from liftray.results import EvaluationResult, PredictionFiles
+from liftray.sections import names
 
 if TYPE_CHECKING:
     from liftray.predict.model import Model, Predictions
@@ -140,8 +142,9 @@ def predict(
         if out is not None:
             raise DataError("a mapping of sequences is predicted in memory", remedy="leave `out` out")
         return _loaded(model, tracking_uri)(inputs, on_error=on_error)
-    paths = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    files = [Path(path) for path in paths]
+    given = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    files = [Path(paths.local(path)) for path in given]
+    out = None if out is None else paths.local(out)
     chosen = predict_job.check(files, formats if out is not None else None)
     loaded = _loaded(model, tracking_uri)
     if out is None:
@@ -193,18 +196,21 @@ def evaluate(
     from liftray.data.dataset import ProteinDataset
     from liftray.evaluate import evaluate_job
 
-    paths = {name: os.fspath(path) for name, path in data.items()}
-    for path in paths.values():  # before the models are loaded, which takes longest
+    names.check_set_names(data)
+    sets = {name: paths.place(path) for name, path in data.items()}
+    training = [paths.place(path) for path in train]
+    out = None if out is None else paths.local(out)
+    for path in (*sets.values(), *training):  # before the models are loaded, which takes longest
         ProteinDataset.open(path)
     ours = _loaded(model, tracking_uri)
     other = None if against is None else _loaded(against, tracking_uri)
     name, other_name = evaluate_job.short_names(ours.uri, other.uri if other is not None else "")
     result = evaluate_job.evaluate(
         ours.predictor,
-        paths,
+        sets,
         None if out is None else Path(out),
         against=None if other is None else other.predictor,
-        train=[os.fspath(path) for path in train],
+        train=training,
         model=name,
         other=other_name,
     )

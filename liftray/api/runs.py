@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from liftray import paths
 from liftray.api.call import AnyPath, public, tracking_store
 from liftray.results import IngestResult, PromotionResult, SearchResult, TrainResult
 
@@ -47,10 +48,11 @@ def ingest(
     from liftray.data import ingest as ingestion
     from liftray.progress import progress
 
-    paths = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    given = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    sources, out = [Path(paths.local(path)) for path in given], paths.local(out)
     options = {"format": format, "alphabet": alphabet, "on_error": on_error, **options}
     with progress("ingest", None, "records") as advance:
-        summary = ingestion.ingest([Path(path) for path in paths], Path(out), progress=advance, **options)
+        summary = ingestion.ingest(sources, Path(out), progress=advance, **options)
     return IngestResult(
         path=Path(out),
         alphabet=summary["alphabet"],
@@ -161,7 +163,7 @@ def promote(
         uri=tracking_store(tracking_uri),
         reason=reason,
         dry_run=dry_run,
-        policy=policy.load(None if gates is None else os.fspath(gates)),
+        policy=policy.load(None if gates is None else paths.local(gates)),
         override=override,
     )
     fields = ("name", "version", "previous", "changed", "verdict", "entry")

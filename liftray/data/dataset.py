@@ -23,6 +23,7 @@ from liftray.data.digest import ContentDigest
 from liftray.data.labels import STATES, UNLABELLED
 from liftray.data.records import ALPHABET_KEY, SCHEMA, ProteinRecord
 from liftray.errors import DataError
+from liftray.redaction import REMEDY, credential
 
 DATASET_FORMAT = "liftray-dataset"
 DATASET_VERSION = 1
@@ -80,6 +81,8 @@ class ProteinDataset:
             `dataset.json`.
         """
         where = str(path)
+        if kind := credential(where):
+            raise DataError(f"the address holds {kind}", where=where, remedy=REMEDY)
         filesystem, root = _filesystem(where)
         info = _read_info(filesystem, root, where)
         files = _list_files(filesystem, root, where)

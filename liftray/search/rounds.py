@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from liftray import paths
 from liftray.config import ScalingSettings, SearchSettings, Settings
 from liftray.errors import ConfigError
 from liftray.search import course, proposals, sharing, stopping, trial
@@ -119,16 +120,16 @@ def in_process(search: SearchSettings, scaling: ScalingSettings) -> bool:
 def absolute(settings: Settings, uri: str, out: Path) -> Settings:
     """Settings with absolute paths and addresses, since Tune starts a trial's process in another directory."""
     data = {
-        f"data.{split}": {name: str(Path(path).resolve()) for name, path in paths.items()}
-        for split, paths in (("train", settings.data.train), ("valid", settings.data.valid))
+        f"data.{split}": {name: paths.absolute(path) for name, path in sets.items()}
+        for split, sets in (("train", settings.data.train), ("valid", settings.data.valid))
     }
     sources = [
-        one if one.startswith(("hf:", "package:")) else str(Path(one).resolve())
+        one if one.startswith(("hf:", "package:")) else paths.absolute(one)
         for one in settings.backbone.source
     ]
-    places = {"backbone.source": sources, "cache.dir": str(Path(settings.cache.dir).resolve())}
-    if (start := settings.train.start_from) and not start.startswith(("runs:", "models:")):
-        places["train.start_from"] = str(Path(start).resolve())
+    places = {"backbone.source": sources, "cache.dir": paths.absolute(settings.cache.dir)}
+    if start := settings.train.start_from:
+        places["train.start_from"] = paths.absolute(start)
     return settings.replace({**data, **places, "tracking.uri": uri, "run.dir": str(out)})
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from liftray import paths
 from liftray.sections import domain
 from liftray.sections.section import Operation, Section
 
@@ -64,6 +65,8 @@ class SearchSettings(Section):
         default="auto",
         description="train in the trial's own process, which starts faster; auto: with one worker and no GPU",
     )
+
+    _is_local = field_validator("start_from")(paths.local)
 
     @field_validator("method", "scheduler", mode="before")
     @classmethod

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from liftray import paths
 from liftray.sections.kinds import (
     ADAPTER_REASONS,
     ADAPTERS,
@@ -34,6 +35,11 @@ class BackboneSettings(Section):
     @classmethod
     def _one_is_a_list(cls, value: object) -> object:
         return [value] if isinstance(value, str) else value
+
+    @field_validator("source")
+    @classmethod
+    def _are_places(cls, sources: list[str]) -> list[str]:
+        return [paths.place(source) for source in sources]
 
 
 class AdapterSettings(Section):

@@ -38,7 +38,8 @@ class Section(BaseModel):
         TypeError: A subclass has a field that is neither a section nor marked with one `Effect`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    # An input may hold a credential, and errors show on screens: `config` writes its own text.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

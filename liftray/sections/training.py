@@ -2,8 +2,10 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from liftray import paths
+from liftray.sections import names
 from liftray.sections.section import (
     Operation,
     Resolved,
@@ -31,6 +33,16 @@ class DataSettings(Section):
         ge=16,
         description="a longer chain is cut into overlapping windows of at most this many residues",
     )
+
+    @field_validator("train", "valid", "test")
+    @classmethod
+    def _are_places(cls, sets: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        # Test sets are scored next to `valid`, and several validation sets as `valid/NAME`.
+        reserved = {"train": (), "valid": names.SCORES, "test": (*names.SPLITS, *names.SCORES)}
+        names.check_set_names(sets, reserved=reserved[str(info.field_name)])
+        if empty := [name for name, path in sets.items() if not path.strip()]:
+            raise ValueError(f"the data set {empty[0]} has no directory")
+        return {name: paths.place(path) for name, path in sets.items()}
 
 
 class TrainSettings(Section):
@@ -103,6 +115,8 @@ class TrainSettings(Section):
         description="ema: share of the average that remains at each step, less in the first steps",
     )
 
+    _is_a_place = field_validator("start_from")(paths.place)
+
     @model_validator(mode="after")
     def _agrees(self) -> "TrainSettings":
         unused_settings_stay_at_their_default(self, self.average, _TRAIN_USES)
@@ -138,6 +152,8 @@ class CacheSettings(Section):
         gt=0,
         description="largest size in 1e9 bytes; beyond it the least recently used entries are deleted",
     )
+
+    _is_local = field_validator("dir")(paths.local)
 
 
 class ZeroSettings(Section):

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from liftray import files, library_log
+from liftray import files, library_log, paths
 from liftray.config import Settings
 from liftray.data import subset
 from liftray.errors import ConfigError, LiftrayError
@@ -146,7 +146,7 @@ def _run(planned: Plan, settings: Settings, ledger: Ledger, context: trial.Trial
     course.settle(planned.base.tracking.uri, ledger)
     complete = _complete(planned, chosen, ledger)
     selected = [run for arm in planned.arms if arm.name in complete for run in planned.runs(arm, complete)]
-    tests = {name: str(Path(path).resolve()) for name, path in settings.data.test.items()}
+    tests = {name: paths.absolute(path) for name, path in settings.data.test.items()}
     models = [trial.settings_of(planned.base, run, ledger.out) for run in plan.unique(selected)]
     held_out.predict(models, tests, settings.search.max_concurrent)
     names = baselines.predict(

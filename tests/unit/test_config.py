@@ -1,6 +1,8 @@
 """Settings are valid as a whole or refused in one line that helps."""
 
 import pickle
+import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, get_args
 
@@ -222,7 +224,7 @@ def test_settings_survive_the_trip_to_a_worker() -> None:
         ("train: {epochs: 0}", ["train.lr=0.1"], "{path}: train.epochs: "),
         ("train: {epochs: 0, lr: -1}", ["train.lr=-2"], "{path}: train.epochs: "),
         ("train: {epochs: 0}", ["train.epochs=-1"], "on the command line: train.epochs: "),
-        ("{}", ["data.train.mine=[1]"], "on the command line: data.train.mine: "),
+        ("{}", ["data.train={mine: [1]}"], "on the command line: data.train.mine: "),
         ("{}", ["search.space={no.such: [1]}"], "on the command line: search.space: unknown key no.such"),
         ("search: {space: {no.such: [1]}}", ["train.epochs=1"], "{path}: search.space: unknown key no.such"),
     ],
@@ -253,3 +255,139 @@ def test_the_config_for_own_labels_contains_nothing_of_the_sample() -> None:
     assert own.run.dir != quickstart.run.dir
     assert own.registry.name != quickstart.registry.name
     assert load(folder / "own.yaml", ["data.train.mine=data/mine"]).data.train == {"mine": "data/mine"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/w/x #1", "a: b", "*x", "&x y", "!t x", "{a", "- x", "%x", "@x", "`x", "| x", "> x", "? x", "12", "true", "1e3",
+     " x ", "it's", "a,b", "[x", "#1"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "key", ["run.dir", "registry.name", "tracking.run_name", "data.train.mine", "cache.dir"]
+)
+def test_a_text_is_kept_to_the_letter(key: str, text: str) -> None:
+    if key == "registry.name":
+        with nullcontext() if text.isalnum() else pytest.raises(ConfigError):
+            assert load(None, [f"{key}={text}"]).registry.name == text
+        return
+    found = load(None, [f"{key}={text}"]).flat()
+    assert found.get(key, found["data.train"].get("mine")) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("'a #1'", "a #1"), ('"a\\tb"', None), ("''", ""), ("'it''s'", "it's")]
+)
+def test_quotes_around_a_whole_text_are_read(text: str, value: str | None) -> None:
+    if value is None:  # a tab in a name
+        with pytest.raises(ConfigError, match="control character"):
+            load(None, [f"tracking.run_name={text}"])
+    else:
+        assert load(None, [f"tracking.run_name={text}"]).tracking.run_name == value
+
+
+def test_a_source_is_a_text_and_several_are_a_list() -> None:
+    assert load(None, ["backbone.source=/w/x #1: y"]).backbone.source == ["/w/x #1: y"]
+    assert load(None, ["backbone.source=['/w/x #1', b]"]).backbone.source == ["/w/x #1", "b"]
+    with pytest.raises(ConfigError, match="put texts with signs in quotes"):
+        load(None, ["backbone.source=[/w/x #1]"])
+
+
+PLACES = (
+    "data.train.a",
+    "data.valid.a",
+    "data.test.a",
+    "train.start_from",
+    "search.start_from",
+    "cache.dir",
+    "run.dir",
+)
+
+
+@pytest.mark.parametrize("key", [*PLACES, "backbone.source"])
+def test_the_home_directory_is_expanded_in_every_path(
+    key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    more = ["search.method=tpe"] if key == "search.start_from" else []
+    for settings in (
+        load(None, [f"{key}=~/d", *more]),
+        load(None, {key: "~/d"} | dict(p.split("=") for p in more)),
+    ):
+        assert str(tmp_path / "d") in str(settings.flat()[key.removesuffix(".a")])
+        assert "~" not in to_yaml(settings).replace("x ~", "")
+    with pytest.raises(ConfigError, match="no home directory is known for '~no-such-user/d'"):
+        load(None, [f"{key}=~no-such-user/d", *more])
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://bucket/a", "gs://b", "file:///a", "hdfs://n/a", "S3://b", "dbfs:/a", "abfs://c@a/x"]
+)
+@pytest.mark.parametrize("key", ["run.dir", "cache.dir", "search.start_from"])
+def test_an_address_is_refused_where_only_a_path_works(key: str, address: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key}: '{address}' is an address") as caught:
+        load(None, [f"{key}={address}", "search.method=tpe"])
+    assert "give a local path" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["valid", "Valid", "train", "test", "q3", "sov99", "casp/12", "a\\b", "..", "a..b", ".", " x", "x ", "", "a\x1bb",
+     "a\nb", "a\u202eb", "n" * 101],
+)  # fmt: skip
+def test_a_test_set_has_a_name_of_its_own(name: str) -> None:
+    with pytest.raises(ConfigError, match="data set's name"):
+        load({"data": {"test": {name: "x"}}})
+    with pytest.raises(ConfigError):
+        load(None, {f"data.test.{name}": "x"})
+
+
+def test_names_that_would_share_metrics_are_refused() -> None:
+    with pytest.raises(ConfigError, match="would have the same metrics"):
+        load(None, {"data.test": {"a(1": "x", "a)1": "y"}})
+    assert load(None, {"data.test": {"CASP12": "x", "TS115 (new)": "y", "été": "z"}}).data.test
+
+
+@pytest.mark.parametrize("override", ["registry.name=my möd", "registry.name=a/b", "registry.name=" + "a" * 251,
+                                      "tracking.experiment=", "tracking.experiment=a\x00", "run.dir= ",
+                                      "run.dir=a\x00b", "data.train.a="])  # fmt: skip
+def test_what_would_fail_at_the_end_fails_at_the_start(override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, [override])
+    assert override.partition("=")[0].removesuffix(".a") in str(caught.value)
+
+
+SECRET = "wJalr9XUtn"
+SECRETS = (
+    f"s3://KEY:{SECRET}/x@bucket/d",
+    f"https://user:{SECRET}@host",
+    f"gs://b/d?X-Goog-Signature={SECRET}",
+)
+OPEN = {"data.train": "a", "data.valid": "a", "data.test": "a", "search.space": "train.lr", "study.arms": "a",
+        "study.choose": "train.lr", "study.claims": "a", "study.groups": "a"}  # fmt: skip
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("key", sorted(keys()))
+def test_no_key_takes_a_credential_and_no_error_shows_it(key: str, secret: str) -> None:
+    forms: list[Any] = [secret, [secret]]
+    if key in OPEN:
+        forms += [{OPEN[key]: secret}, {OPEN[key]: [secret]}, {secret: "x"}, {OPEN[key]: {"says": secret}}]
+    for value in forms:
+        for attempt in (
+            lambda value=value: load(None, {key: value}),
+            lambda value=value: load(None).replace({key: value}),
+            lambda value=value: load(None, [f"{key}={value}"]),
+        ):
+            with pytest.raises(ConfigError) as caught:
+                attempt()
+            assert "holds a" in str(caught.value)
+            assert "environment" in str(caught.value)
+            assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_file_with_a_credential_is_refused_and_its_text_not_shown(tmp_path: Path) -> None:
+    for text in (f"data: {{train: {{a: '{SECRETS[0]}'}}}}", f"{SECRETS[1]}: 1", f"run: {{dir: '{SECRETS[1]}"):
+        (tmp_path / "c.yaml").write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            load(tmp_path / "c.yaml")
+        assert SECRET not in str(caught.value)

@@ -42,9 +42,42 @@ def test_a_base_lies_beside_its_file_wherever_the_job_runs(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (base / "deeper").mkdir()
-    path = _write(base / "deeper", "base: ../base.yaml\n")
+    _write(base / "deeper", BASE)
+    path = _write(base, "base: deeper/run.yaml\n")
     monkeypatch.chdir("/")
     assert load(path).train.epochs == 7
+
+
+@pytest.mark.parametrize(
+    "named", ["../base.yaml", "./../base.yaml", "inner/../../base.yaml", "link.yaml", "~/base.yaml"]
+)
+def test_a_base_outside_the_folder_is_read_only_where_the_user_allows_it(
+    base: Path, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(base))
+    folder = base / "deeper"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "link.yaml").symlink_to(base / "base.yaml")
+    path = _write(folder, f"base: {named}\n")
+    with pytest.raises(ConfigError, match=r"run.yaml: base is .*, outside the folder .*--base-anywhere"):
+        load(path)
+    assert load(path, base_anywhere=True).train.epochs == 7
+
+
+def test_an_absolute_base_is_read_only_where_the_user_allows_it(base: Path) -> None:
+    path = _write(base, f"base: {base / 'base.yaml'}\n")
+    with pytest.raises(ConfigError, match="outside the folder"):
+        load(path)
+    assert load(path, base_anywhere=True).train.epochs == 7
+
+
+def test_the_links_of_a_mounted_config_map_are_followed(base: Path) -> None:
+    (base / "..2026").mkdir()
+    for name in ("base.yaml", "run.yaml"):
+        (base / "..2026" / name).write_text(BASE if name == "base.yaml" else "base: base.yaml\n")
+        (base / name).unlink(missing_ok=True)
+        (base / name).symlink_to(Path("..2026") / name)
+    assert load(base / "run.yaml").train.epochs == 7
 
 
 def test_the_printed_config_is_resolved(base: Path, tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from liftray import paths
 from liftray.errors import BundleError, TrackingError
+from liftray.sections import names
 from liftray.track.mlflow import model
 from liftray.track.mlflow.card import card
 from liftray.track.mlflow.store import check, client, mlflow_errors, redacted
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 _TAG_CHARACTERS = 5000
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]*")
 _RUN_URI = re.compile(r"runs:/(?P<run>[0-9a-f]{32})/bundle/?")
 _MODEL_URI = re.compile(
     r"models:/(?P<name>[A-Za-z0-9_][A-Za-z0-9_. -]*)(/(?P<version>[1-9][0-9]*)|@(?P<alias>[A-Za-z0-9_-]+))"
@@ -52,7 +53,7 @@ def register(
         BundleError: The directory is no bundle.
         TrackingError: The store cannot be used, or refuses the name.
     """
-    if name and not _NAME.fullmatch(name):
+    if name and not names.MODEL.fullmatch(name):
         raise TrackingError(
             f"registry.name {name!r} cannot be used", remedy="use letters, digits, . _ - and blanks"
         )
@@ -93,7 +94,7 @@ def resolve(uri: str, tracking_uri: str) -> Path:
         TrackingError: The store cannot be used, or has no such run, model, version or alias.
     """
     if not uri.startswith(("runs:", "models:")):
-        directory = Path(uri)
+        directory = Path(paths.place(uri))
         if not directory.is_dir():
             raise BundleError(f"no model {uri!r}", remedy=_FORMS)
         model.read_info(directory)
