@@ -43,8 +43,8 @@ _CONFIG = """\
 Set a key in the YAML by section, or as `KEY=VALUE` on the command line. An unknown key is refused with the nearest
 valid one. `--print-config` prints what a config resolves to.
 
-The value of a key that takes text is that text: `run.dir=/w/x #1` names `/w/x #1`. Only quotes around the whole text are
-read. Other values are YAML. `~` is the home directory in every path. Directories are of this machine: `run.dir` and
+The value of a key that takes text is that text: `run.dir=/w/x #1` names `/w/x #1`. Only quotes around the whole text
+are read. Other values are YAML. `~` is the home directory in every path. Directories are of this machine: `run.dir` and
 `cache.dir` take no `s3://` address.
 
 No value may hold a credential, as in `s3://KEY:SECRET@bucket` or `?token=...`, since settings reach logs, MLflow and
