@@ -100,6 +100,12 @@ class TrainSettings(Section):
     max_failures: Operation[int] = Field(
         default=3, ge=0, description="how often lost workers are replaced before the run fails"
     )
+    stop_grace_s: Operation[float] = Field(
+        default=20.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds that workers have to stop with a checkpoint after SIGTERM or Ctrl-C; then they are ended",
+    )
     recompute_activations: Operation[bool] = Field(
         default=False,
         description="compute the activations of the suffix again in the backward pass: less memory, more time",

@@ -6,6 +6,8 @@ Invariant: a job that starts a cluster of its own stops it; one that joins a clu
 import logging
 import math
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -81,23 +83,40 @@ def connected(
         return
     address = _address(run)
     options = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
-    if address:
-        _reach(address)
-        try:
-            ray.init(address=address, **options)
-        except Exception as error:  # Ray raises many kinds here; each means the same to the user.
-            raise _unreachable(address, error) from error
-        show_line(f"ray: joined {address}")
-    else:
-        wanted = math.ceil(scaling.num_workers * scaling.cpus_per_worker)
-        cpus = max(os.cpu_count() or 1, (wanted + _SPARE_CPUS) * runs_at_a_time)
-        ray.init(address="local", num_cpus=cpus, include_dashboard=dashboard, **options)
-        show_line(f"ray: started a cluster of this job's own ({cpus} CPUs to Ray)")
+    with _same_sigterm_handler():
+        if address:
+            _reach(address)
+            try:
+                ray.init(address=address, **options)
+            except Exception as error:  # Ray raises many kinds here; each means the same to the user.
+                raise _unreachable(address, error) from error
+            show_line(f"ray: joined {address}")
+        else:
+            wanted = math.ceil(scaling.num_workers * scaling.cpus_per_worker)
+            cpus = max(os.cpu_count() or 1, (wanted + _SPARE_CPUS) * runs_at_a_time)
+            ray.init(address="local", num_cpus=cpus, include_dashboard=dashboard, **options)
+            show_line(f"ray: started a cluster of this job's own ({cpus} CPUs to Ray)")
     try:
         _check_size(scaling)
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _same_sigterm_handler() -> Iterator[None]:
+    """Keep this process's handler of SIGTERM, which Ray replaces.
+
+    Ray's own ends its processes under the driver's feet: calls that are under way abort with a dump of the stack.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _address(run: RunSettings) -> str | None:

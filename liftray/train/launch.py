@@ -5,10 +5,6 @@ every rank -> newest checkpoint.
 """
 
 import shutil
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +17,8 @@ from liftray.train import checkpoint, resume
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.prepare import PreparedRun
 from liftray.train.rank_job import STORE, RankJob
+from liftray.train.stop import STOP_FILE, StopFile
+from liftray.train.stop import run as run_stoppable
 from liftray.train.worker import train
 
 _RAY = "ray"
@@ -41,6 +39,7 @@ def fit(prepared: PreparedRun, run_dir: Path, callbacks: list[Any]) -> Checkpoin
         ConfigError: The run directory holds a run with other settings.
         CacheError: The cache of the frozen prefix cannot be read or written.
         DataError: All checkpoints are damaged, or the workers' checkpoints do not reach this node.
+        KeyboardInterrupt: A signal stopped the run; its checkpoint is in the store.
         ray.train.WorkerGroupError: Workers failed more often than `train.max_failures`; it holds their errors.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -73,8 +72,11 @@ def fit(prepared: PreparedRun, run_dir: Path, callbacks: list[Any]) -> Checkpoin
             failure_config=FailureConfig(max_failures=settings.train.max_failures),
         ),
     )
-    with _interruptible():
-        trainer.fit()
+    stop = StopFile(run_dir / STOP_FILE)
+    run_stoppable(trainer.fit, stop, settings.train.stop_grace_s)
+    if stop.requested():
+        raise KeyboardInterrupt
+    stop.remove()
     ended = checkpoint.newest(job.store)
     if ended is None or not ended.progress.finished:
         raise DataError(
@@ -98,22 +100,3 @@ def _with_stored_prefix(prepared: PreparedRun) -> FeedSpec:
         return feed
     fill.fill([prefix], feed, backbone, settings.cache, settings.scaling)
     return replace(feed, prefix=prefix)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Turn Ctrl-C into KeyboardInterrupt again.
-
-    Ray Train takes SIGINT over, aborts its workers, and then either exits with status 0 or fails with an error of the
-    aborted controller.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as end:
-        raise KeyboardInterrupt from end
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -29,6 +29,8 @@ from liftray.train.schedule import learning_rate
 from liftray.train.step_log import StepLog
 
 Keep = Callable[[dict[str, Any], Checkpoint], None]
+# What rank 0 sends in place of the number of steps to the next reading.
+_STOP = -1
 
 
 class Loop:
@@ -42,6 +44,7 @@ class Loop:
         keep: Called on every rank with metrics and a checkpoint after each epoch, and within an epoch as the
             settings ask.
         log: Takes where the run is inside an epoch; rank 0's alone is written.
+        stop: Whether to stop with a checkpoint; rank 0 alone asks, at the steps at which losses are read.
     """
 
     def __init__(
@@ -52,8 +55,10 @@ class Loop:
         saved: Checkpoint | None,
         keep: Keep,
         log: StepLog,
+        stop: Callable[[], bool],
     ) -> None:
         self.job, self.model, self.engine, self.keep, self.log = job, model, engine, keep, log
+        self.stop, self.stopped = stop, False
         self.progress = saved.progress if saved else Progress(config_digest=job.config_digest)
         self.best = saved.best if saved else engine.weights()
         self.settings = job.settings.train
@@ -65,7 +70,7 @@ class Loop:
         self._next_reading = self.progress.global_step + 1
 
     def run(self, stream: Iterator[PackedBatch]) -> None:
-        """Train to the end.
+        """Train to the end, or until a stop is requested.
 
         Args:
             stream: This rank's batches from `progress` on; each epoch's training batches, then validation's.
@@ -73,6 +78,8 @@ class Loop:
         for epoch, batches in groupby(stream, key=lambda batch: batch.epoch):
             batches_of = _Split(batches)
             seconds = self._train(epoch, batches_of)
+            if self.stopped:
+                return
             waited = batches_of.waited
             scores = self._validate(batches_of)
             self._end_epoch(epoch, seconds, waited, scores)
@@ -96,15 +103,19 @@ class Loop:
             self.progress.step = number + 1
             if self.progress.global_step >= self._next_reading:
                 self._read_losses(epoch, shares)
-            if (
-                self.settings.checkpoint_steps
-                and self.progress.global_step % self.settings.checkpoint_steps == 0
-            ):
+            if self.stopped or self._is_due():
                 self._keep_losses(shares)
                 self.progress.epoch_seconds = time.perf_counter() - start
                 self._save({"epoch": epoch, "step": self.progress.global_step})
+            if self.stopped:
+                self.log.write({"stopped": self.progress.global_step, "of": self.job.total_steps})
+                break
         self._keep_losses(shares)
         return time.perf_counter() - start
+
+    def _is_due(self) -> bool:
+        every = self.settings.checkpoint_steps
+        return bool(every) and self.progress.global_step % every == 0
 
     def _validate(self, batches: "_Split") -> dict[str, float]:
         self.model.eval()
@@ -150,13 +161,17 @@ class Loop:
         self._save(record)
 
     def _read_losses(self, epoch: int, shares: list[Tensor]) -> None:
-        """Keep the losses so far and log the step; all ranks learn from rank 0 when to do so again."""
+        """Keep the losses so far and log the step; all ranks learn from rank 0 when to do so again, or to stop."""
         known = len(self.progress.step_losses)
-        stride = self._keep_losses(shares, self.log.next_stride() if dist.get_rank() == 0 else 0)
+        stride = self._keep_losses(shares, self._stride() if dist.get_rank() == 0 else 0)
+        self.stopped = stride == _STOP
         self._next_reading = self.progress.global_step + stride
         losses = self.progress.step_losses[known:]
         place = {"epoch": epoch, "step": self.progress.step, "global_step": self.progress.global_step}
         self.log.write({**place, "loss": sum(losses) / len(losses)})
+
+    def _stride(self) -> int:
+        return _STOP if self.stop() else self.log.next_stride()
 
     def _keep_losses(self, shares: list[Tensor], number: int = 0) -> int:
         """Sum the steps' losses over ranks, once for many steps, and keep them; returns the sum of a number of each."""

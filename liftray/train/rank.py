@@ -43,8 +43,9 @@ def run_rank(
     stream: Stream,
     keep: Keep,
     log: StepLog | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Checkpoint | None:
-    """Train one rank's share, from the newest checkpoint or from the start, to the end.
+    """Train one rank's share, from the newest checkpoint or from the start, to the end or to a requested stop.
 
     A process group of `ranks` ranks must exist, see `join_group_of_one`.
 
@@ -57,6 +58,7 @@ def run_rank(
         keep: Called on every rank with metrics and a checkpoint after each epoch, and within an epoch as the settings
             ask.
         log: Takes where the run is inside an epoch.
+        stop: Whether to stop with a checkpoint; asked on rank 0 every few seconds.
 
     Returns:
         The checkpoint that the rank started from; None: it started from the beginning.
@@ -77,7 +79,7 @@ def run_rank(
     # Under ZeRO 3 DeepSpeed divides the frozen weights among the ranks, and gathers them in buffers of its own.
     frozen = None if settings.zero.stage == 3 else taggers.fingerprint(model)
     engine = Engine(model, settings.train, settings.zero, job.feed.turns(ranks), ranks, device)
-    loop = Loop(job, model, engine, saved, keep, log or StepLog(None))
+    loop = Loop(job, model, engine, saved, keep, log or StepLog(None), stop)
     place = loop.progress.epoch, loop.progress.step
     with contextlib.closing(stream(Feed(job.feed, rank, ranks), settings.train.epochs, *place)) as batches:
         loop.run(batches)

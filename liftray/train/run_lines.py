@@ -56,6 +56,8 @@ class RunLines:
         elif "resumed" in record:
             text = f"resumed at step {record['resumed']:,} of {record['of']:,}"
             self._pace = Pace()  # another process, another clock
+        elif "stopped" in record:
+            text = f"stopped at step {record['stopped']:,} of {record['of']:,}, its checkpoint is written"
         elif "train/loss" in record:
             text = self._epoch(record)
         else:

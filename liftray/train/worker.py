@@ -15,6 +15,7 @@ from liftray.train.checkpoint import Checkpoint
 from liftray.train.rank import run_rank
 from liftray.train.rank_job import RankJob
 from liftray.train.step_log import STEP_LOG, StepLog
+from liftray.train.stop import STOP_FILE, StopFile
 
 
 def train(config: dict[str, RankJob]) -> None:
@@ -32,8 +33,9 @@ def train(config: dict[str, RankJob]) -> None:
         ray.train.report(metrics)
 
     log = StepLog(job.store.parent / STEP_LOG if rank == 0 else None)
+    stop = StopFile(job.store.parent / STOP_FILE)
     device = _device(use_gpu=job.settings.scaling.use_gpu)
-    run_rank(job, rank, context.get_world_size(), device, Feed.batches, keep, log)
+    run_rank(job, rank, context.get_world_size(), device, Feed.batches, keep, log, stop.requested)
 
 
 def _device(*, use_gpu: bool) -> torch.device:

@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 
 from liftray.config import to_yaml
 from liftray.errors import ConfigError
+from liftray.train import checkpoint
 from liftray.train.step_log import STEP_LOSSES, read_losses
 from tests.parts import tiny
 
@@ -88,21 +89,30 @@ def test_a_killed_job_resumes_with_the_same_command(command: list[str], tmp_path
     assert "Traceback" not in other.stderr
 
 
-def test_ctrl_c_ends_a_job_with_130(command: list[str], mlflow_uri: str, tmp_path: Path) -> None:
-    """Ray Train handles SIGINT itself and would leave with status 0."""
+def test_a_signal_ends_a_job_with_a_checkpoint_and_130(
+    command: list[str], mlflow_uri: str, tmp_path: Path
+) -> None:
+    """Ray handles the signals itself: SIGTERM ended in an abort with a dump of the stack."""
     run_dir, log = tmp_path / "run", tmp_path / "log"
+    # Epochs enough that it cannot end by itself.
+    long = ["train.epochs=1000", "train.patience=1000", "train.checkpoint_steps=0", f"run.dir={run_dir}"]
     with log.open("wb") as output:
-        job = subprocess.Popen(
-            [*command, f"run.dir={run_dir}"], cwd=_ROOT, env=_environment(), stdout=output, stderr=output
-        )
+        job = subprocess.Popen([*command, *long], cwd=_ROOT, env=_environment(), stdout=output, stderr=output)
         try:
             _wait(lambda: bool(_checkpoints(run_dir)), job, log)
-            job.send_signal(signal.SIGINT)
+            job.send_signal(signal.SIGTERM)
             assert job.wait(timeout=_PATIENCE_S) == 130
         finally:
             job.kill()
-    assert "error: interrupted" in log.read_text()
-    assert "Traceback" not in log.read_text()
+    shown = log.read_text()
+    stopped = re.search(r"train: stopped at step ([\d,]+) of", shown)
+    assert stopped, shown[-3000:]
+    newest = checkpoint.newest(run_dir / "checkpoints")
+    assert newest is not None
+    assert newest.progress.global_step == int(stopped[1].replace(",", ""))
+    assert "error: interrupted" in shown.splitlines()[-1]
+    assert "Traceback" not in shown
+    assert "SIGABRT" not in shown
     run_id = json.loads((run_dir / "run.json").read_text())["run_id"]
     assert MlflowClient(mlflow_uri).get_run(run_id).info.status == "KILLED"
 
