@@ -14,13 +14,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from liftray import inflate, limits
 from liftray.errors import DataError, InputError
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 _HEAD_BYTES = 8
 _PIECE = 1 << 16
@@ -195,7 +192,7 @@ class _Bounded(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: "WriteableBuffer") -> int:
+    def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
         if self._fault is not None:  # a decompressor that failed once may give anything afterwards
             raise self._fault
