@@ -13,6 +13,9 @@ RUN := runs/quickstart
 SAMPLE := liftray/data/sample
 NAME := liftray-quickstart
 LIFTRAY := $(BIN)/liftray
+# Processes that run tests, one file at a time each. Two Ray clusters fit two cores, since their tests wait much.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # Libraries that call home or load pickled models by default do not, here.
@@ -68,11 +71,11 @@ quickstart: install ## sample to Parquet, fine-tune, register, promote, predict:
 	@echo "   predictions   $(RUN)/predictions"
 	@echo "   MLflow        $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db   (model $(NAME))"
 
-test: install ## the fast tests
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test: install ## the fast tests (make test ARGS=tests/unit/data; WORKERS=0 for one process)
+	@$(PYTEST) -m "not slow" $(ARGS)
 
 test-all: install ## all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 lint: install ## style, types and layers of imports; changes nothing
 	@$(BIN)/ruff check .
