@@ -68,7 +68,7 @@ def parse_json(
         if "\\u" in text or not isinstance(content, bytes):
             _check_values(tree)
     except (ValueError, RecursionError) as fault:
-        raise error(f"not readable as JSON ({_short(fault)})", where=where, remedy=remedy) from fault
+        raise error(f"not JSON ({_short(fault)})", where=where, remedy=remedy) from fault
     return tree
 
 

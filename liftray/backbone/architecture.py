@@ -4,16 +4,15 @@ Invariant: the result holds only keys of the family's list, each checked for typ
 make this reader run code, as transformers' own reader once did (CVE-2026-4372). First step of `sources`.
 """
 
-import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from liftray import limits
 from liftray.backbone.families import REQUIRED, Key, family
+from liftray.documents import read_json
 from liftray.errors import BackboneError
 
-_MAX_BYTES = 1 << 20
 _MAX_INTEGER = 1 << 24
 # Keys that would load code, or would make the weights mean something else than the plain encoder.
 _REFUSED = (
@@ -42,16 +41,9 @@ def read_config(path: Path) -> tuple[str, dict[str, Any]]:
         BackboneError: The file is no JSON object, needs code to run, or describes a model that LiftRay cannot run.
     """
     where = str(path)
-    with open(path, "rb") as file:
-        raw = file.read(_MAX_BYTES + 1)
-    if len(raw) > _MAX_BYTES:
-        raise BackboneError(
-            "config.json is over 1 MiB", where=where, remedy="give the model's own config.json"
-        )
-    try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise BackboneError(f"not JSON ({error})", where=where, remedy="download the file again") from error
+    content = read_json(
+        path, max_bytes=limits.BACKBONE_CONFIG_BYTES, error=BackboneError, remedy="download the file again"
+    )
     if not isinstance(content, dict):
         raise BackboneError("config.json is not an object", where=where, remedy="download the file again")
     return check_config(content, where)
@@ -104,7 +96,7 @@ def _value(key: str, rule: Key, value: Any, where: str) -> Any:
     good = {
         "count": is_integer and 1 <= value <= _MAX_INTEGER,
         "index": is_integer and 0 <= value <= _MAX_INTEGER,
-        "real": is_number and math.isfinite(value) and 0 < value < 1,
+        "real": is_number and 0 < value < 1,
         "flag": isinstance(value, bool),
         "choice": isinstance(value, str) and value in rule.choices,
     }[rule.kind]

@@ -5,12 +5,12 @@ safetensors are preferred to `pytorch_model.bin`. Used by `sources` and `hub`; i
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Collection
 from pathlib import Path
 
 from liftray.backbone.vocabulary import VOCABULARY_FILES
+from liftray.documents import read_json
 from liftray.errors import BackboneError
 from liftray.files import sha256_file
 
@@ -81,11 +81,12 @@ def _file_digest(path: Path) -> str:
 
 def _shards(index: Path) -> tuple[str, ...]:
     try:
-        with open(index, "rb") as file:
-            raw = file.read(_MAX_INDEX_BYTES + 1)
-        listed = json.loads(raw)["weight_map"].values()
+        content = read_json(
+            index, max_bytes=_MAX_INDEX_BYTES, error=BackboneError, remedy="download it again"
+        )
+        listed = content["weight_map"].values()
         names = {str(name) for name in listed}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise BackboneError("unreadable shard index", where=str(index), remedy="download it again") from error
     for name in names:
         if not _SHARD.fullmatch(name):

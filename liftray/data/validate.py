@@ -28,12 +28,13 @@ and is taken; `X` among labels is "no label". A chain whose labels are all `X` i
 
 import re
 
+from liftray import limits
 from liftray.data.labels import STATES, UNLABELLED
 from liftray.data.records import BadRecord, ProteinRecord
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWYBOUXZ"
-MAX_RESIDUES = 100_000
-MAX_ID = 255
+MAX_RESIDUES = limits.RESIDUES
+MAX_ID = limits.ID_CHARACTERS
 
 _SHOWN_ID = 80
 _COIL_SPELLINGS = frozenset("C-._ ")

@@ -5,8 +5,8 @@ stop the reading of later records. Flow: [this] -> predictor -> writers.
 
 Decisions:
 
-- Gzip, LF, CRLF and CR, byte order marks (also inside concatenated files), blank lines, wrapped lines, blanks
-  and tabs inside lines, and `;` comment lines are all read.
+- Compressed files (gzip, bzip2, xz, zstd, zip), LF, CRLF and CR, byte order marks (also inside concatenated files),
+  blank lines, wrapped lines, blanks and tabs inside lines, and `;` comment lines are all read.
 - The id is the first word after `>`, the description is the rest; undecodable or unprintable characters become U+FFFD.
   A header without an id is named `unnamed_N`, where N is the record's number in its file. Ids may repeat: outputs
   carry the record's number too.
@@ -15,7 +15,7 @@ Decisions:
 - Any letter A-Z is accepted; the tokeniser reads a letter that the backbone does not know as an unknown residue.
 - One final `*` (the stop of a translation) is dropped; a `*` inside a sequence is refused as `stop-codon`.
 - Also refused, as in ingest: `gap`, `non-ascii`, `unknown-residue` (digits and signs), `empty`, `too-long`.
-- Where a gzip stream breaks, the record at the break is refused; the records before it are kept.
+- Where a compressed stream breaks, the record at the break is refused; the records before it are kept.
 """
 
 import re
@@ -81,7 +81,7 @@ def read(path: str | Path) -> Iterator[Chain | BadChain]:
     """Yield the chains of a FASTA file in order.
 
     Args:
-        path: A text file, gzip-compressed or not.
+        path: A text file, compressed or not: see `input_files.open_input`.
 
     Yields:
         One item for each header line.
@@ -90,7 +90,6 @@ def read(path: str | Path) -> Iterator[Chain | BadChain]:
         DataError: The file is missing, unreadable, empty or not FASTA; before the first item, never later.
     """
     path = Path(path)
-    _check_regular(path)
     block: _Block | None = None
     count = 0
     try:
@@ -182,11 +181,3 @@ def _header(line: str, number: int) -> tuple[str, str]:
 
 def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
-
-
-def _check_regular(path: Path) -> None:
-    if path.exists() and not path.is_file():
-        kind = "a directory" if path.is_dir() else "not a regular file"
-        raise DataError(
-            f"{kind}, where a FASTA file is needed", where=str(path), remedy="name the file itself"
-        )

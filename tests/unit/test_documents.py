@@ -69,7 +69,7 @@ def test_bad_json_is_one_line_that_names_the_place(kind: str) -> None:
     text, why = BAD_JSON[kind]
     with pytest.raises(BundleError, match=why) as caught:
         parse_json(text, where="my.json", error=BundleError, remedy="fetch it again")
-    assert str(caught.value).startswith("my.json: not readable as JSON (")
+    assert str(caught.value).startswith("my.json: not JSON (")
     assert str(caught.value).endswith("; fetch it again")
 
 

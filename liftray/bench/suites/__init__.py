@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, get_type_hints
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from liftray.bench import bench_report
+from liftray.documents import parse_yaml
 from liftray.errors import ConfigError
 
 # Each is a module here with a frozen dataclass `Sizes` and `run(sizes) -> (rows, further config)`.
@@ -53,12 +53,9 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     found = {}
     for argument in arguments:
         name, sign, value = argument.partition("=")
-        try:
-            found[name.strip()] = yaml.safe_load(value) if value else ""
-        except yaml.YAMLError:
-            sign = ""
         if not sign:
             raise ConfigError(f"{argument!r} is not KEY=VALUE", remedy="write for example chains=100")
+        found[name.strip()] = parse_yaml(value, where=argument) if value else ""
     return found
 
 

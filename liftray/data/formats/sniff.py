@@ -9,10 +9,11 @@ from pathlib import Path
 from liftray.data.formats.columns import has_chains
 from liftray.data.formats.delimited import read_header
 from liftray.data.formats.fasta import companions
-from liftray.data.formats.lines import BrokenStreamError, first_bytes, no_records, read_lines
+from liftray.data.formats.lines import BrokenStreamError, no_records, read_lines
 from liftray.data.formats.names import is_structure
 from liftray.data.formats.netsurfp_csv import is_residue_form
 from liftray.errors import DataError
+from liftray.input_files import first_bytes
 
 # Enough for the first record and the next header, even where a long chain is wrapped; in characters.
 _START = 1 << 20

@@ -25,9 +25,7 @@ Decisions:
 | `dssp-failed`            | made mkdssp end with an error                                           |
 """
 
-import gzip
 import string
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,15 +33,15 @@ from pathlib import Path
 import gemmi
 import numpy as np
 
+from liftray import limits
 from liftray.data.formats.binarycif import decode_block
 from liftray.data.formats.dssp import BACKBONE_ATOMS, ChainBackbone, DsspError, Method, assign_states
-from liftray.data.formats.lines import unreadable
 from liftray.data.formats.names import plain_name
 from liftray.data.labels import check_alphabet, map_string
 from liftray.data.records import BadRecord, ProteinRecord
 from liftray.errors import DataError
+from liftray.input_files import check_regular, read_input
 
-MAX_BYTES = 1 << 30
 _CATEGORIES = (
     "_entry",
     "_atom_site",
@@ -100,7 +98,7 @@ def read(path: Path, *, alphabet: str, method: Method = "auto") -> Iterator[Prot
         found = list(protein_chains(structure))
     except DataError:
         raise
-    except (ValueError, RuntimeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (ValueError, RuntimeError) as error:
         yield BadRecord(str(path), 0, stem, "unreadable-structure", " ".join(str(error).split())[:300])
         return
     if not found:
@@ -243,18 +241,12 @@ def _first_block(text: str) -> gemmi.cif.Block:
 
 
 def _read_bytes(path: Path) -> bytes:
-    """The file's bytes, inflated; ValueError over `MAX_BYTES`: a small gzip file must not fill memory."""
+    """The file's bytes, inflated; ValueError where they are damaged, packed in another way, over the limit or none."""
+    check_regular(path)
     try:
-        with path.open("rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if zipped else path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (gzip.BadGzipFile, EOFError):
-        raise
-    except OSError as error:
-        raise unreadable(path, error) from error
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"more than {MAX_BYTES} bytes")
+        data = read_input(path, max_bytes=limits.STRUCTURE_BYTES)
+    except DataError as error:
+        raise ValueError(error.what) from error
     if not data.strip():
         raise ValueError("the file is empty")
     return data

@@ -8,9 +8,9 @@ import difflib
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from liftray.documents import read_yaml
 from liftray.errors import ConfigError
 
 
@@ -145,14 +145,7 @@ def load(path: str | Path | None) -> Policy:
     """
     if path is None:
         return Policy()
-    try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"cannot read the gates ({error})", remedy="give --gates a file like configs/gates.yaml"
-        ) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"not valid YAML ({error})", where=str(path)) from error
+    tree = read_yaml(path, remedy="give --gates a file like configs/gates.yaml")
     try:
         return Policy.model_validate({} if tree is None else tree)
     except ValidationError as error:

@@ -113,4 +113,4 @@ def test_what_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_an_oversized_config_is_refused(tmp_path: Path) -> None:
-    _refused(tmp_path, json.dumps({"model_type": "esm", "x": "y" * (1 << 20)}), "over 1 MiB")
+    _refused(tmp_path, json.dumps({"model_type": "esm", "x": "y" * (1 << 20)}), "over 1,048,576 bytes")

@@ -106,7 +106,7 @@ def test_id_is_printable_whatever_the_bytes(file: Path) -> None:
         (b"", "no sequences: the file is empty"),
         (b"\n \n;only a comment\n", "no sequences: the file is empty"),
         (b"MKTAYI\n>a\nMKT\n", "text before the first '>'"),
-        (b"PK\x03\x04zip", "text before the first '>'"),
+        (b"PK\x03\x04zip", "a zip file without its directory"),
         (b"\xff\xfe>\x00a\x00", "UTF-16"),
         (gzip.compress(b">a\nMKT\n", mtime=0)[:11], "gzip"),
     ],

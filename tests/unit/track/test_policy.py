@@ -48,5 +48,5 @@ def test_mistakes_are_reported_with_what_is_valid(tmp_path: Path, text: str, mes
 
 
 def test_a_missing_file_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"configs/gates\.yaml"):
+    with pytest.raises(ConfigError, match="no such file"):
         load(tmp_path / "absent.yaml")

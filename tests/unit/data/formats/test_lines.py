@@ -42,7 +42,7 @@ def test_bytes_that_are_not_utf8_survive(tmp_path: Path) -> None:
 def test_utf16_is_refused(tmp_path: Path, mark: bytes) -> None:
     path = tmp_path / "x.txt"
     path.write_bytes(mark + ">a".encode("utf-16-le"))
-    with pytest.raises(DataError, match=r"x\.txt: text in UTF-16; .*UTF-8"):
+    with pytest.raises(DataError, match=r"x\.txt: text in UTF-16 or UTF-32; .*UTF-8"):
         list(read_lines(path))
 
 
