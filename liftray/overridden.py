@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from liftray import limits
 from liftray.documents import parse_yaml
 from liftray.errors import ConfigError
 
@@ -59,6 +60,9 @@ def _text(text: str, *, nullable: bool) -> str | None:
 
 
 def _yaml(text: str) -> Any:
+    if len(text) > limits.OVERRIDE_CHARACTERS:
+        what = f"a value of over {limits.OVERRIDE_CHARACTERS:,} characters"
+        raise ConfigError(what, where=WHERE, remedy="write it in a config file")
     return _numbers(
         parse_yaml(text, where=f"{WHERE}, {text[:100]!r}", remedy="put texts with signs in quotes")
     )
