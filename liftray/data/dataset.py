@@ -6,7 +6,6 @@ Flow: ingest -> Parquet -> [this] -> packing, feed, evaluation. An object holds
 the path and the metadata only, so it is cheap to send to Ray workers; files are opened when they are read.
 """
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,9 +18,12 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from liftray import limits
+from liftray.data import parquet_bounds
 from liftray.data.digest import ContentDigest
 from liftray.data.labels import STATES, UNLABELLED
 from liftray.data.records import ALPHABET_KEY, SCHEMA, ProteinRecord
+from liftray.documents import parse_json
 from liftray.errors import DataError
 from liftray.redaction import REMEDY, credential
 
@@ -123,13 +125,23 @@ class ProteinDataset:
         at = bisect_right(ends, number)
         filesystem, root = _filesystem(self.path)
         name = f"{root}/{self.files[at]}"
+        size = filesystem.get_file_info(name).size or 0
         try:
             with _open_file(filesystem, name, self.path) as file:
-                table = file.read_row_group(
-                    number - ends[at] + self.row_groups[at], columns, use_threads=False
-                )
-            table.validate(full=True)
-        except (pa.ArrowException, OSError) as error:
+                wanted = columns or SCHEMA.names
+                most, held, parts = parquet_bounds.allowed_bytes(size), 0, []
+                for part in parquet_bounds.batches(
+                    file, wanted, size, name, [number - ends[at] + self.row_groups[at]]
+                ):
+                    held += part.nbytes
+                    if held > most:
+                        raise DataError(f"a row group of over {most:,} bytes", where=name, remedy=_REMEDY)
+                    parts.append(part)
+                schema = pa.schema([file.schema_arrow.field(one) for one in wanted])
+                table = pa.Table.from_batches(parts, schema).combine_chunks()
+        except DataError:
+            raise
+        except parquet_bounds.FAULTS as error:
             raise DataError(f"unreadable Parquet ({error})", where=name, remedy=_REMEDY) from error
         return table
 
@@ -226,15 +238,22 @@ def _filesystem(path: str) -> tuple[pafs.FileSystem, str]:
 
 
 def _read_info(filesystem: pafs.FileSystem, root: str, where: str) -> dict[str, Any]:
+    name = f"{root}/{DATASET_FILE}"
     try:
-        with filesystem.open_input_stream(f"{root}/{DATASET_FILE}") as file:
-            info = json.loads(file.read())
-    except FileNotFoundError as error:
-        raise DataError(
-            f"no data set: no {DATASET_FILE}", where=where, remedy="make one with 'liftray ingest'"
-        ) from error
+        found = filesystem.get_file_info(name)
+        if found.type == pafs.FileType.NotFound:
+            remedy = "make one with 'liftray ingest'"
+            raise DataError(f"no data set: no {DATASET_FILE}", where=where, remedy=remedy)
+        if not found.is_file or (found.size or 0) > limits.JSON_BYTES:
+            what = f"{DATASET_FILE} is no file, or over {limits.JSON_BYTES:,} bytes"
+            raise DataError(what, where=where, remedy=_REMEDY)
+        with filesystem.open_input_stream(name) as file:
+            content = file.read(limits.JSON_BYTES)
+    except DataError:
+        raise
     except (OSError, ValueError) as error:
         raise DataError(f"unreadable {DATASET_FILE} ({error})", where=where, remedy=_REMEDY) from error
+    info = parse_json(content, where=f"{where}/{DATASET_FILE}", remedy=_REMEDY)
     if not isinstance(info, dict) or info.get("format") != DATASET_FORMAT:
         raise DataError(f"{DATASET_FILE} is not that of a LiftRay data set", where=where, remedy=_REMEDY)
     if info.get("version") != DATASET_VERSION:
@@ -261,9 +280,17 @@ def _list_files(filesystem: pafs.FileSystem, root: str, where: str) -> list[str]
 
 def _open_file(filesystem: pafs.FileSystem, name: str, where: str) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(name, filesystem=filesystem)
-    except (pa.ArrowException, OSError) as error:
+        found = filesystem.get_file_info(name)
+        if not found.is_file:
+            raise DataError("no regular file", where=name, remedy=_REMEDY)
+        file = pq.ParquetFile(name, filesystem=filesystem)
+        parquet_bounds.check(file, found.size or 0, name)
+        file.schema_arrow  # noqa: B018 - its names may not be UTF-8
+    except DataError:
+        raise
+    except parquet_bounds.FAULTS as error:
         raise DataError(f"unreadable Parquet ({error})", where=name, remedy=_REMEDY) from error
+    return file
 
 
 def _check_schema(schema: pa.Schema, alphabet: str, where: str) -> None:

@@ -6,6 +6,7 @@ and the id, or else the row's number in it, finds the record. A `source` column,
 have, is kept.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from liftray.data import parquet_bounds
 from liftray.data.formats.columns import Columns, SplitGuard, find_columns, named_alphabet
 from liftray.data.formats.delimited import normal_name
 from liftray.data.formats.lines import no_records
@@ -21,8 +23,7 @@ from liftray.data.formats.table import join_id, row_id
 from liftray.data.labels import STATES
 from liftray.data.records import ALPHABET_KEY, BadRecord, ProteinRecord
 from liftray.errors import DataError
-
-_BATCH = 1024
+from liftray.input_files import check_regular
 
 
 def read(path: Path, *, alphabet: str) -> Iterator[ProteinRecord | BadRecord]:
@@ -40,19 +41,26 @@ def read(path: Path, *, alphabet: str) -> Iterator[ProteinRecord | BadRecord]:
             parts of a split.
     """
     with _open(path) as file:
-        names = {normal_name(name): name for name in file.schema_arrow.names}
+        schema = file.schema_arrow
+        names = {normal_name(name): name for name in schema.names}
+        if len(names) != len(schema.names):
+            twice, _ = Counter(map(normal_name, schema.names)).most_common(1)[0]
+            what = f"column {twice!r} twice, in letter case or as it is"
+            raise DataError(what, where=str(path), remedy="rename one of them")
         columns = find_columns(list(names), alphabet, str(path))
         wanted = [*columns.ids, columns.sequence, columns.labels]
         split = SplitGuard(list(names), str(path))
         wanted += [name for name in ("source", split.column) if name in names and name not in wanted]
-        number = 0
-        for number, row in enumerate(_rows(file, path, [names[name] for name in wanted]), 1):
-            cells = dict(zip(wanted, row, strict=True))
-            if split.column:
-                split.check(cells[split.column])
-            yield _record(cells, columns, path, number)
-        if not number:
-            raise no_records(path)
+    stored = [names[name] for name in wanted]
+    _check_types(schema, stored, path)
+    number = 0
+    for number, row in enumerate(_rows(path, schema, stored), 1):
+        cells = dict(zip(wanted, row, strict=True))
+        if split.column:
+            split.check(cells[split.column])
+        yield _record(cells, columns, path, number)
+    if not number:
+        raise no_records(path)
 
 
 def declared_alphabet(path: Path) -> str | None:
@@ -65,41 +73,65 @@ def declared_alphabet(path: Path) -> str | None:
     return named_alphabet([normal_name(name) for name in schema.names]) or alphabet_in_name(path.name)
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def _open(path: Path, dictionaries: list[str] | None = None) -> pq.ParquetFile:
+    """Open and check a file; `dictionaries` are columns whose repeated values are not to be copied for each row."""
+    size = check_regular(path)
     try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
+        file = pq.ParquetFile(path, read_dictionary=dictionaries)
+        parquet_bounds.check(file, size, str(path))
+        file.schema_arrow  # noqa: B018 - its names may not be UTF-8
+    except DataError:
+        raise
+    except parquet_bounds.FAULTS as error:
         raise _damaged(path, error) from error
+    return file
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(
-        f"not readable as Parquet ({error})", where=str(path), remedy="write or fetch the file again"
+        f"not readable as Parquet ({' '.join(str(error).split())[:300]})",
+        where=str(path),
+        remedy="write or fetch the file again",
     )
 
 
-def _rows(file: pq.ParquetFile, path: Path, names: list[str]) -> Iterator[tuple[str | None, ...]]:
-    batches = file.iter_batches(_BATCH, columns=names, use_threads=False)
-    while True:
-        try:
-            batch = next(batches, None)
-            if batch is None:
-                return
-            table = pa.Table.from_batches([batch])
-            table.validate(full=True)
-            cells = [_text(table.column(name), name, path).to_pylist() for name in names]
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise _damaged(path, error) from error
-        yield from zip(*cells, strict=True)
+def _rows(path: Path, schema: pa.Schema, names: list[str]) -> Iterator[tuple[str | None, ...]]:
+    texts = [name for name in names if _is_text(_inner(schema.field(name).type))]
+    try:
+        with _open(path, texts) as file:
+            for batch in parquet_bounds.batches(file, names, path.stat().st_size, str(path)):
+                yield from zip(*(_cells(batch.column(name)) for name in names), strict=True)
+    except DataError:
+        raise
+    except parquet_bounds.FAULTS as error:
+        raise _damaged(path, error) from error
 
 
-def _text(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
-    kind = column.type
-    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
-    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_integer)
-    if not any(is_kind(inner) for is_kind in texts):
-        raise DataError(f"column {name!r} is of type {kind}", where=str(path), remedy="store it as a string")
-    return pc.cast(column, pa.large_string())
+def _check_types(schema: pa.Schema, names: list[str], path: Path) -> None:
+    for name in names:
+        kind = schema.field(name).type
+        inner = _inner(kind)
+        if not _is_text(inner) and not pa.types.is_integer(inner):
+            what = f"column {name!r} is of type {str(kind)[:100]}"
+            raise DataError(what, where=str(path), remedy="store it as a string")
+
+
+def _inner(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return any(
+        is_kind(kind) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    )
+
+
+def _cells(column: pa.Array) -> list[str | None]:
+    """The values as texts; those of a dictionary share one object."""
+    if not pa.types.is_dictionary(column.type):
+        return pc.cast(column, pa.large_string()).to_pylist()
+    values = pc.cast(column.dictionary, pa.large_string()).to_pylist()
+    return [None if at is None else values[at] for at in column.indices.to_pylist()]
 
 
 def _record(
