@@ -72,6 +72,12 @@ class CacheError(InputError):
     """The frozen-prefix cache is damaged, of another backbone, gone, or its disk is full or not writable."""
 
 
+class DivergedError(LiftrayError):
+    """The loss of a training run became infinite or no number; the weights of before are in its checkpoint."""
+
+    exit_code = 2
+
+
 class GateRefused(LiftrayError):
     """A promotion gate refused; nothing was changed."""
 

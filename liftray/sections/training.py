@@ -103,7 +103,6 @@ class TrainSettings(Section):
     stop_grace_s: Operation[float] = Field(
         default=20.0,
         gt=0,
-        allow_inf_nan=False,
         description="seconds that workers have to stop with a checkpoint after SIGTERM or Ctrl-C; then they are ended",
     )
     recompute_activations: Operation[bool] = Field(

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from liftray import documents
 from liftray.cache import decide, fill
 from liftray.data.feed import FeedSpec
-from liftray.errors import DataError
+from liftray.errors import DataError, DivergedError
 from liftray.progress import show_line
 from liftray.train import checkpoint, resume
 from liftray.train.checkpoint import Checkpoint
@@ -19,7 +20,7 @@ from liftray.train.prepare import PreparedRun
 from liftray.train.rank_job import STORE, RankJob
 from liftray.train.stop import STOP_FILE, StopFile
 from liftray.train.stop import run as run_stoppable
-from liftray.train.worker import train
+from liftray.train.worker import DIVERGED, train
 
 _RAY = "ray"
 
@@ -38,6 +39,7 @@ def fit(prepared: PreparedRun, run_dir: Path, callbacks: list[Any]) -> Checkpoin
     Raises:
         ConfigError: The run directory holds a run with other settings.
         CacheError: The cache of the frozen prefix cannot be read or written.
+        DivergedError: A loss is infinite or no number.
         DataError: All checkpoints are damaged, or the workers' checkpoints do not reach this node.
         KeyboardInterrupt: A signal stopped the run; its checkpoint is in the store.
         ray.train.WorkerGroupError: Workers failed more often than `train.max_failures`; it holds their errors.
@@ -72,11 +74,14 @@ def fit(prepared: PreparedRun, run_dir: Path, callbacks: list[Any]) -> Checkpoin
             failure_config=FailureConfig(max_failures=settings.train.max_failures),
         ),
     )
-    stop = StopFile(run_dir / STOP_FILE)
+    diverged, stop = run_dir / DIVERGED, StopFile(run_dir / STOP_FILE)
+    diverged.unlink(missing_ok=True)
     run_stoppable(trainer.fit, stop, settings.train.stop_grace_s)
     if stop.requested():
         raise KeyboardInterrupt
     stop.remove()
+    if diverged.exists():
+        raise DivergedError(**documents.read_json(diverged))
     ended = checkpoint.newest(job.store)
     if ended is None or not ended.progress.finished:
         raise DataError(

@@ -7,6 +7,7 @@ checkpoints go are arguments. Flow: rank -> [this] -> step.
 """
 
 import functools
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -21,6 +22,7 @@ from liftray.adapt import losses
 from liftray.adapt.losses import Loss
 from liftray.adapt.tagger import Tagger
 from liftray.data.batch import TRAIN, PackedBatch
+from liftray.errors import DivergedError
 from liftray.train import step
 from liftray.train.checkpoint import Checkpoint, Progress
 from liftray.train.engine import Engine
@@ -74,6 +76,9 @@ class Loop:
 
         Args:
             stream: This rank's batches from `progress` on; each epoch's training batches, then validation's.
+
+        Raises:
+            DivergedError: A loss is infinite or no number; raised on all ranks, and no checkpoint has been made since.
         """
         for epoch, batches in groupby(stream, key=lambda batch: batch.epoch):
             batches_of = _Split(batches)
@@ -82,6 +87,7 @@ class Loop:
                 return
             waited = batches_of.waited
             scores = self._validate(batches_of)
+            self._check_finite(scores["loss"], "validation loss", self.progress.global_step)
             self._end_epoch(epoch, seconds, waited, scores)
             if self.progress.finished:
                 return
@@ -178,9 +184,22 @@ class Loop:
         if not shares:
             return 0
         *losses, total = sum_over_ranks(torch.stack([*shares, shares[0].new_tensor(float(number))])).tolist()
-        self.progress.step_losses.extend(losses)
+        for loss in losses:
+            self.progress.step_losses.append(loss)
+            self._check_finite(loss, "loss", len(self.progress.step_losses))
         shares.clear()
         return int(total)
+
+    def _check_finite(self, loss: float, what: str, step: int) -> None:
+        """Refuse to train on: nothing that follows from such a loss is of use, and a restart repeats it."""
+        if math.isfinite(loss):
+            return
+        train = self.settings
+        raise DivergedError(
+            f"the {what} is {loss} at step {step:,} of {self.job.total_steps:,}",
+            where=str(self.job.store.parent),
+            remedy=f"lower train.lr={train.lr:g}, or raise train.warmup_ratio={train.warmup_ratio:g}",
+        )
 
     def _save(self, metrics: dict[str, Any]) -> None:
         average = {} if self.average is None else self.average.weights()

@@ -9,13 +9,18 @@ from typing import Any
 import ray.train
 import torch
 
+from liftray import files
 from liftray.data.feed import Feed
+from liftray.errors import DivergedError
 from liftray.train import checkpoint
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.rank import run_rank
 from liftray.train.rank_job import RankJob
 from liftray.train.step_log import STEP_LOG, StepLog
 from liftray.train.stop import STOP_FILE, StopFile
+
+# The reason why a run ended before its last epoch, in the run directory.
+DIVERGED = "diverged.json"
 
 
 def train(config: dict[str, RankJob]) -> None:
@@ -35,7 +40,13 @@ def train(config: dict[str, RankJob]) -> None:
     log = StepLog(job.store.parent / STEP_LOG if rank == 0 else None)
     stop = StopFile(job.store.parent / STOP_FILE)
     device = _device(use_gpu=job.settings.scaling.use_gpu)
-    run_rank(job, rank, context.get_world_size(), device, Feed.batches, keep, log, stop.requested)
+    try:
+        run_rank(job, rank, context.get_world_size(), device, Feed.batches, keep, log, stop.requested)
+    except DivergedError as error:
+        # Not raised: Ray Train would restart the workers, which would take the same steps to the same end.
+        if rank == 0:
+            record = {"what": error.what, "where": error.where, "remedy": error.remedy}
+            files.write_json(job.store.parent / DIVERGED, record)
 
 
 def _device(*, use_gpu: bool) -> torch.device:

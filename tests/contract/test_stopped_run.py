@@ -4,6 +4,8 @@ Tolerance: none; the same process takes the same steps on the same CPU.
 """
 
 import itertools
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 
 from liftray.data.feed import Feed
+from liftray.errors import DivergedError
 from liftray.train import checkpoint
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.prepare import PreparedRun, prepare_run
@@ -72,3 +75,14 @@ def test_a_stopped_run_resumes_as_if_nothing_had_happened(prepared: PreparedRun,
         assert resumed.progress.step_losses == unbroken.progress.step_losses
         assert all(torch.equal(resumed.weights[name], unbroken.weights[name]) for name in unbroken.weights)
         assert all(torch.equal(resumed.best[name], unbroken.best[name]) for name in unbroken.best)
+
+
+def test_a_loss_that_is_no_number_ends_a_run_with_the_setting_to_change(
+    prepared: PreparedRun, tmp_path: Path
+) -> None:
+    diverging = replace(prepared, settings=prepared.settings.replace({"train.lr": 1e30}))
+    with pytest.raises(DivergedError, match=r"loss is (nan|inf) at step \d+ of \d+; lower train\.lr=1e\+30"):
+        _run(diverging, tmp_path)
+    # What a checkpoint holds was trained with finite losses.
+    newest = checkpoint.newest(tmp_path / "checkpoints")
+    assert newest is None or all(map(math.isfinite, newest.progress.step_losses))

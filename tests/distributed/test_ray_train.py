@@ -13,7 +13,7 @@ import pytest
 import torch
 from ray import cloudpickle
 
-from liftray.errors import ConfigError
+from liftray.errors import ConfigError, DivergedError
 from liftray.train import checkpoint, launch
 from liftray.train.checkpoint import Checkpoint
 from liftray.train.prepare import prepare_run
@@ -98,6 +98,17 @@ def test_killed_workers_are_replaced_and_the_run_ends_as_if_uninterrupted(
     assert "train: worker 0 lost (its process was killed or crashed), restart 1 of 1\n" in shown
     assert re.search(r"train: resumed at step \d+ of \d+\n", shown)
     assert _first_step(tmp_path / "run") < records[0]["when_ns"], "the run began again instead of resuming"
+
+
+def test_a_loss_that_is_no_number_restarts_no_worker(
+    parts: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        follow(tmp_path, 4, "train", lambda epoch: 6, max_failures=3),
+        pytest.raises(DivergedError, match=r"lower train\.lr=1e\+30"),
+    ):
+        _fit(parts, tmp_path, [Reporter("", None, tmp_path)], train__lr=1e30, scaling__num_workers=2)
+    assert "restart" not in capsys.readouterr().err
 
 
 def test_a_run_stopped_within_an_epoch_resumes_with_more_workers(
