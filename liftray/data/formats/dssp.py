@@ -7,6 +7,7 @@ those of Kabsch & Sander (1983); P is the polyproline helix of mkdssp 4 (Hekkelm
 
 import re
 import shutil
+import string
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import gemmi
 import numpy as np
@@ -26,6 +27,9 @@ from liftray.errors import DataError, LiftrayError
 Points = npt.NDArray[np.float64]
 Method = Literal["auto", "mkdssp", "mdtraj"]
 BACKBONE_ATOMS = ("N", "CA", "C", "O")
+
+MAX_RESIDUES = 50_000
+"""Residues of one model that mkdssp is given: its time grows with the square."""
 
 _OLDEST_MKDSSP = (4,)  # the first release that knows P
 _MAX_PEPTIDE_BOND = 2.5  # Angstrom; a longer C-N distance is a chain break to DSSP
@@ -43,10 +47,15 @@ class ChainBackbone:
     Attributes:
         residues: L three-letter names, in chain order; only proline matters (it has no amide hydrogen).
         atoms_L43: (L, 4, 3) float64 positions of N, CA, C, O in Angstrom; NaN where an atom is missing.
+        asym: What the chain has in common with others that are one to DSSP; None if nothing.
+        twins: Row, name and (4, 3) positions of each further residue at the place of one of the L. mkdssp takes
+            them for neighbours in the chain, so they change the states around them.
     """
 
     residues: tuple[str, ...]
     atoms_L43: npt.NDArray[np.float64]
+    asym: str | None = None
+    twins: tuple[tuple[int, str, npt.NDArray[np.float64]], ...] = ()
 
     @property
     def whole(self) -> npt.NDArray[np.bool_]:
@@ -101,12 +110,44 @@ def assigner() -> str:
 
 
 def _by_mkdssp(chains: Sequence[ChainBackbone]) -> list[str]:
-    timeout_s = 120 + 0.1 * sum(len(chain.residues) for chain in chains)
+    order = _by_asym(chains)
+    given = [one for i in order for one in _whole_residues(i, chains[i])]
+    if len(given) > MAX_RESIDUES:
+        raise DsspError(f"{len(given)} residues in the model; mkdssp is given {MAX_RESIDUES} at most")
+    letters = {
+        (one.chain, one.row): state
+        for one, state in zip(reversed(given), reversed(_run_mkdssp(chains, given)), strict=True)
+    }
+    return [
+        "".join(letters[i, row] if whole else UNLABELLED for row, whole in enumerate(chain.whole))
+        for i, chain in enumerate(chains)
+    ]
+
+
+class _Given(NamedTuple):
+    """A residue as mkdssp gets it: indices of its chain and row, name, (4, 3) positions."""
+
+    chain: int
+    row: int
+    name: str
+    xyz_43: Points
+
+
+def _whole_residues(index: int, chain: ChainBackbone) -> list[_Given]:
+    """The residues with whole backbones, and after each one its twins."""
+    own = [_Given(index, int(i), chain.residues[i], chain.atoms_L43[i]) for i in np.flatnonzero(chain.whole)]
+    twins = [_Given(index, row, name, xyz_43) for row, name, xyz_43 in chain.twins]
+    return sorted([*own, *twins], key=lambda one: one.row)
+
+
+def _run_mkdssp(chains: Sequence[ChainBackbone], given: Sequence[_Given]) -> list[str]:
+    """The state of each residue that mkdssp is given."""
+    timeout_s = 120 + 0.1 * len(given)
     with tempfile.TemporaryDirectory(prefix="liftray-dssp-") as folder:
-        given, result = Path(folder, "in.cif"), Path(folder, "out.dssp")
-        _minimal_mmcif(chains).write_file(str(given))
+        source, result = Path(folder, "in.cif"), Path(folder, "out.dssp")
+        _minimal_mmcif(chains, given).write_file(str(source))
         # The classic format: the mmCIF writer of 4.2 stops on some sheets with a duplicate key.
-        command = ["mkdssp", "--quiet", "--output-format", "dssp", str(given), str(result)]
+        command = ["mkdssp", "--quiet", "--output-format", "dssp", str(source), str(result)]
         try:
             ended = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
         except subprocess.TimeoutExpired as error:
@@ -114,48 +155,62 @@ def _by_mkdssp(chains: Sequence[ChainBackbone]) -> list[str]:
         if ended.returncode or not result.exists():
             raise DsspError(f"mkdssp ended with {ended.returncode}: {ended.stderr.strip()[-200:]}")
         states = _read_classic(result.read_text(encoding="ascii", errors="replace"))
-    labels: list[str] = []
-    first = 1
-    for chain in chains:
-        numbers = range(first, first + len(chain.residues))
-        labels.append("".join(states.get(number, UNLABELLED) for number in numbers))
-        first = numbers.stop
-        missed = sum(label == UNLABELLED for label in labels[-1]) - int((~chain.whole).sum())
-        if missed:
-            raise DsspError(f"mkdssp left {missed} residues with a whole backbone unassigned")
-    return labels
+    if len(states) != len(given):
+        raise DsspError(f"mkdssp gave {len(states)} states for {len(given)} residues with a whole backbone")
+    return states
 
 
-def _read_classic(text: str) -> dict[int, str]:
-    """States by residue number from DSSP's classic format: number in columns 6-10, state in column 17."""
+def _by_asym(chains: Sequence[ChainBackbone]) -> list[int]:
+    """Indices of the chains as DSSP orders them: those of one identity together, by first appearance."""
+    first: dict[str | int, int] = {}
+    keys = [first.setdefault(_identity(chain, i), i) for i, chain in enumerate(chains)]
+    return sorted(range(len(chains)), key=keys.__getitem__)
+
+
+def _identity(chain: ChainBackbone, index: int) -> str | int:
+    return index if chain.asym is None else chain.asym
+
+
+def _read_classic(text: str) -> list[str]:
+    """States in file order from DSSP's classic format: residue number in columns 6-10, state in column 17."""
     _, _, table = text.partition("  #  RESIDUE AA STRUCTURE")
     rows = [line for line in table.splitlines()[1:] if len(line) > 16 and line[13] != "!"]
-    return {int(row[5:10]): row[16].replace(" ", "L") for row in rows}
+    return [row[16].replace(" ", "L") for row in rows]
 
 
-def _minimal_mmcif(chains: Sequence[ChainBackbone]) -> gemmi.cif.Document:
+def _minimal_mmcif(chains: Sequence[ChainBackbone], given: Sequence[_Given]) -> gemmi.cif.Document:
     """Write the whole backbones as the least mmCIF that mkdssp reads.
 
-    All chains are passed as one, with consecutive numbers. The classic output has only one letter for a chain's name,
-    and DSSP separates chains by the distance from C to N. Residues go in as PRO, GLY or ALA, because DSSP looks at no
-    side chain and mkdssp stops at names that it does not know.
+    Each chain keeps its identity, because DSSP lets no helix, bend or bulge pass from one to another. The classic
+    output has only one letter for it, so the letters come again after 62 chains; residue numbers never do. Residues
+    go in as PRO, GLY or ALA, because DSSP looks at no side chain and mkdssp stops at names that it does not know.
     """
-    names = [name for chain in chains for name in chain.residues]
-    atoms_L43 = np.concatenate([chain.atoms_L43 for chain in chains])
     scheme: list[list[str]] = []
     atoms: list[list[str]] = []
-    for i in np.flatnonzero(np.isfinite(atoms_L43).all(axis=(1, 2))):
-        number, name = str(i + 1), names[i] if names[i] in ("PRO", "GLY") else "ALA"
-        scheme.append(["A", "1", number, name, number, number, number, name, name, "A", ".", "n"])
-        for atom, position in zip(BACKBONE_ATOMS, atoms_L43[i], strict=True):
-            head = ["ATOM", str(len(atoms) + 1), atom[0], atom, ".", name, "A", "1", number, "?"]
-            atoms.append([*head, *(f"{x:.3f}" for x in position), "1", "0", number, "A", "1"])
+    asyms: dict[str | int, str] = {}
+    first = _first_numbers(chains, given)
+    before: tuple[int, int] | None = None
+    used: set[str] = set()
+    for index, row, name, xyz_43 in given:
+        asym = asyms.setdefault(_identity(chains[index], index), _ASYMS[len(asyms) % len(_ASYMS)])
+        number = str(first[index] + row)
+        if before != (index, row):
+            used = set()
+        # Twins differ by their names alone.
+        name = next(one for one in (name if name in _KEPT else "ALA", *_NAMES) if one not in used)
+        used.add(name)
+        before = index, row
+        shown = str((first[index] + row) % 10_000)
+        scheme.append([asym, "1", number, name, number, shown, shown, name, name, "A", ".", "n"])
+        for atom, position in zip(BACKBONE_ATOMS, xyz_43.tolist(), strict=True):
+            head = ["ATOM", str(len(atoms) + 1), atom[0], atom, ".", name, asym, "1", number, "?"]
+            atoms.append([*head, *(f"{x:.6f}" for x in position), "1", "0", shown, "A", "1"])
     document = gemmi.cif.Document()
     block = document.add_new_block("liftray")
     block.set_pair("_entry.id", "liftray")
     _loop(block, "entity", "id type", [["1", "polymer"]])
     _loop(block, "entity_poly", "entity_id type pdbx_strand_id", [["1", "'polypeptide(L)'", "A"]])
-    _loop(block, "struct_asym", "id entity_id", [["A", "1"]])
+    _loop(block, "struct_asym", "id entity_id", [[asym, "1"] for asym in dict.fromkeys(asyms.values())])
     polymer = [["1", number, name, "n"] for _, _, number, name, *_ in scheme]
     _loop(block, "entity_poly_seq", "entity_id num mon_id hetero", polymer)
     _loop(block, "pdbx_poly_seq_scheme", _SCHEME, scheme)
@@ -163,6 +218,36 @@ def _minimal_mmcif(chains: Sequence[ChainBackbone]) -> gemmi.cif.Document:
     return document
 
 
+def _first_numbers(chains: Sequence[ChainBackbone], given: Sequence[_Given]) -> dict[int, int]:
+    """Number of the first residue of each chain: they go on from chain to chain."""
+    first: dict[int, int] = {}
+    following = 1
+    for index in dict.fromkeys(one.chain for one in given):
+        first[index] = following
+        following += len(chains[index].residues)
+    return first
+
+
+_KEPT = ("PRO", "GLY")
+_NAMES = (
+    "ALA",
+    "SER",
+    "THR",
+    "CYS",
+    "ASP",
+    "ASN",
+    "GLU",
+    "GLN",
+    "LYS",
+    "ARG",
+    "HIS",
+    "PHE",
+    "TYR",
+    "TRP",
+    "MET",
+    "ILE",
+)
+_ASYMS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 _SCHEME = (
     "asym_id entity_id seq_id mon_id ndb_seq_num pdb_seq_num auth_seq_num pdb_mon_id auth_mon_id "
     "pdb_strand_id pdb_ins_code hetero"

@@ -5,7 +5,9 @@ Invariant: pure functions of the name; no file is opened. Used by every text rea
 
 import re
 
-STRUCTURE_EXTENSIONS = (".cif", ".mmcif", ".bcif", ".pdb", ".ent")
+_CIF_EXTENSIONS = (".cif", ".mmcif", ".bcif")
+_PDB_NAME = re.compile(r"\.(pdb\d*|ent)$")  # .pdb1: the PDB's first biological assembly
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 FASTA_EXTENSIONS = (".fasta", ".fa", ".faa", ".fas", ".fsa", ".seq")
 
 _ALPHABET = re.compile(r"(?:^|[._-])(ss[389])(?=[._-]|$)", re.IGNORECASE)
@@ -18,10 +20,24 @@ def alphabet_in_name(name: str) -> str | None:
 
 
 def plain_name(name: str) -> str:
-    """The name in lower case without `.gz`."""
-    return name.lower().removesuffix(".gz")
+    """The name in lower case without the extension of a compression."""
+    return _uncompressed(name).lower()
 
 
 def is_structure(name: str) -> bool:
     """Whether the name is that of a structure file, compressed or not."""
-    return plain_name(name).endswith(STRUCTURE_EXTENSIONS)
+    return plain_name(name).endswith(_CIF_EXTENSIONS) or is_pdb(name)
+
+
+def is_pdb(name: str) -> bool:
+    """Whether the name is that of a file in the PDB format, compressed or not."""
+    return _PDB_NAME.search(plain_name(name)) is not None
+
+
+def structure_stem(name: str) -> str:
+    """The name without its extensions: `1ake` for `1ake.cif.gz`."""
+    return _uncompressed(name).rpartition(".")[0] or name
+
+
+def _uncompressed(name: str) -> str:
+    return next((name[: -len(end)] for end in _COMPRESSED if name.lower().endswith(end)), name)

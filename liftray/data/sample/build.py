@@ -14,9 +14,10 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
+import gemmi
+
 from liftray.data.dataset import ProteinDataset
 from liftray.data.formats.dssp import mkdssp_version
-from liftray.data.formats.structures import load
 from liftray.data.ingest import ingest
 from liftray.data.labels import STATES, UNLABELLED
 from liftray.data.records import ProteinRecord
@@ -172,7 +173,7 @@ def _rows(chains: Sequence[Chain]) -> list[provenance.Row]:
 
 def _experiment(member: Member) -> str:
     """Method and resolution as the file states them; DataError if it states another entry than its name does."""
-    structure = load(member.path)
+    structure = gemmi.read_structure(str(member.path))
     info = dict(structure.info.items())
     entry = info.get("_entry.id", "").lower()
     if entry not in ("", member.pdb_id):

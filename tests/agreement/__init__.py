@@ -1,0 +1,1 @@
+"""Agreement of the structure readers with mkdssp on whole files."""
