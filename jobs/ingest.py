@@ -1,7 +1,8 @@
 """Turn protein files into one Parquet data set; bad records are quarantined with their reason.
 
-INPUT is a file, or a directory of structure or Parquet files. Formats: three-line, FASTA with labels, NetSurfP-style
-CSV, delimited tables, Parquet, and structures (mmCIF, BinaryCIF, PDB).
+INPUT is a file, or a directory of structure or Parquet files. Formats: three-line, FASTA with labels (also FLIP's and
+biotrainer's), NetSurfP-style CSV, delimited tables, JSON lines, DSSP's and PSIPRED's output, Parquet, and structures
+(mmCIF, BinaryCIF, PDB).
 """
 
 from typing import Literal
@@ -11,7 +12,8 @@ import click
 import liftray
 from liftray.cli import job
 
-FORMATS = ["auto", "three-line", "fasta", "netsurfp-csv", "table", "structures", "parquet"]
+TEXT = ["three-line", "fasta", "netsurfp-csv", "table", "jsonl", "dssp", "psipred"]
+FORMATS = ["auto", *TEXT, "structures", "parquet"]
 
 
 @job
@@ -33,6 +35,17 @@ FORMATS = ["auto", "three-line", "fasta", "netsurfp-csv", "table", "structures",
     "--alphabet", type=click.Choice(["ss3", "ss8", "ss9"]), help="Alphabet of the labels; default: detected."
 )
 @click.option(
+    "--labels",
+    multiple=True,
+    metavar="LABEL=STATE,...",
+    help="What labels of the files mean: C=L, --labels=-=L, blank=X.",
+)
+@click.option(
+    "--set",
+    metavar="NAME",
+    help="Take one part of a split that the files name (train, validation, test), or all.",
+)
+@click.option(
     "--on-error",
     type=click.Choice(["quarantine", "fail"]),
     default="quarantine",
@@ -43,11 +56,15 @@ def main(
     out: str,
     format_: str,
     alphabet: Literal["ss3", "ss8", "ss9"] | None,
+    labels: tuple[str, ...],
+    set: str | None,
     on_error: Literal["quarantine", "fail"],
 ) -> None:
     from liftray.data.ingest_summary import lines
 
-    result = liftray.ingest(inputs, out, format=format_, alphabet=alphabet, on_error=on_error)
+    result = liftray.ingest(
+        inputs, out, format=format_, alphabet=alphabet, labels=labels, set=set, on_error=on_error
+    )
     for line in lines(result.summary):
         click.echo(line)
 

@@ -22,6 +22,8 @@ def ingest(
     *,
     format: str = "auto",
     alphabet: Literal["ss3", "ss8", "ss9"] | None = None,
+    labels: Sequence[str] | Mapping[str, str] = (),
+    set: str | None = None,
     on_error: Literal["quarantine", "fail"] = "quarantine",
     **options: Any,
 ) -> IngestResult:
@@ -30,13 +32,18 @@ def ingest(
     Args:
         inputs: Files, or directories of structure or Parquet files.
         out: Directory of the data set; an earlier data set there is replaced.
-        format: three-line, fasta, netsurfp-csv, table, structures, parquet, or `auto` to detect it for each file.
+        format: three-line, fasta, netsurfp-csv, table, jsonl, dssp, psipred, structures, parquet, or `auto` to detect
+            it for each file.
         alphabet: Alphabet of the labels; None detects it.
+        labels: What the files' labels mean: `["C=L", "blank=X"]` or `{"C": "L"}`.
+        set: The part of a split to take: train, validation, test, another name, or `all`; None refuses files that mix
+            parts.
         on_error: `quarantine` bad records with their reason, or `fail` at the first.
         **options: Further arguments of `liftray.data.ingest.ingest`.
 
     Raises:
-        DataError: An input is missing, of no known format or without a good record, or `out` holds something else.
+        DataError: An input is missing, of no known format or without a good record, parts of a split are mixed, or
+            `out` holds something else.
 
     Examples:
         >>> import liftray
@@ -46,13 +53,22 @@ def ingest(
         ('ss9', True)
     """
     from liftray.data import ingest as ingestion
-    from liftray.progress import progress
+    from liftray.progress import progress, show_line
 
     given = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
     sources, out = [Path(paths.local(path)) for path in given], paths.local(out)
-    options = {"format": format, "alphabet": alphabet, "on_error": on_error, **options}
+    options = {
+        "format": format,
+        "alphabet": alphabet,
+        "labels": labels,
+        "set": set,
+        "on_error": on_error,
+        **options,
+    }
     with progress("ingest", None, "records") as advance:
         summary = ingestion.ingest(sources, Path(out), progress=advance, **options)
+    for warning in summary["warnings"]:
+        show_line(f"warning: {warning}")
     return IngestResult(
         path=Path(out),
         alphabet=summary["alphabet"],

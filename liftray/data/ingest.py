@@ -1,8 +1,8 @@
 """Protein files to one Parquet data set, with a quarantine for what could not be taken.
 
-Invariant: every record met is either one row or one line of `quarantine.jsonl`, and `out` is the whole new
-data set or what it was before. Memory: one row group, the readers' one record, and a few hundred bytes a
-chain (see `tally`). Flow: formats (read, validate) -> [this] -> Parquet -> dataset.
+Invariant: every record met is one row, one line of `quarantine.jsonl`, or a chain of another part of a split, and
+`out` is the whole new data set or what it was before. Memory: one row group, the readers' one record, and a few
+hundred bytes a chain (see `tally`). Flow: formats (read, validate) -> [this] -> Parquet -> dataset.
 
 Layout of `out`: `part-00000.parquet`, ... · `quarantine.jsonl` · `dataset.json` · `summary.json`.
 """
@@ -11,8 +11,8 @@ import json
 import platform
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -23,9 +23,12 @@ import pyarrow.parquet as pq
 from liftray.data import formats
 from liftray.data.alphabet import choose_alphabet
 from liftray.data.dataset import DATASET_FILE, DATASET_FORMAT, DATASET_VERSION
-from liftray.data.formats.fasta import companion
+from liftray.data.formats.fasta_files import companion, mask_file
+from liftray.data.formats.parts import PartGuard
+from liftray.data.formats.spelling import parse_labels
 from liftray.data.labels import STATES
 from liftray.data.records import ALPHABET_KEY, SCHEMA, BadRecord, ProteinRecord
+from liftray.data.remedy import IngestCommand, alternatives, command_of, remedies, warnings
 from liftray.data.tally import Tally
 from liftray.errors import DataError
 from liftray.files import new_directory, sha256_file, write_json
@@ -41,6 +44,8 @@ def ingest(
     *,
     format: str = "auto",
     alphabet: str | None = None,
+    labels: Iterable[str] | Mapping[str, str] = (),
+    set: str | None = None,
     on_error: Literal["quarantine", "fail"] = "quarantine",
     row_group_size: int = 1024,
     rows_per_file: int = 65_536,
@@ -54,7 +59,10 @@ def ingest(
             refused.
         format: A key of `formats.FORMATS`, or `auto` to detect each file's format.
         alphabet: Alphabet of the labels; None to detect it (see `alphabet.choose_alphabet`). Labels are never
-            mapped.
+            mapped to another one.
+        labels: What the labels of the files mean, for every format: `C=L`, `-=L`, `blank=X`; see
+            `spelling.parse_labels`.
+        set: The part of a split to take (`train`, `validation`, `test`), or `all`; None refuses files that mix parts.
         on_error: `quarantine` bad records, or `fail` at the first.
         row_group_size: Rows in a row group; what is held in memory.
         rows_per_file: Rows in a part file, rounded up to whole row groups.
@@ -63,31 +71,38 @@ def ingest(
     Returns:
         The content of `summary.json`: `out`, `alphabet_from` (`argument`, `declared`, `letters`), `seconds`, and
         the alphabet, counts and sources of `dataset.json`. `assigned_by` names the program that assigned states to
-        structures; None where labels were read. `ingest_summary.lines` makes it readable.
+        structures; None where labels were read. `ingest_summary.lines` makes it readable. `warnings` are sentences
+        about what may be read wrongly; `set` is the part that was taken, and `left_out` counts the chains of others.
 
     Raises:
         DataError: An input is missing, empty, of no known format or has no good record; the alphabet cannot
-            be detected; `out` is something else; or, with `fail`, a record is bad. Nothing was written.
+            be detected; parts of a split are mixed; `out` is something else; or, with `fail`, a record is bad. Nothing
+            was written.
     """
     start = time.monotonic()
     if on_error not in ("quarantine", "fail"):
         raise DataError(f"unknown on_error {on_error!r}", remedy="use quarantine or fail")
     target = _check_out(out)
+    meaning = parse_labels(labels)
+    command = command_of(inputs, out, format, alphabet, meaning, set)
     files = formats.expand(inputs, format)
-    chosen, alphabet_from = choose_alphabet(files, alphabet)
+    chosen, alphabet_from = choose_alphabet(files, alphabet, labels=meaning, command=command)
     with new_directory(target) as folder:
-        tally = Tally(chosen)
+        tally, reading = Tally(chosen), _Reading(meaning, PartGuard(set, command))
         with _Parts(folder, chosen, row_group_size, rows_per_file) as parts:
             sources = [
-                _take(path, name, tally, parts, fail=on_error == "fail", progress=progress)
+                _take(path, name, tally, reading, parts, fail=on_error == "fail", progress=progress)
                 for path, name in files
             ]
+        reading.parts.finish(_where(files))
         if not tally.num_chains:
-            raise _all_bad(files, tally, parts.first_bad)
+            raise _all_bad(files, tally, parts.first_bad, command)
         info = _info(chosen, tally, sources)
         write_json(folder / DATASET_FILE, info)
         counts = {key: value for key, value in info.items() if key not in ("format", "version", "versions")}
         summary = {"job": "ingest", "out": str(target), "alphabet_from": alphabet_from, **counts}
+        summary |= {"set": reading.parts.wanted, "left_out": dict(sorted(reading.parts.left_out.items()))}
+        summary["warnings"] = warnings(summary, command)
         summary["seconds"] = round(time.monotonic() - start, 3)
         write_json(folder / SUMMARY_FILE, summary)
     return summary
@@ -130,6 +145,7 @@ def _take(
     path: Path,
     format: str,
     tally: Tally,
+    reading: "_Reading",
     parts: "_Parts",
     *,
     fail: bool,
@@ -137,12 +153,12 @@ def _take(
 ) -> dict[str, Any]:
     """Read one file to its end; returns its entry in `dataset.json`."""
     taken = refused = 0
-    for record in _checked(path, format, tally):
+    for record in _checked(path, format, tally, reading):
         if isinstance(record, BadRecord):
             refused += 1
             if fail:
                 raise _refusal(record)
-            tally.bad[record.reason] += 1
+            tally.refuse(record)
             parts.write_bad(record)
         else:
             taken += 1
@@ -158,11 +174,26 @@ def _take(
         "quarantined": refused,
     }
     labels = companion(path, tally.alphabet) if format == "fasta" else None
-    return {**source, "labels": {"name": labels.name, "sha256": sha256_file(labels)}} if labels else source
+    mask = mask_file(path) if labels else None
+    beside = {name: other for name, other in (("labels", labels), ("mask", mask)) if other}
+    return source | {
+        name: {"name": other.name, "sha256": sha256_file(other)} for name, other in beside.items()
+    }
 
 
-def _checked(path: Path, format: str, tally: Tally) -> Iterator[ProteinRecord | BadRecord]:
-    for record in formats.read(path, format=format, alphabet=tally.alphabet):
+@dataclass(frozen=True)
+class _Reading:
+    """What the user said about the files' labels, and which part of a split is taken."""
+
+    labels: Mapping[str, str]
+    parts: PartGuard
+
+
+def _checked(path: Path, format: str, tally: Tally, reading: _Reading) -> Iterator[ProteinRecord | BadRecord]:
+    records = formats.read(
+        path, format=format, alphabet=tally.alphabet, labels=reading.labels, parts=reading.parts
+    )
+    for record in records:
         if isinstance(record, BadRecord):
             yield record
         else:
@@ -177,14 +208,22 @@ def _refusal(bad: BadRecord) -> DataError:
     )
 
 
-def _all_bad(files: list[tuple[Path, str]], tally: Tally, first: BadRecord | None) -> DataError:
-    where = ", ".join(str(path) for path, _ in files[:3]) + (", ..." if len(files) > 3 else "")
+def _where(files: list[tuple[Path, str]]) -> str:
+    return ", ".join(str(path) for path, _ in files[:3]) + (", ..." if len(files) > 3 else "")
+
+
+def _all_bad(
+    files: list[tuple[Path, str]], tally: Tally, first: BadRecord | None, command: IngestCommand
+) -> DataError:
     reasons = ", ".join(f"{reason} {count}" for reason, count in tally.bad.most_common(3))
     example = f"; the first, at line {first.line}: {first.detail}" if first else ""
+    remedy = "check --format and --alphabet"
+    if tally.foreign:
+        remedy = alternatives(command, remedies(tally.alphabet, tally.foreign))
     return DataError(
         f"none of {tally.bad.total()} records can be taken as {tally.alphabet} ({reasons}{example})",
-        where=where,
-        remedy="check --format and --alphabet",
+        where=_where(files),
+        remedy=remedy,
     )
 
 
@@ -252,7 +291,8 @@ class _Parts:
 
     def write_bad(self, bad: BadRecord) -> None:
         self.first_bad = self.first_bad or bad
-        self._quarantine.write(json.dumps(asdict(bad), ensure_ascii=False) + "\n")
+        fields = {name: value for name, value in asdict(bad).items() if name != "labels" or value}
+        self._quarantine.write(json.dumps(fields, ensure_ascii=False) + "\n")
 
     def _flush(self) -> None:
         if not self._rows:

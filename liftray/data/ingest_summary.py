@@ -27,6 +27,9 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
     found = [f"{out}: {counts}{by}"]
     if remarks := _remarks(summary):
         found.append(f"{out}: {remarks}")
+    if left := summary.get("left_out"):
+        others = ", ".join(f"{count} of {part or 'no named set'}" for part, count in left.items())
+        found.append(f"{out}: the set {summary['set']}; left out: {others}")
     if bad := summary["quarantined"]["total"]:
         found.append(f"{out}/{QUARANTINE_FILE}: {bad} bad records, each with file, line, id and reason")
     return found

@@ -1,7 +1,8 @@
 """A protein chain on its way into Parquet, and a refused one.
 
 Invariant: every record that a reader meets ends as exactly one `ProteinRecord` or one `BadRecord`; nothing is
-dropped or repaired without a record of it. Flow: format readers -> [this] -> ingest -> Parquet.
+dropped or repaired without a record of it. Flow: format readers -> [this] -> ingest -> Parquet. A WrittenRecord is a
+ProteinRecord before its spelling is resolved.
 """
 
 from dataclasses import dataclass
@@ -40,6 +41,21 @@ class ProteinRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenRecord(ProteinRecord):
+    """One chain as its file spells it: `spelling.plain` makes it a ProteinRecord.
+
+    Attributes:
+        coil: Labels that the format itself defines as coil; each reads as `L`.
+        mask: One number a residue, 0 where the label must not be used, as text; "" where there is no mask.
+        part: The part of a split that the chain is in, such as `train`; "" where the file names none.
+    """
+
+    coil: str = ""
+    mask: str = ""
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class BadRecord:
     """One record that could not be taken, as a line of `quarantine.jsonl`.
 
@@ -49,6 +65,7 @@ class BadRecord:
         id: Its name, or "" where it has none.
         reason: A short stable code such as `length-mismatch`.
         detail: One sentence for a person.
+        labels: The labels that are not in the alphabet, each once, sorted; "" for other reasons.
     """
 
     file: str
@@ -56,3 +73,4 @@ class BadRecord:
     id: str
     reason: str
     detail: str
+    labels: str = ""

@@ -22,11 +22,17 @@ _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 
 
 class Tally:
-    """Counts of one data set in the making."""
+    """Counts of one data set in the making.
+
+    Attributes:
+        bad: Refused records by reason.
+        foreign: Refused chains by each label that is not in the alphabet.
+    """
 
     def __init__(self, alphabet: str) -> None:
         self.alphabet = alphabet
         self.bad: Counter[str] = Counter()
+        self.foreign: Counter[str] = Counter()
         self._digest = ContentDigest()
         self._lengths = array("i")
         self._labels: Counter[str] = Counter()
@@ -72,6 +78,11 @@ class Tally:
         self._unlabelled_chains += record.ss.count(UNLABELLED) == len(record.ss)
         return None
 
+    def refuse(self, bad: BadRecord) -> None:
+        """Count one refused record."""
+        self.bad[bad.reason] += 1
+        self.foreign.update(bad.labels)
+
     def info(self) -> dict[str, Any]:
         """The counts as `dataset.json` has them; lengths in residues, quantiles are lengths that occur."""
         return {
@@ -88,7 +99,11 @@ class Tally:
                 "contradictory": self._contradictions,
                 "contradictory_listed": self._listed,
             },
-            "quarantined": {"total": self.bad.total(), "reasons": dict(sorted(self.bad.items()))},
+            "quarantined": {
+                "total": self.bad.total(),
+                "reasons": dict(sorted(self.bad.items())),
+                **({"labels": dict(sorted(self.foreign.items()))} if self.foreign else {}),
+            },
         }
 
     def _compare(self, record: ProteinRecord) -> None:

@@ -21,12 +21,14 @@ The first rule that applies gives the reason:
 | `ambiguous-coil`   | spells coil `C`, `-`, `.`, `_` or blank in an 8- or 9-state alphabet                  |
 | `unknown-label`    | has any other label outside its alphabet and `X`                                      |
 
-Coil is `L` in ss8 and ss9. `C`, `-` or a blank there may as well be "no label", so only a reader whose format
-fixes the meaning turns it into `L` (see netsurfp_csv, table, fasta). `X` among residues is an unknown residue
-and is taken; `X` among labels is "no label". A chain whose labels are all `X` is taken and counted.
+Coil is `L` in ss8 and ss9, `C` in ss3. `C`, `-` or a blank there may as well be "no label", so only a reader whose
+format fixes the meaning turns it into `L` (see columns, fasta), or the user does with `--labels`. `X` among residues
+is an unknown residue and is taken; `X` among labels is "no label". A chain whose labels are all `X` is taken and
+counted.
 """
 
 import re
+from dataclasses import replace
 
 from liftray import limits
 from liftray.data.labels import STATES, UNLABELLED
@@ -36,8 +38,11 @@ RESIDUES = "ACDEFGHIKLMNPQRSTVWYBOUXZ"
 MAX_RESIDUES = limits.RESIDUES
 MAX_ID = limits.ID_CHARACTERS
 
+LABEL_REASONS = ("ambiguous-coil", "unknown-label")
+
 _SHOWN_ID = 80
-_COIL_SPELLINGS = frozenset("C-._ ")
+_SHOWN_LABELS = 20
+COIL_SPELLINGS = frozenset("C-._ ")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _BAD_RESIDUE = re.compile(f"[^{RESIDUES}]")
@@ -56,14 +61,13 @@ def check(record: ProteinRecord | BadRecord, alphabet: str, file: str) -> Protei
         The same record, or a BadRecord in its place.
     """
     if isinstance(record, BadRecord):
-        return BadRecord(
-            record.file, record.line, printable(record.id), record.reason, printable(record.detail, 500)
-        )
+        return replace(record, id=printable(record.id), detail=printable(record.detail, 500))
     flaw = _id_flaw(record.id) or _sequence_flaw(record.sequence, record.ss) or _label_flaw(record, alphabet)
     if flaw is None:
         return record
     reason, detail = flaw
-    return BadRecord(file, record.line, printable(record.id), reason, printable(detail, 500))
+    foreign = _foreign(record.ss, alphabet) if reason in LABEL_REASONS else ""
+    return BadRecord(file, record.line, printable(record.id), reason, printable(detail, 500), foreign)
 
 
 def printable(text: str, limit: int = _SHOWN_ID) -> str:
@@ -114,9 +118,12 @@ def _label_flaw(record: ProteinRecord, alphabet: str) -> tuple[str, str] | None:
     if bad is None:
         return None
     letter, where = bad.group(), f"at position {bad.start() + 1}"
-    if alphabet != "ss3" and letter in _COIL_SPELLINGS:
-        return "ambiguous-coil", f"label {letter!r} {where}: coil is 'L' in {alphabet}, no label is 'X'"
-    return (
-        "unknown-label",
-        f"label {letter!r} {where} is not in {alphabet} ({STATES[alphabet]} or {UNLABELLED})",
-    )
+    shown = "blank label" if letter == " " else f"label {letter!r}"
+    if alphabet != "ss3" and letter in COIL_SPELLINGS:
+        return "ambiguous-coil", f"{shown} {where}: coil is 'L' in {alphabet}, no label is 'X'"
+    return "unknown-label", f"{shown} {where} is not in {alphabet} ({STATES[alphabet]} or {UNLABELLED})"
+
+
+def _foreign(ss: str, alphabet: str) -> str:
+    """The labels outside the alphabet, each once, sorted."""
+    return "".join(sorted(set(ss) - set(STATES[alphabet]) - {UNLABELLED}))[:_SHOWN_LABELS]

@@ -145,6 +145,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines[2::3] = [line.replace("P", "L") for line in lines[2::3]]
         (root / f"{name}.ss8.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     shutil.copy(sample / "example.fasta", root / "my.fasta")
+    _write_flip(root / "flip")
     tiny.write_backbone(root / "models" / "my_esm2")
     for part in ("train", "valid", "test"):
         source = f"liftray/data/sample/{part}.ss9.txt"
@@ -234,6 +235,19 @@ def test_notebooks_run(notebook: Path, workspace: Path) -> None:
     client = nbclient.NotebookClient(content, timeout=300, resources={"metadata": {"path": str(workspace)}})
     client.execute()
     assert any(cell.get("outputs") for cell in content.cells)
+
+
+def _write_flip(folder: Path) -> None:
+    """FLIP's layout with one chain in each part."""
+    folder.mkdir()
+    parts = ("train VALIDATION=False", "train VALIDATION=True", "test VALIDATION=False")
+    for name, headers, text in (
+        ("sequences", ("", "", ""), "MKTAYIAK"),
+        ("sampled", [f" SET={part}" for part in parts], "CCHHHHEE"),
+        ("mask", ("", "", ""), "01111111"),
+    ):
+        content = "".join(f">chain{number}{header}\n{text}\n" for number, header in enumerate(headers))
+        (folder / f"{name}.fasta").write_text(content, encoding="utf-8")
 
 
 def _write_liftray(path: Path) -> None:

@@ -213,6 +213,13 @@ def test_an_option_takes_several_values_in_a_row(
     assert json.loads(done.stdout) == values, done.stderr
 
 
+def test_an_option_takes_one_value_where_arguments_follow(job_file) -> None:
+    options = "@click.option('--labels', multiple=True)\n@click.argument('inputs', nargs=-1)"
+    code = "import json; print(json.dumps([options['labels'], options['inputs']]))"
+    done = job_file(code, "--labels", "C=L", "a", "b", "--labels=-=L", options=options)
+    assert json.loads(done.stdout) == [["C=L", "-=L"], ["a", "b"]], done.stderr
+
+
 def test_an_option_without_its_value_is_refused(job_file) -> None:
     options = "@click.option('--input', multiple=True)\n@click.option('--out')"
     done = job_file("pass", "--input", "--out", "o", options=options)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from liftray.data.formats.lines import BrokenStreamError, Line, no_records, read_lines
+from liftray.data.formats.parts import header_fields, part_of
 from liftray.data.records import BadRecord
 from liftray.data.validate import MAX_RESIDUES
 
@@ -38,6 +39,16 @@ class Block:
         """First word of the header, the FASTA convention; "" where there is none."""
         words = self.header.split(maxsplit=1)
         return words[0] if words else ""
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The `KEY=VALUE` words of the header, keys in upper case."""
+        return header_fields(self.header)
+
+    @property
+    def part(self) -> str:
+        """The part of a split that `SET=` and `VALIDATION=` name; "" for none."""
+        return part_of(self.fields.get("SET"), self.fields.get("VALIDATION"))
 
     def add(self, line: Line) -> None:
         """Take one more line, up to the size limit."""

@@ -4,8 +4,9 @@ Invariant: every non-blank row below the header is yielded once, as cells or as 
 Flow: lines -> [this] -> table, netsurfp_csv.
 
 Decisions: the separator is whichever of comma, tab, semicolon and bar is most frequent in the header. Quotes
-are those of CSV; blanks around a cell are not content. A row is `malformed-row` if it has another number of cells
-than the header, or if it runs over several lines because a quote was not closed (its detail names the lines).
+are those of CSV; blanks around a cell are not content, but for labels. A row is `malformed-row` if it has another
+number of cells than the header, or if it runs over several lines because a quote was not closed (its detail names the
+lines).
 """
 
 import csv
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from liftray.data.formats.columns import check_once, normal_name
 from liftray.data.formats.lines import BrokenStreamError, no_records, read_lines
 from liftray.data.records import BadRecord
 from liftray.errors import DataError
@@ -21,17 +23,19 @@ _SEPARATORS = ",\t;|"
 
 
 class Header(NamedTuple):
-    """Column names in lower case with underscores, and the separator."""
+    """Column names in lower case with underscores, the separator, and whether a blank follows it."""
 
     names: list[str]
     separator: str
+    spaced: bool = False
 
 
 class Row(NamedTuple):
-    """The cells of one row, stripped, and the line that it starts on."""
+    """The line that a row starts on, its cells stripped, and as they are: at the end of labels a blank is a label."""
 
     line: int
     cells: list[str]
+    raw: list[str]
 
 
 def read_header(path: Path) -> Header:
@@ -52,15 +56,8 @@ def read_header(path: Path) -> Header:
     except csv.Error as error:
         raise DataError(f"header is not that of a table ({error})", where=str(path)) from error
     names = [normal_name(cell) for cell in cells]
-    twice = {name for name in names if names.count(name) > 1 and name}
-    if twice:
-        raise DataError(f"column {sorted(twice)[0]!r} twice", where=str(path), remedy="rename one of them")
-    return Header(names, separator)
-
-
-def normal_name(cell: str) -> str:
-    """A column's name as it is compared: lower case, underscores for blanks and hyphens."""
-    return cell.strip().lower().replace(" ", "_").replace("-", "_")
+    check_once(names, str(path))
+    return Header(names, separator, separator + " " in text)
 
 
 def read_rows(path: Path, header: Header) -> Iterator[Row | BadRecord]:
@@ -74,7 +71,7 @@ def read_rows(path: Path, header: Header) -> Iterator[Row | BadRecord]:
         The rows in file order; at the end of a broken gzip stream a BadRecord for the row that was open.
     """
     feed = _Feed(path)
-    rows = csv.reader(feed, delimiter=header.separator, skipinitialspace=True)
+    rows = csv.reader(feed, delimiter=header.separator, skipinitialspace=header.spaced)
     seen_header = False
     while True:
         start = feed.number + 1
@@ -88,7 +85,7 @@ def read_rows(path: Path, header: Header) -> Iterator[Row | BadRecord]:
         except csv.Error as error:
             yield BadRecord(str(path), start, "", "malformed-row", f"lines {start} to {feed.number}: {error}")
             continue
-        cells = [cell.strip() for cell in cells]
+        raw, cells = cells, [cell.strip() for cell in cells]
         if not any(cells):
             continue
         if not seen_header:
@@ -99,7 +96,7 @@ def read_rows(path: Path, header: Header) -> Iterator[Row | BadRecord]:
             )
             yield BadRecord(str(path), start, cells[0], "malformed-row", wrong)
         else:
-            yield Row(start, cells)
+            yield Row(start, cells, raw)
 
 
 class _Feed:

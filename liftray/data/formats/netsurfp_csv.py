@@ -3,15 +3,16 @@
 Invariant: a run of residue rows of one chain gives one ProteinRecord or one BadRecord; the run is all that is
 in memory. Flow: delimited -> [this] -> validate -> ingest.
 
-Residue form: columns `id`, `seq` (or `aa`, `residue`), `n`, and `q3` or `q8`; `n` counts from 1, and a
+Residue form: columns `id`, `seq` (or `aa`, `residue`), `n`, and `q3`, `q8` or `q9`; `n` counts from 1, and a
 new chain starts where it is 1 again. Format rules: NetSurfP writes the FASTA header's `>` into the id, which is
 removed, and coil `C` in q8, which reads as `L`. One bad row makes its whole chain bad: a chain
-with a hole is not that chain.
+with a hole is not that chain. Rows of one chain in two places make it bad too (`rows-apart`), so the file is read
+twice: the first pass keeps 16 bytes a chain. Nine states are read from `q8` where there is no `q9`.
 
-Chain form: `input,dssp3,dssp8,disorder` or `sequence,target,set,validation`; `table` reads it. A FLIP file
-with both parts of its `set` is refused; its `validation` is not read.
+Chain form: `input,dssp3,dssp8,disorder` or `sequence,target,set,validation`; `table` reads it.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +20,12 @@ from pathlib import Path
 from liftray.data.formats import table
 from liftray.data.formats.delimited import Header, Row, read_header, read_rows
 from liftray.data.formats.lines import no_records
-from liftray.data.records import BadRecord, ProteinRecord
+from liftray.data.records import BadRecord, ProteinRecord, WrittenRecord
 from liftray.data.validate import MAX_RESIDUES
 from liftray.errors import DataError
 
 _RESIDUE_NAMES = ("seq", "aa", "residue")
+_STATE_NAMES = ("q9", "q8", "q3")
 
 
 def read(path: Path, *, alphabet: str) -> Iterator[ProteinRecord | BadRecord]:
@@ -31,7 +33,7 @@ def read(path: Path, *, alphabet: str) -> Iterator[ProteinRecord | BadRecord]:
 
     Args:
         path: The file, gzip-compressed or not.
-        alphabet: `ss3` reads q3, `ss8` reads q8.
+        alphabet: `ss3` reads q3, `ss8` reads q8, `ss9` reads q9 or else q8.
 
     Yields:
         A record for each chain, in file order.
@@ -43,37 +45,70 @@ def read(path: Path, *, alphabet: str) -> Iterator[ProteinRecord | BadRecord]:
     if not is_residue_form(header.names):
         yield from table.read(path, alphabet=alphabet)
         return
-    label = "q" + alphabet[-1]
-    if label not in header.names:
-        has = " and ".join(name for name in ("q3", "q8") if name in header.names)
-        raise DataError(
-            f"no column {label!r}", where=str(path), remedy=f"it has {has}: choose --alphabet to fit"
-        )
+    label = _label_column(header, alphabet, path)
+    apart = _apart(_residues(path, header, label))
+    reported: set[bytes] = set()
     chain: _Chain | None = None
-    for row in read_rows(path, header):
-        residue = _residue(row, header, label)
+    for residue in _residues(path, header, label):
         if chain is None or residue.id != chain.id or residue.number == 1:
             if chain:
-                yield chain.finish(path)
+                yield from chain.finish(path, label, apart, reported)
             chain = _Chain(residue.id, residue.line)
         chain.add(residue)
     if chain is None:
         raise no_records(path)
-    yield chain.finish(path)
+    yield from chain.finish(path, label, apart, reported)
+
+
+def _label_column(header: Header, alphabet: str, path: Path) -> str:
+    wanted = ["q" + alphabet[-1], *(["q8"] if alphabet == "ss9" else [])]
+    label = next((name for name in wanted if name in header.names), None)
+    if label is None:
+        has = " and ".join(name for name in _STATE_NAMES if name in header.names)
+        raise DataError(
+            f"no column {wanted[0]!r}", where=str(path), remedy=f"it has {has}: choose --alphabet to fit"
+        )
+    return label
+
+
+def _apart(residues: Iterator["_Residue"]) -> set[bytes]:
+    """Hashes of the ids whose rows lie in several places without starting again at 1 in each."""
+    seen: set[bytes] = set()
+    headless: set[bytes] = set()
+    apart: set[bytes] = set()
+    before: str | None = None
+    for residue in residues:
+        if residue.id == before:
+            continue
+        before, key = residue.id, _hash(residue.id)
+        if residue.number != 1:
+            headless.add(key)
+        if key in seen and key in headless:
+            apart.add(key)
+        seen.add(key)
+    return apart
+
+
+def _residues(path: Path, header: Header, label: str) -> Iterator["_Residue"]:
+    return (_residue(row, header, label) for row in read_rows(path, header))
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 
 def declared_alphabet(path: Path) -> str | None:
-    """`ss8` where there is a q8 column, else `ss3`; the chain form as `table` declares it."""
+    """The richest alphabet that has a column; the chain form as `table` declares it."""
     names = read_header(path).names
     if is_residue_form(names):
-        return "ss8" if "q8" in names else "ss3"
+        return next(f"ss{name[-1]}" for name in _STATE_NAMES if name in names)
     return table.declared_alphabet(path)
 
 
 def is_residue_form(names: list[str]) -> bool:
     """Whether the columns are those of one residue a row."""
     one_letter = any(name in names for name in _RESIDUE_NAMES)
-    return "id" in names and one_letter and "n" in names and ("q3" in names or "q8" in names)
+    return "id" in names and one_letter and "n" in names and any(name in names for name in _STATE_NAMES)
 
 
 @dataclass(slots=True)
@@ -112,10 +147,21 @@ class _Chain:
             self.residues.append(residue.letter)
             self.states.append(residue.state)
 
-    def finish(self, path: Path) -> ProteinRecord | BadRecord:
-        if self.bad:
-            return BadRecord(str(path), self.line, self.id, self.bad.reason, self.bad.detail)
-        return ProteinRecord(self.id, "".join(self.residues), "".join(self.states), path.name, self.line)
+    def finish(
+        self, path: Path, label: str, apart: set[bytes], reported: set[bytes]
+    ) -> Iterator[ProteinRecord | BadRecord]:
+        key = _hash(self.id)
+        if key in apart:
+            if key not in reported:
+                reported.add(key)
+                detail = "its rows lie in several places of the file"
+                yield BadRecord(str(path), self.line, self.id, "rows-apart", detail)
+        elif self.bad:
+            yield BadRecord(str(path), self.line, self.id, self.bad.reason, self.bad.detail)
+        else:
+            sequence, ss = "".join(self.residues), "".join(self.states)
+            coil = "C" if label == "q8" else ""
+            yield WrittenRecord(self.id, sequence, ss, path.name, self.line, coil)
 
     def _refuse(self, residue: _Residue, reason: str, detail: str) -> None:
         self.bad = BadRecord("", residue.line, self.id, reason, f"line {residue.line}: {detail}")
@@ -127,5 +173,5 @@ def _residue(row: Row | BadRecord, header: Header, label: str) -> _Residue:
     cells = dict(zip(header.names, row.cells, strict=True))
     letter = next(cells[name] for name in _RESIDUE_NAMES if name in cells)
     number = int(cells["n"]) if cells["n"].isdecimal() and len(cells["n"]) < 9 else None
-    state = "L" if label == "q8" and cells[label] == "C" else cells[label]
-    return _Residue(cells["id"].removeprefix(">"), row.line, number, letter, state)
+    # An empty cell is a blank label: validation says so, or the user's label map gives it a meaning.
+    return _Residue(cells["id"].removeprefix(">"), row.line, number, letter, cells[label] or " ")

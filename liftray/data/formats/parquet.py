@@ -6,7 +6,6 @@ and the id, or else the row's number in it, finds the record. A `source` column,
 have, is kept.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from liftray.data import parquet_bounds
-from liftray.data.formats.columns import Columns, SplitGuard, find_columns, named_alphabet
-from liftray.data.formats.delimited import normal_name
+from liftray.data.formats.columns import find_columns, named_alphabet, normal_name
 from liftray.data.formats.lines import no_records
 from liftray.data.formats.names import alphabet_in_name
-from liftray.data.formats.table import join_id, row_id
 from liftray.data.labels import STATES
-from liftray.data.records import ALPHABET_KEY, BadRecord, ProteinRecord
+from liftray.data.records import ALPHABET_KEY, BadRecord, ProteinRecord, WrittenRecord
 from liftray.errors import DataError
 from liftray.input_files import check_regular
 
@@ -37,28 +34,21 @@ def read(path: Path, *, alphabet: str) -> Iterator[ProteinRecord | BadRecord]:
         A record for each row, in file order.
 
     Raises:
-        DataError: The file is not Parquet, is damaged or empty, lacks a column of text, or holds several
-            parts of a split.
+        DataError: The file is not Parquet, is damaged or empty, lacks a column of text, or has one twice.
     """
     with _open(path) as file:
         schema = file.schema_arrow
-        names = {normal_name(name): name for name in schema.names}
-        if len(names) != len(schema.names):
-            twice, _ = Counter(map(normal_name, schema.names)).most_common(1)[0]
-            what = f"column {twice!r} twice, in letter case or as it is"
-            raise DataError(what, where=str(path), remedy="rename one of them")
-        columns = find_columns(list(names), alphabet, str(path))
-        wanted = [*columns.ids, columns.sequence, columns.labels]
-        split = SplitGuard(list(names), str(path))
-        wanted += [name for name in ("source", split.column) if name in names and name not in wanted]
+    names = {normal_name(name): name for name in schema.names}
+    columns = find_columns([normal_name(name) for name in schema.names], alphabet, str(path))
+    wanted = [*columns.wanted, *(["source"] if "source" in names else [])]
     stored = [names[name] for name in wanted]
     _check_types(schema, stored, path)
     number = 0
     for number, row in enumerate(_rows(path, schema, stored), 1):
-        cells = dict(zip(wanted, row, strict=True))
-        if split.column:
-            split.check(cells[split.column])
-        yield _record(cells, columns, path, number)
+        record = columns.record(dict(zip(wanted, row, strict=True)), path, number, 0)
+        if isinstance(record, WrittenRecord) and not record.id:
+            record = BadRecord(str(path), 0, "", "missing-id", f"row {number}: the record has no id")
+        yield record
     if not number:
         raise no_records(path)
 
@@ -110,8 +100,8 @@ def _rows(path: Path, schema: pa.Schema, names: list[str]) -> Iterator[tuple[str
 def _check_types(schema: pa.Schema, names: list[str], path: Path) -> None:
     for name in names:
         kind = schema.field(name).type
-        inner = _inner(kind)
-        if not _is_text(inner) and not pa.types.is_integer(inner):
+        inner = kind.value_type if _is_list(kind) else _inner(kind)
+        if not _is_text(inner) and not any(is_kind(inner) for is_kind in _NUMBERS):
             what = f"column {name!r} is of type {str(kind)[:100]}"
             raise DataError(what, where=str(path), remedy="store it as a string")
 
@@ -126,23 +116,18 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
 def _cells(column: pa.Array) -> list[str | None]:
-    """The values as texts; those of a dictionary share one object."""
+    """The values as texts, lists with blanks between their items; those of a dictionary share one object."""
+    if _is_list(column.type):
+        return [None if cell is None else " ".join(map(str, cell)) for cell in column.to_pylist()]
     if not pa.types.is_dictionary(column.type):
         return pc.cast(column, pa.large_string()).to_pylist()
     values = pc.cast(column.dictionary, pa.large_string()).to_pylist()
     return [None if at is None else values[at] for at in column.indices.to_pylist()]
 
 
-def _record(
-    cells: dict[str, str | None], columns: Columns, path: Path, number: int
-) -> ProteinRecord | BadRecord:
-    parts = [cells[name] or "" for name in columns.ids]
-    record_id = join_id(parts) if parts else row_id(path, number)
-    sequence, ss = cells[columns.sequence], cells[columns.labels]
-    if sequence is None or ss is None:
-        missing = columns.sequence if sequence is None else columns.labels
-        return BadRecord(str(path), 0, record_id, "empty", f"row {number}: no value in column {missing!r}")
-    if not record_id:
-        return BadRecord(str(path), 0, "", "missing-id", f"row {number}: the record has no id")
-    return ProteinRecord(record_id, sequence, columns.states(ss), cells.get("source") or path.name)
+_NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)

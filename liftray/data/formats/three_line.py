@@ -3,8 +3,9 @@
 Invariant: one `>` line gives one ProteinRecord or one BadRecord. Flow: blocks -> [this] -> validate ->
 ingest.
 
-Decisions: the id is the first word after `>`. Blank lines and blanks at the end of a line are not content. A
-record of fewer than two lines is `truncated-record`, of more `extra-lines`.
+Decisions: the id is the first word after `>`. Blank lines are not content; blanks at the end of the labels are labels
+up to the number of residues (`spelling`). A record of fewer than two lines is `truncated-record`, of more
+`extra-lines`. `SET=` in the header names the part of a split.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from liftray.data.formats.blocks import Block, read_blocks
 from liftray.data.formats.names import alphabet_in_name
-from liftray.data.records import BadRecord, ProteinRecord
+from liftray.data.records import BadRecord, ProteinRecord, WrittenRecord
 
 
 def read(path: Path, *, alphabet: str) -> Iterator[ProteinRecord | BadRecord]:
@@ -40,11 +41,12 @@ def declared_alphabet(path: Path) -> str | None:
 def _record(block: Block, path: Path) -> ProteinRecord | BadRecord:
     if block.too_long:
         return block.bad(path, "too-long", "longer than any chain that is taken")
-    lines = [stripped for line in block.body if (stripped := line.rstrip())]
+    lines = [line for line in block.body if line.strip()]
     if len(lines) < 2:
         return block.bad(
             path, "truncated-record", f"{len(lines)} of 2 lines (sequence, labels) under the header"
         )
     if len(lines) > 2:
-        return block.bad(path, "extra-lines", f"{len(lines)} lines under the header where there should be 2")
-    return ProteinRecord(block.id, lines[0], lines[1], path.name, block.line)
+        detail = f"{len(lines)} lines under the header where there should be 2; wrapped chains are read as FASTA pairs"
+        return block.bad(path, "extra-lines", detail)
+    return WrittenRecord(block.id, lines[0], lines[1], path.name, block.line, part=block.part)

@@ -231,7 +231,7 @@ def test_rows_are_written_as_they_come(tmp_path: Path, monkeypatch: pytest.Monke
         written += table.num_rows  # type: ignore[attr-defined]
         return real(self, table, *args, **kwargs)
 
-    def watched(path: Path, *, format: str, alphabet: str) -> Iterator[ProteinRecord | BadRecord]:
+    def watched(path: Path, **_: object) -> Iterator[ProteinRecord | BadRecord]:
         nonlocal most
         for number in range(1000):
             most = max(most, number - written)

@@ -59,7 +59,11 @@ def test_several_label_files_need_an_alphabet(tmp_path: Path) -> None:
     [
         (">a\nAC\n>b\nAC\n", ">a\nLL\n", [("a", "AC:LL"), ("b", "missing-labels")]),
         (">a\nAC\n", ">a\nLL\n>b\nLL\n", [("a", "AC:LL"), ("b", "missing-sequence")]),
-        (">a\nAC\n>b\nAC\n", ">a\nLL\n>c\nLL\n", [("a", "AC:LL"), ("b", "label-id-mismatch")]),
+        (
+            ">a\nAC\n>b\nAC\n",
+            ">a\nLL\n>c\nLL\n",
+            [("a", "AC:LL"), ("b", "missing-labels"), ("c", "missing-sequence")],
+        ),
         (">a\nAC\n", "note\n>a\nLL\n", [("", "no-header"), ("a", "AC:LL")]),
         (">a\nAC\n", ">a\nL\n", [("a", "length-mismatch")]),
         (">a\n>b\nA\n", ">a\nL\n>b\nL\n", [("a", "empty"), ("b", "A:L")]),

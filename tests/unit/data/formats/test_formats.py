@@ -23,6 +23,10 @@ from liftray.errors import DataError
         ("x.cif", "data_x\n", "structures"),
         ("x.pdb.gz", "any", "structures"),
         ("x.ENT", "any", "structures"),
+        ("x.fasta", ">a TARGET=HH\nAC\n", "fasta"),
+        ("x.dssp", "==== Secondary Structure Definition by the program DSSP\n", "dssp"),
+        ("x.ss2", "# PSIPRED VFORMAT\n\n   1 M C   0.9  0.1  0.0\n", "psipred"),
+        ("x.json", '{"sequence": "A", "ss8": "L"}\n', "jsonl"),
     ],
 )
 def test_detect(tmp_path: Path, name: str, text: str, format: str) -> None:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from liftray.data.formats import FORMATS, detect, read
+from liftray.data.formats.parts import PartGuard
 from liftray.data.records import ALPHABET_KEY, BadRecord
 from liftray.errors import DataError
 
@@ -44,8 +45,7 @@ def test_netsurfp_output(tmp_path: Path) -> None:
     # `n` falling back to 1 starts another chain, even under the same id; C in q8 is coil.
     assert _summary(path, "ss8") == [("a", "MK:LG"), ("b", "A:B"), ("b", "AC:ST")]
     assert _summary(path, "ss3") == [("a", "MK:CH"), ("b", "A:E"), ("b", "AC:CC")]
-    with pytest.raises(DataError, match="q9"):
-        _summary(path, "ss9")
+    assert _summary(path, "ss9") == _summary(path, "ss8")
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_netsurfp_data_set(tmp_path: Path) -> None:
     text = (
         "input,dssp3,dssp8,disorder,cb513_mask\n"
         'ACD,CCH,CSH,"[0.0, 1.0, 1.0]","[1.0, 1.0, 1.0]"\n'
-        'ACD,CCH,CSH,"[0. 1.\n 1.]",x\n'
-        'ACD,CCH,CSH,"[1.0, 1.0]",x\n'
+        'ACD,CCH,CSH,"[0. 1.\n 1.]",nan\n'
+        'ACD,CCH,CSH,"[1.0, 1.0]",\n'
     )
     path = _file(tmp_path, text, "CB513.csv")
     assert detect(path) == "netsurfp-csv"
@@ -93,21 +93,26 @@ def test_netsurfp_data_set(tmp_path: Path) -> None:
     assert _summary(path, "ss3")[0] == ("CB513-1", "ACD:XCH")
 
 
-def test_flip(tmp_path: Path) -> None:
+def test_flip_table(tmp_path: Path) -> None:
     header = "sequence,target,set,validation\n"
     path = _file(tmp_path, header + "ACD,CCH,train,False\nAC,EE,train,True\n", "sampled.csv")
     assert detect(path) == "netsurfp-csv"
     assert FORMATS["netsurfp-csv"].declared_alphabet(path) is None
-    assert _summary(path, "ss3") == [("sampled-1", "ACD:CCH"), ("sampled-2", "AC:EE")]
+    with pytest.raises(DataError, match=r"sets 'train' and 'validation' are mixed.*--set train"):
+        _summary(path, "ss3")
+    for part, expected in (("train", "sampled-1"), ("validation", "sampled-2"), ("val", "sampled-2")):
+        taken = list(read(path, alphabet="ss3", parts=PartGuard(part)))
+        assert [record.id for record in taken] == [expected]
+    assert len(list(read(path, alphabet="ss3", parts=PartGuard("all")))) == 2
 
 
 def test_rows_to_train_and_to_test_on_do_not_mix(tmp_path: Path) -> None:
     text = "sequence,target,set,validation\nACD,CCH,train,False\nAC,EE,test,\n"
-    with pytest.raises(DataError, match=r"'set' has both 'train' and 'test'.*its own file"):
+    with pytest.raises(DataError, match=r"sets 'train' and 'test' are mixed.*--set train"):
         _summary(_file(tmp_path, text), "ss3")
     table = pa.table({"sequence": ["A", "C"], "ss": ["H", "E"], "Split": ["train", "test"]})
     pq.write_table(table, tmp_path / "x.parquet")
-    with pytest.raises(DataError, match="'split' has both"):
+    with pytest.raises(DataError, match="sets 'train' and 'test' are mixed"):
         _summary(tmp_path / "x.parquet", "ss3")
 
 
@@ -128,8 +133,7 @@ def test_label_column_of_the_alphabet(tmp_path: Path) -> None:
     assert FORMATS["table"].declared_alphabet(path) == "ss8"
     assert _summary(path, "ss8") == [("1ABC_A", "ACD:LSH"), ("", "missing-id")]
     assert _summary(path, "ss3") == [("1ABC_A", "ACD:CCH"), ("", "missing-id")]
-    with pytest.raises(DataError, match="column of ss9 labels"):
-        _summary(path, "ss9")
+    assert _summary(path, "ss9") == _summary(path, "ss8")
 
 
 def test_c_is_coil_only_where_the_column_says_so(tmp_path: Path) -> None:
@@ -226,8 +230,8 @@ def test_damaged_parquet_is_refused(tmp_path: Path, keep: float) -> None:
 
 def test_column_of_another_type(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
-    pq.write_table(pa.table({"id": ["a"], "sequence": ["AC"], "ss": [["L", "L"]]}), path)
-    with pytest.raises(DataError, match=r"'ss' is of type list.*string"):
+    pq.write_table(pa.table({"id": ["a"], "sequence": ["AC"], "ss": [{"x": "L"}]}), path)
+    with pytest.raises(DataError, match=r"'ss' is of type struct.*string"):
         _summary(path, "ss9")
 
 
@@ -236,3 +240,48 @@ def test_arrow_ipc_is_refused(tmp_path: Path) -> None:
     pyarrow.feather.write_feather(pa.table({"id": ["a"]}), path, compression="uncompressed")
     with pytest.raises(DataError, match=r"Feather.*Parquet"):
         detect(path)
+
+
+def test_columns_that_differ_in_case_are_refused(tmp_path: Path) -> None:
+    rows = {"id": ["a"], "sequence": ["AC"], "Sequence": ["GG"], "ss": ["LL"]}
+    pq.write_table(pa.table(rows), tmp_path / "x.parquet")
+    csv = _file(tmp_path, "id,sequence,Sequence,ss\na,AC,GG,LL\n")
+    for path in (tmp_path / "x.parquet", csv):
+        with pytest.raises(DataError, match=r"column 'sequence' twice"):
+            _summary(path, "ss8", "parquet" if path.suffix == ".parquet" else "table")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["a M 1 C C", "a K 2 H G", "b A 1 E B", "a T 3 C C"],
+        ["a T 2 C C", "b A 1 E B", "a M 1 C C"],
+        ["a M 1 C C", "b A 1 E B", "a K ? C C", "c G 1 C C", "a T 3 C C"],
+    ],
+)
+def test_rows_of_one_chain_in_two_places_refuse_it_whole(tmp_path: Path, rows: list[str]) -> None:
+    found = _summary(_file(tmp_path, _residues(*rows)), "ss8")
+    assert [name for name, _ in found].count("a") == 1
+    assert dict(found)["a"] == "rows-apart"
+    assert dict(found)["b"] == "A:B"
+
+
+def test_public_netsurfp_files(tmp_path: Path) -> None:
+    """The header and the cells as CB513.csv and TS115.csv have them: blanks everywhere, two masks."""
+    path = _file(
+        tmp_path,
+        "input, dssp3, dssp8, disorder, cb513_mask\n"
+        "M K T A,C C H H,C S H H,0.0 1.0 1.0 1.0,1.0 1.0 1.0 0.0\n"
+        "M K,C H,C P,1.0 1.0,1.0 1.0\n",
+        "CB513.csv",
+    )
+    assert detect(path) == "netsurfp-csv"
+    assert _summary(path, "ss8") == [("CB513-1", "MKTA:XSHX"), ("CB513-2", "unknown-label")]
+    assert _summary(path, "ss9") == [("CB513-1", "MKTA:XSHX"), ("CB513-2", "MK:LP")]
+    assert _summary(path, "ss3") == [("CB513-1", "MKTA:XCHX"), ("CB513-2", "MK:CH")]
+
+
+def test_lists_in_parquet(tmp_path: Path) -> None:
+    rows = {"id": ["a"], "input": [["M", "K"]], "dssp8": [["C", "H"]], "disorder": [[1.0, 0.0]]}
+    pq.write_table(pa.table(rows), tmp_path / "x.parquet")
+    assert _summary(tmp_path / "x.parquet", "ss8") == [("a", "MK:LX")]
