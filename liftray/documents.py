@@ -6,6 +6,7 @@ Flow: `input_files` -> [this] -> configs, policies, descriptions of data sets, b
 """
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def parse_json(
     where: str,
     error: type[InputError] = DataError,
     remedy: str = _AGAIN,
+    ours: bool = False,
 ) -> Any:
     """Parse one JSON value; a mapping that names a key twice is refused.
 
@@ -57,14 +59,20 @@ def parse_json(
         where: The file, or what else holds the value, for the errors.
         error: Class of the errors.
         remedy: What the errors advise.
+        ours: Written by LiftRay: one mapping, no NaN or infinity, and numbers of 64 bits.
 
     Raises:
         InputError: Of class `error`: no JSON, not UTF-8, nested over `limits.NESTING`, or an absurd number.
     """
+    options: dict[str, Any] = {"parse_int": _integer}
+    if ours:
+        options = {"parse_int": _integer_64, "parse_float": _finite, "parse_constant": _no_constant}
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
         _check_json_nesting(text)
-        tree = json.loads(text, object_pairs_hook=_mapping, parse_int=_integer)
+        tree = json.loads(text, object_pairs_hook=_mapping, **options)
+        if ours and not isinstance(tree, dict):
+            raise ValueError("no mapping")
         if "\\u" in text or not isinstance(content, bytes):
             _check_values(tree)
     except (ValueError, RecursionError) as fault:
@@ -185,6 +193,24 @@ def _integer(digits: str) -> int:
     if len(digits) > limits.NUMBER_DIGITS:
         raise ValueError(f"a number of over {limits.NUMBER_DIGITS} digits")
     return int(digits)
+
+
+def _integer_64(digits: str) -> int:
+    number = _integer(digits)
+    if abs(number) >= 1 << 64:
+        raise ValueError("a number of over 64 bits")
+    return number
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:_SHOWN]} is too large")
+    return number
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _check_values(tree: Any) -> None:

@@ -94,6 +94,9 @@ PARQUET_ROWS = 2_000_000_000
 PARQUET_BATCH_BYTES = 32 * MIB
 """Decoded text of one batch of Parquet rows, which is held at once."""
 
+TABLE_BYTES = GIB
+"""A Parquet table of a run, which is read whole: one row for each chain or step, under 100 bytes each."""
+
 MEMBERS = 64
 """Models in an ensemble's bundle: each costs a full prediction."""
 

@@ -82,15 +82,25 @@ def save(backbone: "Backbone", directory: Path) -> None:
     )
 
 
-def load(backbone: "Backbone", directory: Path) -> None:
+def load(backbone: "Backbone", directory: Path, settings: AdapterSettings) -> None:
     """Put saved adapters into a backbone without any and activate them.
 
+    Args:
+        backbone: A loaded backbone without adapters.
+        directory: The adapters in the library's form.
+        settings: What they must be; the library builds what its own file describes, of any size.
+
     Raises:
+        BundleError: The library's file describes other adapters than the settings do.
         KeyError: The files do not hold exactly the tensors of the adapters that they describe; the library itself
             would continue with random ones.
     """
     from safetensors import safe_open
 
+    from liftray.adapt import library_file
+
+    expected = kinds.kind_of(settings).library_config(settings, backbone.width).to_dict()
+    library_file.check(directory, expected, settings, backbone.hf.config)
     prepare(backbone)
     backbone.hf.load_adapter(str(directory), load_as=ADAPTER_NAME, use_safetensors=True)
     activate(backbone)

@@ -4,15 +4,15 @@ Invariant: a vocabulary is a plain map from piece to id; no file is executed or 
 read. Called by `sources`; `tokens` turns the map into a residue table.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from liftray import limits
+from liftray.documents import parse_json
 from liftray.errors import BackboneError
+from liftray.input_files import read_input
 
 VOCABULARY_FILES = ("vocab.txt", "tokenizer.json", "spiece.model")
-_MAX_BYTES = 16 << 20
 
 
 def read_vocabulary(directory: Path) -> dict[str, int] | None:
@@ -33,10 +33,12 @@ def read_vocabulary(directory: Path) -> dict[str, int] | None:
         if not path.is_file():
             continue
         try:
-            if path.stat().st_size > _MAX_BYTES:
-                raise ValueError("larger than 16 MiB")
-            return read(path.read_bytes())
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+            return read(
+                read_input(path, max_bytes=limits.VOCABULARY_BYTES, error=BackboneError, inflated=False)
+            )
+        except BackboneError:
+            raise
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, StopIteration) as error:
             raise BackboneError(
                 f"unreadable vocabulary ({type(error).__name__}: {error})",
                 where=str(path),
@@ -51,7 +53,7 @@ def _read_lines(raw: bytes) -> dict[str, int]:
 
 
 def _read_tokenizer_json(raw: bytes) -> dict[str, int]:
-    content: dict[str, Any] = json.loads(raw)
+    content = parse_json(raw, where="tokenizer.json", error=BackboneError, remedy="download the file again")
     listed = content["model"]["vocab"]
     if isinstance(listed, dict):  # WordPiece, WordLevel, BPE
         pieces = {str(piece): int(number) for piece, number in listed.items()}

@@ -18,20 +18,25 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from liftray import limits
+from liftray import limits, sealed
 from liftray.data import parquet_bounds
 from liftray.data.digest import ContentDigest
 from liftray.data.labels import STATES, UNLABELLED
+from liftray.data.part_files import (
+    DATASET_FILE,
+    INGEST_AGAIN,
+    PARQUET_KEY,
+    compare,
+    filesystem_of,
+    list_files,
+    written_files,
+)
 from liftray.data.records import ALPHABET_KEY, SCHEMA, ProteinRecord
-from liftray.documents import parse_json
 from liftray.errors import DataError
 from liftray.redaction import REMEDY, credential
 
 DATASET_FORMAT = "liftray-dataset"
 DATASET_VERSION = 1
-DATASET_FILE = "dataset.json"
-
-_REMEDY = "make it again with 'liftray ingest'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +90,22 @@ class ProteinDataset:
         where = str(path)
         if kind := credential(where):
             raise DataError(f"the address holds {kind}", where=where, remedy=REMEDY)
-        filesystem, root = _filesystem(where)
+        filesystem, root = filesystem_of(where)
         info = _read_info(filesystem, root, where)
-        files = _list_files(filesystem, root, where)
+        files = list_files(filesystem, root, where)
+        written = written_files(info, files, where)
         rows, groups = 0, []
         for name in files:
+            compare(filesystem, f"{root}/{name}", where, written.get(name))
             with _open_file(filesystem, f"{root}/{name}", where) as file:
                 _check_schema(file.schema_arrow, info["alphabet"], f"{where}/{name}")
                 rows += file.metadata.num_rows
                 groups.append(file.num_row_groups)
         if rows != info["num_chains"]:
             raise DataError(
-                f"{rows} rows, but dataset.json records {info['num_chains']}", where=where, remedy=_REMEDY
+                f"{rows} rows, but dataset.json records {info['num_chains']}",
+                where=where,
+                remedy=INGEST_AGAIN,
             )
         return cls(where, info["alphabet"], info["digest"], rows, info, tuple(files), tuple(groups))
 
@@ -123,8 +132,9 @@ class ProteinDataset:
             raise IndexError(f"row group {number} of {self.num_row_groups} in {self.path}")
         ends = list(accumulate(self.row_groups))
         at = bisect_right(ends, number)
-        filesystem, root = _filesystem(self.path)
+        filesystem, root = filesystem_of(self.path)
         name = f"{root}/{self.files[at]}"
+        compare(filesystem, name, self.path, self.info.get(PARQUET_KEY, {}).get(self.files[at]))
         size = filesystem.get_file_info(name).size or 0
         try:
             with _open_file(filesystem, name, self.path) as file:
@@ -135,14 +145,19 @@ class ProteinDataset:
                 ):
                     held += part.nbytes
                     if held > most:
-                        raise DataError(f"a row group of over {most:,} bytes", where=name, remedy=_REMEDY)
+                        raise DataError(
+                            f"a row group of over {most:,} bytes", where=name, remedy=INGEST_AGAIN
+                        )
                     parts.append(part)
                 schema = pa.schema([file.schema_arrow.field(one) for one in wanted])
                 table = pa.Table.from_batches(parts, schema).combine_chunks()
         except DataError:
             raise
         except parquet_bounds.FAULTS as error:
-            raise DataError(f"unreadable Parquet ({error})", where=name, remedy=_REMEDY) from error
+            raise DataError(f"unreadable Parquet ({error})", where=name, remedy=INGEST_AGAIN) from error
+        for column in table.column_names:
+            if table.column(column).null_count:
+                raise DataError(f"column {column!r} holds nulls", where=name, remedy=INGEST_AGAIN)
         return table
 
     def index(self) -> ChainIndex:
@@ -160,7 +175,7 @@ class ProteinDataset:
                 raise DataError(
                     "column 'length' differs from the labels",
                     where=f"{self.path} row group {number}",
-                    remedy=_REMEDY,
+                    remedy=INGEST_AGAIN,
                 )
             lengths.append(length)
             labelled.append(with_label)
@@ -188,7 +203,7 @@ class ProteinDataset:
             raise DataError(
                 f"content digest {found}, but dataset.json records {self.digest}",
                 where=self.path,
-                remedy=_REMEDY,
+                remedy=INGEST_AGAIN,
             )
 
 
@@ -227,16 +242,6 @@ def _count_labels(
     return np.diff(ends).astype(np.int32), np.diff(seen[ends]).astype(np.int32)
 
 
-def _filesystem(path: str) -> tuple[pafs.FileSystem, str]:
-    try:
-        if "://" in path:
-            filesystem, root = pafs.FileSystem.from_uri(path)
-            return filesystem, root.rstrip("/")
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"unusable address ({error})", where=path, remedy="check the URI") from error
-    return pafs.LocalFileSystem(), path.rstrip("/") or "/"
-
-
 def _read_info(filesystem: pafs.FileSystem, root: str, where: str) -> dict[str, Any]:
     name = f"{root}/{DATASET_FILE}"
     try:
@@ -246,50 +251,42 @@ def _read_info(filesystem: pafs.FileSystem, root: str, where: str) -> dict[str, 
             raise DataError(f"no data set: no {DATASET_FILE}", where=where, remedy=remedy)
         if not found.is_file or (found.size or 0) > limits.JSON_BYTES:
             what = f"{DATASET_FILE} is no file, or over {limits.JSON_BYTES:,} bytes"
-            raise DataError(what, where=where, remedy=_REMEDY)
-        with filesystem.open_input_stream(name) as file:
+            raise DataError(what, where=where, remedy=INGEST_AGAIN)
+        with filesystem.open_input_stream(name, compression=None) as file:
             content = file.read(limits.JSON_BYTES)
     except DataError:
         raise
     except (OSError, ValueError) as error:
-        raise DataError(f"unreadable {DATASET_FILE} ({error})", where=where, remedy=_REMEDY) from error
-    info = parse_json(content, where=f"{where}/{DATASET_FILE}", remedy=_REMEDY)
-    if not isinstance(info, dict) or info.get("format") != DATASET_FORMAT:
-        raise DataError(f"{DATASET_FILE} is not that of a LiftRay data set", where=where, remedy=_REMEDY)
+        raise DataError(f"unreadable {DATASET_FILE} ({error})", where=where, remedy=INGEST_AGAIN) from error
+    info = sealed.parse_json(content, f"{where}/{DATASET_FILE}", remedy=INGEST_AGAIN)
+    if info.get("format") != DATASET_FORMAT:
+        raise DataError(f"{DATASET_FILE} is not that of a LiftRay data set", where=where, remedy=INGEST_AGAIN)
     if info.get("version") != DATASET_VERSION:
         raise DataError(
             f"data set version {info.get('version')}; this LiftRay reads {DATASET_VERSION}",
             where=where,
-            remedy=_REMEDY,
+            remedy=INGEST_AGAIN,
         )
     wanted = {"alphabet": str, "digest": str, "num_chains": int}
-    wrong = [key for key, kind in wanted.items() if not isinstance(info.get(key), kind)]
+    wrong = [key for key, kind in wanted.items() if type(info.get(key)) is not kind]
     if wrong or info["alphabet"] not in STATES:
         key = wrong[0] if wrong else "alphabet"
-        raise DataError(f"{DATASET_FILE} has no valid {key!r}", where=where, remedy=_REMEDY)
+        raise DataError(f"{DATASET_FILE} has no valid {key!r}", where=where, remedy=INGEST_AGAIN)
     return info
-
-
-def _list_files(filesystem: pafs.FileSystem, root: str, where: str) -> list[str]:
-    entries = filesystem.get_file_info(pafs.FileSelector(root))
-    names = sorted(entry.base_name for entry in entries if entry.base_name.endswith(".parquet"))
-    if not names:
-        raise DataError("no Parquet files next to dataset.json", where=where, remedy=_REMEDY)
-    return names
 
 
 def _open_file(filesystem: pafs.FileSystem, name: str, where: str) -> pq.ParquetFile:
     try:
         found = filesystem.get_file_info(name)
         if not found.is_file:
-            raise DataError("no regular file", where=name, remedy=_REMEDY)
+            raise DataError("no regular file", where=name, remedy=INGEST_AGAIN)
         file = pq.ParquetFile(name, filesystem=filesystem)
         parquet_bounds.check(file, found.size or 0, name)
         file.schema_arrow  # noqa: B018 - its names may not be UTF-8
     except DataError:
         raise
     except parquet_bounds.FAULTS as error:
-        raise DataError(f"unreadable Parquet ({error})", where=name, remedy=_REMEDY) from error
+        raise DataError(f"unreadable Parquet ({error})", where=name, remedy=INGEST_AGAIN) from error
     return file
 
 
@@ -298,11 +295,13 @@ def _check_schema(schema: pa.Schema, alphabet: str, where: str) -> None:
         at = schema.get_field_index(field.name)
         kind = schema.field(at).type if at >= 0 else "missing"
         if kind != field.type:
-            raise DataError(f"column {field.name!r} is {kind}, not {field.type}", where=where, remedy=_REMEDY)
+            raise DataError(
+                f"column {field.name!r} is {kind}, not {field.type}", where=where, remedy=INGEST_AGAIN
+            )
     named = (schema.metadata or {}).get(ALPHABET_KEY, b"").decode("ascii", "replace")
     if named != alphabet:
         raise DataError(
             f"labels are {named or 'of no named alphabet'}, but dataset.json records {alphabet}",
             where=where,
-            remedy=_REMEDY,
+            remedy=INGEST_AGAIN,
         )

@@ -20,16 +20,19 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from liftray import sealed
 from liftray.data import formats
 from liftray.data.alphabet import choose_alphabet
-from liftray.data.dataset import DATASET_FILE, DATASET_FORMAT, DATASET_VERSION
+from liftray.data.dataset import DATASET_FORMAT, DATASET_VERSION
 from liftray.data.formats.fasta_files import companion, mask_file
 from liftray.data.formats.parts import PartGuard
 from liftray.data.formats.spelling import parse_labels
 from liftray.data.labels import STATES
+from liftray.data.part_files import DATASET_FILE, PARQUET_KEY
 from liftray.data.records import ALPHABET_KEY, SCHEMA, BadRecord, ProteinRecord
 from liftray.data.remedy import IngestCommand, alternatives, command_of, remedies, warnings
 from liftray.data.tally import Tally
+from liftray.documents import read_json
 from liftray.errors import DataError
 from liftray.files import new_directory, sha256_file, write_json
 
@@ -98,7 +101,8 @@ def ingest(
         if not tally.num_chains:
             raise _all_bad(files, tally, parts.first_bad, command)
         info = _info(chosen, tally, sources)
-        write_json(folder / DATASET_FILE, info)
+        digests = {path.name: sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
+        sealed.write_json(folder / DATASET_FILE, {**info, PARQUET_KEY: digests})
         counts = {key: value for key, value in info.items() if key not in ("format", "version", "versions")}
         summary = {"job": "ingest", "out": str(target), "alphabet_from": alphabet_from, **counts}
         summary |= {"set": reading.parts.wanted, "left_out": dict(sorted(reading.parts.left_out.items()))}
@@ -129,8 +133,9 @@ def _check_out(out: str | Path) -> Path:
 
 def _is_dataset(path: Path) -> bool:
     try:
-        info = json.loads((path / DATASET_FILE).read_bytes())
-    except (OSError, ValueError):
+        # A damaged one is still a data set that ingest may replace.
+        info = read_json(path / DATASET_FILE)
+    except DataError:
         return False
     return isinstance(info, dict) and info.get("format") == DATASET_FORMAT
 

@@ -6,7 +6,6 @@ of a smaller number are among those of a larger one. Flow: Parquet data sets -> 
 
 import hashlib
 import heapq
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +13,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from liftray.data.dataset import DATASET_FILE, ProteinDataset
+from liftray.data.dataset import ProteinDataset
 from liftray.data.digest import ContentDigest
 from liftray.data.ingest import ingest
 from liftray.data.records import ALPHABET_KEY, SCHEMA, ProteinRecord
+from liftray.errors import DataError
 
 
 def first_by_digest(paths: Mapping[str, str], count: int) -> dict[str, list[ProteinRecord]]:
@@ -103,8 +103,11 @@ def _written(
 
 
 def _digest(directory: Path) -> str | None:
-    file = directory / DATASET_FILE
-    return json.loads(file.read_text(encoding="utf-8")).get("digest") if file.exists() else None
+    """The digest of the data set that is there and whole; None where there is none."""
+    try:
+        return ProteinDataset.open(directory).digest
+    except DataError:
+        return None
 
 
 def _write(records: list[ProteinRecord], alphabet: str, out: Path) -> None:

@@ -12,30 +12,41 @@ An ensemble's bundle holds whole bundles, member-1, member-2 ..., and a `bundle.
 `merge`.
 """
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from liftray import __version__, files
-from liftray.adapt import model_adapters
+from liftray.adapt import kinds, model_adapters, parameters
 from liftray.adapt import tagger as taggers
 from liftray.adapt.tagger import Tagger, TaggerSettings
 from liftray.backbone import model as backbones
+from liftray.backbone.dimensions import Dimensions
 from liftray.backbone.model import Backbone
 from liftray.backbone.sources import ResolvedBackbone, resolve
 from liftray.config import BackboneSettings, Settings
-from liftray.errors import BundleError
+from liftray.errors import BundleError, ConfigError
+from liftray.predict.bundle_files import (
+    ADAPTER,
+    FORMAT_VERSION,
+    HEAD,
+    INFO,
+    TRAINED,
+    read_info,
+    seal,
+    shapes,
+    tensors,
+)
 from liftray.predict.ensemble import Ensemble, share_weights
 from liftray.predict.temperature import temperature_of
 
-FORMAT_VERSION = 1
-_INFO, _HEAD, _ADAPTER, _TRAINED = "bundle.json", "head.safetensors", "adapter", "backbone.safetensors"
-_FORMATS = (".json", ".safetensors")
+_RETRAIN = "train or export it again"
+__all__ = ["FORMAT_VERSION", "LoadedBundle", "assemble", "described", "load", "read_info", "save", "seal"]
 
 
 @dataclass(frozen=True)
@@ -94,12 +105,12 @@ def save(
     settings, resolved = tagger.settings, tagger.backbone.resolved
     with files.new_directory(directory) as fresh:
         head = {name: tensor.contiguous() for name, tensor in tagger.head.state_dict().items()}
-        save_file(head, fresh / _HEAD)
+        save_file(head, fresh / HEAD)
         if settings.method == "adapter":
-            model_adapters.save(tagger.backbone, fresh / _ADAPTER)
+            model_adapters.save(tagger.backbone, fresh / ADAPTER)
         elif settings.method == "full":
             above = tagger.backbone.above(tagger.cut.entry)
-            save_file({name: weight.contiguous() for name, weight in above.items()}, fresh / _TRAINED)
+            save_file({name: weight.contiguous() for name, weight in above.items()}, fresh / TRAINED)
         info: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "liftray_version": __version__,
@@ -120,40 +131,6 @@ def save(
             **details,
         }
         return seal(fresh, info)
-
-
-def seal(directory: Path, info: Mapping[str, Any]) -> dict[str, Any]:
-    """Write `bundle.json` into a directory that holds all else: what is given, and the digests of all files."""
-    names = sorted(path for path in directory.rglob("*") if path.is_file())
-    digests = {path.relative_to(directory).as_posix(): files.sha256_file(path) for path in names}
-    sealed = {**info, "files": digests}
-    files.write_json(directory / _INFO, sealed)
-    return sealed
-
-
-def read_info(directory: str | Path) -> dict[str, Any]:
-    """Read `bundle.json` and check the files it names, without loading anything.
-
-    Raises:
-        BundleError: The directory is no bundle, of another format, or its files have changed.
-    """
-    directory = Path(directory)
-    try:
-        info = json.loads((directory / _INFO).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BundleError(
-            f"no {_INFO}", where=str(directory), remedy="give the directory of a bundle"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise BundleError(f"unreadable {_INFO} ({error})", where=str(directory)) from error
-    if not isinstance(info, dict) or info.get("format_version") != FORMAT_VERSION:
-        raise BundleError(
-            f"not a bundle of format {FORMAT_VERSION}",
-            where=str(directory),
-            remedy="train or export it again",
-        )
-    _check_files(directory, info.get("files"))
-    return info
 
 
 def load(directory: str | Path, *, sources: Sequence[str] | None = None) -> LoadedBundle:
@@ -182,19 +159,20 @@ def load(directory: str | Path, *, sources: Sequence[str] | None = None) -> Load
             where=str(directory),
             remedy=f"give the weights it was trained on: {recorded['name']}",
         )
+    _check_sizes(directory, settings, resolved)
     backbone = backbones.load(resolved, dtype=recorded["dtype"])
     if settings.method == "adapter":
-        _read_adapter(backbone, directory)
+        _read_adapter(backbone, directory, settings)
     elif settings.method == "full":
         _read_trained(backbone, directory, settings.adapter.skip_layers)
     try:
         tagger = Tagger(backbone, settings)
-        tagger.head.load_state_dict(load_file(directory / _HEAD))
-    except (RuntimeError, ValueError) as error:
+        tagger.head.load_state_dict(tensors(directory / HEAD))
+    except (RuntimeError, ConfigError) as error:
         raise BundleError(
-            f"{_HEAD} does not hold the head that {_INFO} describes",
+            f"{HEAD} does not hold the head that {INFO} describes",
             where=str(directory),
-            remedy="train or export it again",
+            remedy=_RETRAIN,
         ) from error
     return LoadedBundle(tagger.requires_grad_(False).eval(), info)
 
@@ -230,9 +208,9 @@ def described(directory: Path, info: Mapping[str, Any]) -> tuple[TaggerSettings,
     except (KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise BundleError(
-            f"{_INFO} does not describe a model ({type(error).__name__}: {reason})",
+            f"{INFO} does not describe a model ({type(error).__name__}: {reason})",
             where=str(directory),
-            remedy="train or export it again",
+            remedy=_RETRAIN,
         ) from error
     return TaggerSettings.of(checked), recorded
 
@@ -245,12 +223,12 @@ def trained_weights(directory: str | Path) -> dict[str, Tensor]:
     """
     directory = Path(directory)
     method = described(directory, read_info(directory))[0].method
-    weights = {f"head.{name}": weight for name, weight in load_file(directory / _HEAD).items()}
+    weights = {f"head.{name}": weight for name, weight in tensors(directory / HEAD).items()}
     if method == "adapter":
-        for path in sorted((directory / _ADAPTER).glob("*.safetensors")):
-            weights |= {f"backbone.hf.{name}": weight for name, weight in load_file(path).items()}
+        for path in sorted((directory / ADAPTER).glob("*.safetensors")):
+            weights |= {f"backbone.hf.{name}": weight for name, weight in tensors(path).items()}
     elif method == "full":
-        weights |= {f"backbone.{name}": weight for name, weight in load_file(directory / _TRAINED).items()}
+        weights |= {f"backbone.{name}": weight for name, weight in tensors(directory / TRAINED).items()}
     return weights
 
 
@@ -258,7 +236,7 @@ def _load_members(directory: Path, info: Mapping[str, Any], sources: Sequence[st
     """Load each member, a whole bundle; all its files have the digests that the ensemble's `bundle.json` names."""
     names = info["members"]
     if not isinstance(names, list) or not names or names != [f"member-{n + 1}" for n in range(len(names))]:
-        raise BundleError(f"{_INFO} names no members", where=str(directory), remedy="merge them again")
+        raise BundleError(f"{INFO} names no members", where=str(directory), remedy="merge them again")
     members: list[Tagger] = []
     temperatures = []
     for name in names:
@@ -266,7 +244,7 @@ def _load_members(directory: Path, info: Mapping[str, Any], sources: Sequence[st
         member, described_as = loaded.tagger, (info.get("task"), info.get("ss3_map"))
         if not isinstance(member, Tagger) or (member.alphabet, member.ss3_map) != described_as:
             raise BundleError(
-                f"{name} is not a model as {_INFO} describes it",
+                f"{name} is not a model as {INFO} describes it",
                 where=str(directory),
                 remedy="merge them again",
             )
@@ -277,50 +255,62 @@ def _load_members(directory: Path, info: Mapping[str, Any], sources: Sequence[st
     return Ensemble(members, temperatures)
 
 
-def _read_adapter(backbone: Backbone, directory: Path) -> None:
-    """Put the trained adapters in; all files have the digests that `bundle.json` names."""
-    if not (directory / _ADAPTER / "adapter_config.json").is_file():
-        # The library would look for adapters of that name on the internet.
-        raise BundleError(f"no {_ADAPTER} in it", where=str(directory), remedy="fetch the bundle again")
+def _check_sizes(directory: Path, settings: TaggerSettings, resolved: ResolvedBackbone) -> None:
+    """Refuse settings that the tensor files do not fit, before a model of these settings takes any memory."""
+    size = Dimensions.of(resolved.family, resolved.config)
     try:
-        model_adapters.load(backbone, directory / _ADAPTER)
-    except KeyError as error:
+        cut = settings.cut(resolved.family, resolved.num_blocks)
+        count = parameters.count(settings.method, settings.adapter, settings.head, settings.task, size, cut)
+        if settings.method == "adapter":
+            kinds.check(settings.adapter, resolved.num_blocks, resolved.name, resolved.width)
+    except (ConfigError, ValueError) as error:
         raise BundleError(
-            f"the tensors in {_ADAPTER} are not those of its adapters (first: {error.args[0]})",
+            f"{INFO} does not fit its backbone ({error})", where=str(directory), remedy=_RETRAIN
+        ) from error
+    for names, expected in (([HEAD], count.head), (_adapter_files(directory, settings), count.adapter)):
+        found = sum(math.prod(shape) for name in names for shape in shapes(directory / name).values())
+        if found != expected:
+            raise BundleError(
+                f"{names[0] if names else ADAPTER} holds {found:,} numbers, {INFO} describes {expected:,}",
+                where=str(directory),
+                remedy=_RETRAIN,
+            )
+
+
+def _adapter_files(directory: Path, settings: TaggerSettings) -> list[str]:
+    if settings.method != "adapter":
+        return []
+    if not (directory / ADAPTER / "adapter_config.json").is_file():
+        # The library would look for adapters of that name on the internet.
+        raise BundleError(f"no {ADAPTER} in it", where=str(directory), remedy="fetch the bundle again")
+    return [f"{ADAPTER}/{path.name}" for path in sorted((directory / ADAPTER).glob("*.safetensors"))]
+
+
+def _read_adapter(backbone: Backbone, directory: Path, settings: TaggerSettings) -> None:
+    """Put the trained adapters in; all files have the digests that `bundle.json` names."""
+    for name in _adapter_files(directory, settings):
+        tensors(directory / name)
+    try:
+        model_adapters.load(backbone, directory / ADAPTER, settings.adapter)
+    except (KeyError, RuntimeError) as error:
+        first = str(error.args[0] if error.args else error).splitlines()[0]
+        raise BundleError(
+            f"the tensors in {ADAPTER} are not those of its adapters (first: {first})",
             where=str(directory),
-            remedy="train or export it again",
+            remedy=_RETRAIN,
         ) from error
 
 
 def _read_trained(backbone: Backbone, directory: Path, cut: int) -> None:
     """Put the trained weights in the place of the pretrained ones, in the precision that they were trained in."""
     above = backbone.above(cut) if cut < backbone.num_blocks else {}
-    saved = load_file(directory / _TRAINED) if (directory / _TRAINED).is_file() else {}
+    saved = tensors(directory / TRAINED) if (directory / TRAINED).is_file() else {}
     shapes = {name: weight.shape for name, weight in saved.items()}
     if not above or shapes != {name: parameter.shape for name, parameter in above.items()}:
         raise BundleError(
-            f"{_TRAINED} does not hold the weights of the blocks from {cut} up",
+            f"{TRAINED} does not hold the weights of the blocks from {cut} up",
             where=str(directory),
             remedy="fetch the bundle again",
         )
     for name, parameter in above.items():
         parameter.data = saved[name].float()
-
-
-def _check_files(directory: Path, listed: Any) -> None:
-    """Refuse a bundle whose files are not exactly the listed ones, each with its digest, in formats without code."""
-    root = directory.resolve()
-    present = {path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir()} - {_INFO}
-    names = set(listed) if isinstance(listed, dict) else set()
-    if _HEAD not in names and f"member-1/{_INFO}" not in names:
-        raise BundleError(f"{_INFO} names no {_HEAD}", where=str(directory), remedy="fetch the bundle again")
-    for name in sorted(present | names):
-        path = (root / name).resolve()
-        # `present` holds only files of the directory, so a name that leads out of it is never present.
-        whole = name in present and path.is_relative_to(root) and path.suffix in _FORMATS and path.is_file()
-        if not whole or files.sha256_file(path) != listed.get(name):
-            raise BundleError(
-                f"{name} is missing, is not of the bundle, or has changed since it was written",
-                where=str(directory),
-                remedy="fetch the bundle again",
-            )

@@ -9,6 +9,8 @@ from typing import Any
 
 from liftray.errors import BundleError
 
+_LARGEST = 1e6
+
 
 def temperature_of(info: Mapping[str, Any]) -> float:
     """Read the temperature from `bundle.json`; 1 where it is absent.
@@ -19,7 +21,12 @@ def temperature_of(info: Mapping[str, Any]) -> float:
     Raises:
         BundleError: The temperature is not a positive number.
     """
-    value = (info.get("calibration") or {}).get("temperature", 1.0)
-    if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise BundleError(f"calibration.temperature is {value!r}, not a positive number", where="bundle.json")
+    calibration = info.get("calibration") or {}
+    value = calibration.get("temperature", 1.0) if isinstance(calibration, Mapping) else calibration
+    # Compared first: `isfinite` fails on an integer that no float can hold.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value < _LARGEST or not math.isfinite(value):
+        raise BundleError(
+            f"calibration.temperature is {value!r:.40}, not a positive number", where="bundle.json"
+        )
     return float(value)

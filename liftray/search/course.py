@@ -5,7 +5,6 @@ trial's own directory, so a report that was lost in a kill does not matter. Flow
 Tune] -> ledger, board, MLflow.
 """
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from liftray import sealed
 from liftray.config import Settings
 from liftray.errors import DataError, TrackingError
 from liftray.progress import show_line
@@ -197,5 +197,4 @@ def end_run(uri: str, trial: Trial) -> None:
 
 
 def _content(file: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    return content
+    return sealed.read_json(file) if file.exists() else {}

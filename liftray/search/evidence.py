@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from liftray import sealed
 from liftray.errors import DataError
 from liftray.statistics.resampling import RESAMPLES, Interval, bootstrap_sums, percentile_interval
 
@@ -50,9 +51,7 @@ def read_counts(file: Path, score: str, ss3_map: str) -> dict[str, tuple[float, 
         score: `q3`, `q8` or `q9`.
         ss3_map: Which Q3, where there are two.
     """
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(file)
+    table = sealed.read_table(file)
     column = score if score in table.column_names else f"{score}_{ss3_map}"
     rows = zip(*(table.column(name).to_pylist() for name in ("id", column, "labelled")), strict=True)
     return {name: (float(round(share * count)), float(count)) for name, share, count in rows if count}

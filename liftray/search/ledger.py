@@ -5,15 +5,14 @@ killed at any moment and rerun repeats no trial that ended and loses none that b
 Flow: tune (only the driver writes) -> [this] -> search_report, and the same search later.
 """
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from liftray import files
-from liftray.errors import ConfigError
+from liftray import files, sealed
+from liftray.errors import ConfigError, DataError
 from liftray.search.space import Overrides, trial_name
 
 State = Literal["running", "finished", "stopped", "unfinished", "error"]
@@ -69,6 +68,9 @@ class Ledger:
 
     Args:
         out: The search's directory.
+
+    Raises:
+        DataError: A record is damaged.
     """
 
     def __init__(self, out: Path) -> None:
@@ -76,10 +78,10 @@ class Ledger:
         self._trials: dict[str, Trial] = {}
         self._began = time.monotonic()
         for file in sorted((out / TRIALS).glob(f"*/{TRIAL_FILE}")):
-            trial = Trial(**_read(file))
+            trial = _trial_in(file)
             self._trials[trial.name] = trial
         clock = out / CLOCK_FILE
-        self._before = float(_read(clock)["seconds"]) if clock.exists() else 0.0
+        self._before = _seconds_in(clock) if clock.exists() else 0.0
 
     @property
     def trials(self) -> list[Trial]:
@@ -111,8 +113,8 @@ class Ledger:
         """Write a trial, and the seconds that the search has taken."""
         self._trials[trial.name] = trial
         files.make_directories(self.directory(trial))
-        files.write_json(self.directory(trial) / TRIAL_FILE, asdict(trial))
-        files.write_json(self.out / CLOCK_FILE, {"seconds": round(self.seconds, 3)})
+        sealed.write_json(self.directory(trial) / TRIAL_FILE, asdict(trial))
+        sealed.write_json(self.out / CLOCK_FILE, {"seconds": round(self.seconds, 3)})
         return trial
 
     def check(self, digests: Mapping[str, str]) -> None:
@@ -133,6 +135,19 @@ class Ledger:
                 )
 
 
-def _read(file: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return content
+def _trial_in(file: Path) -> Trial:
+    content = sealed.read_json(file, remedy="remove its directory: the trial is run again")
+    try:
+        return Trial(**content)
+    except TypeError as error:
+        raise DataError(
+            f"no record of a trial ({error})", where=str(file), remedy="remove its directory"
+        ) from error
+
+
+def _seconds_in(clock: Path) -> float:
+    remedy = "remove it: the search's time is then counted from now on"
+    seconds = sealed.read_json(clock, remedy=remedy).get("seconds")
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        raise DataError("no number of seconds in it", where=str(clock), remedy=remedy)
+    return float(seconds)

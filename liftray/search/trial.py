@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from liftray import files
+from liftray import files, sealed
 from liftray.adapt.tagger import TaggerSettings
 from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
@@ -98,7 +97,7 @@ def run(context: TrialContext, overrides: Mapping[str, Any], cached: bool) -> No
     except Exception as error:  # Tune would restart the trial, which helps only when its process was lost
         known = find_liftray_error(error)
         message = str(known) if known else f"{type(error).__name__}: {error}"
-        files.write_json(run_dir / FAILURE, {"error": " ".join(message.split())[:2000]})
+        sealed.write_json(run_dir / FAILURE, {"error": " ".join(message.split())[:2000]})
 
 
 def _run(context: TrialContext, ours: Settings, run_dir: Path) -> None:
@@ -108,7 +107,7 @@ def _run(context: TrialContext, ours: Settings, run_dir: Path) -> None:
     tracked = runs.start_run(
         ours, run_id=run_id, parent_run_id=context.parent_run_id, tags=tags, system_metrics_s=None
     )
-    files.write_json(run_dir / RUN_FILE, {"run_id": tracked.run_id, "tracking_uri": tracked.uri})
+    sealed.write_json(run_dir / RUN_FILE, {"run_id": tracked.run_id, "tracking_uri": tracked.uri})
     reporter = Reporter(tracked.uri, tracked.run_id, run_dir)
     earlier = checkpoint.newest(run_dir.resolve() / STORE)
     if earlier is not None:
@@ -171,9 +170,7 @@ def _score(prepared: PreparedRun, ended: Checkpoint, run_dir: Path) -> None:
         table = evaluation_report.per_protein(predict_set(predictor, ProteinDataset.open(path), ours.ss3_map))
         names = pa.array([f"{name}/{one}" for one in table.column("id").to_pylist()])
         tables.append(table.set_column(0, "id", names))
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.concat_tables(tables), buffer)
-    files.write_bytes(run_dir / CHAINS, buffer.getvalue().to_pybytes())
+    sealed.write_table(run_dir / CHAINS, pa.concat_tables(tables))
 
 
 def _score_as_worker(prepared: PreparedRun, ended: Checkpoint, run_dir: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from liftray import files, library_log
+from liftray import files, library_log, sealed
 from liftray.config import Settings
 from liftray.data.dataset import describe_sets
 from liftray.errors import ConfigError, LiftrayError
@@ -79,7 +79,7 @@ def search(settings: Settings) -> dict[str, Any]:
         with runs.start_run(
             settings, run_id=earlier_run(out, settings.train, uri), tags={"liftray.search": "parent"}
         ) as parent:
-            files.write_json(out / RUN_FILE, {"run_id": parent.run_id, "tracking_uri": uri})
+            sealed.write_json(out / RUN_FILE, {"run_id": parent.run_id, "tracking_uri": uri})
             parent.log_text(_space_text(settings), "search_space.json")
             _run_trials(absolute, ledger, parent.run_id, inside, total)
             course.settle(uri, ledger)

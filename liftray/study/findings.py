@@ -4,12 +4,12 @@ Invariant: no score is given without its interval and the spread of its seeds. A
 named and compared with nothing. Flow: ledger, outcomes, claims -> [this] -> study_report.
 """
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from liftray import sealed
 from liftray.config import DataSettings, Settings
 from liftray.data.dataset import ProteinDataset
 from liftray.evaluate.leakage import Leakage
@@ -167,7 +167,7 @@ def _of_arm(study: FinishedStudy, arm: Arm) -> dict[str, Any]:
     plan = study.plan.study
     ours = study.plan.base.replace(arm.run(study.chosen[arm.name], plan.seeds[0]))
     parameters = study.ledger.directory(trials[0]) / held_out.PARAMETERS
-    counts = json.loads(parameters.read_text(encoding="utf-8"))
+    counts = sealed.read_json(parameters)
     counts["in_backbone"] = counts["trained"] - counts["head"]
     # The first seed's run was a try, whose process may have run others before and kept some of their memory.
     peaks = [trial.metrics["peak_memory_gb"] for trial in trials[1:] if "peak_memory_gb" in trial.metrics]

@@ -9,10 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from liftray import files
+from liftray import sealed
 from liftray.config import Settings
 from liftray.data.dataset import ProteinDataset
 from liftray.errors import DataError
@@ -86,14 +83,16 @@ def _counted(run_dir: Path) -> bool:
 def write(file: Path, predicted: PredictedSet, digest: str) -> None:
     """Write one row a chain, with the digest of the data set in the schema's metadata."""
     table = evaluation_report.per_protein(predicted)
-    buffer = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata({_DIGEST: digest.encode()}), buffer)
-    files.write_bytes(file, buffer.getvalue().to_pybytes())
+    sealed.write_table(file, table.replace_schema_metadata({_DIGEST: digest.encode()}))
 
 
 def digest_of(file: Path) -> str:
-    """The digest of the data set that a file's chains are of."""
-    return (pq.read_schema(file).metadata or {}).get(_DIGEST, b"").decode()
+    """The digest of the data set that a file's chains are of.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    return (sealed.read_table(file).schema.metadata or {}).get(_DIGEST, b"").decode("ascii", "replace")
 
 
 def _predict(settings: Settings, tests: Mapping[str, str]) -> None:
@@ -114,4 +113,4 @@ def _predict(settings: Settings, tests: Mapping[str, str]) -> None:
     for name, path in missing(run_dir, tests).items():
         dataset = ProteinDataset.open(path)
         write(file_of(run_dir, name), predict_set(predictor, dataset, settings.ss3_map), dataset.digest)
-    files.write_json(run_dir / PARAMETERS, predictor.tagger.count())  # type: ignore[attr-defined]
+    sealed.write_json(run_dir / PARAMETERS, predictor.tagger.count())  # type: ignore[attr-defined]

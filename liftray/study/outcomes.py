@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from liftray import sealed
 from liftray.errors import DataError
 from liftray.statistics.paired import ChainCounts
 
@@ -34,7 +34,7 @@ def read(files: Sequence[Path]) -> ArmCounts:
     Raises:
         DataError: The runs predicted different chains.
     """
-    tables = [_labelled(pq.read_table(file)) for file in files]
+    tables = [_labelled(sealed.read_table(file)) for file in files]
     first = tables[0]
     chains = tuple(first.column("id").to_pylist())
     for file, table in zip(files, tables, strict=True):

@@ -5,7 +5,6 @@ the ledger records what was done, so the same command resumes a study wherever i
 ended. See `plan` (what is run), `search.rounds` (how), `claims` (what follows from it) and `study_report`.
 """
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from liftray import files, library_log, paths
+from liftray import files, library_log, paths, sealed
 from liftray.config import Settings
 from liftray.data import subset
 from liftray.errors import ConfigError, LiftrayError
@@ -75,7 +74,7 @@ def study(settings: Settings, command: str, report_to: Path | None = None) -> di
         _check_earlier(planned, ledger, prepared.backbone.digest)
         tags = {"liftray.study": "parent"}
         with runs.start_run(settings, run_id=earlier_run(out, settings.train, uri), tags=tags) as parent:
-            files.write_json(out / RUN_FILE, {"run_id": parent.run_id, "tracking_uri": uri})
+            sealed.write_json(out / RUN_FILE, {"run_id": parent.run_id, "tracking_uri": uri})
             context = trial.TrialContext(planned.base, parent.run_id, inside, replayed=True)
             ended = _run(planned, own, ledger, context)
             facts = _facts(settings, ended, prepared.backbone.as_dict(), command, parent.run_id)
@@ -125,13 +124,13 @@ def _check_earlier(planned: Plan, ledger: Ledger, backbone: str) -> None:
         },
     }
     file = ledger.out / _CONTENT
-    if file.exists() and known and json.loads(file.read_text(encoding="utf-8")) != content:
+    if file.exists() and known and sealed.read_json(file) != content:
         raise ConfigError(
             "the study's directory holds runs on other data or another backbone",
             where=str(ledger.out),
             remedy="use another run.dir, or start again with train.resume=false",
         )
-    files.write_json(file, content)
+    sealed.write_json(file, content)
 
 
 def _run(planned: Plan, settings: Settings, ledger: Ledger, context: trial.TrialContext) -> FinishedStudy:

@@ -1,7 +1,8 @@
 """Checkpoints of the trained parameters: safetensors and JSON, nothing of the backbone, no pickle.
 
 Invariant: a checkpoint is whole or refused: it appears under its name in one move, and `state.json` holds the sha256
-of every other file. Flow: worker -> [this] -> a store that all nodes share -> a resumed worker, or the bundle.
+of every other file and its own seal. Flow: worker -> [this] -> a store that all nodes share -> a resumed worker, or the
+bundle.
 
 It holds the current weights with Adam's moments (and their average where the run has one): training resumes from these.
 It also holds the best weights so far, which are the result. So the newest checkpoint alone is enough to finish a run.
@@ -11,18 +12,19 @@ Any number of workers and any ZeRO stage can read it.
 written the checkpoint. A driver killed between the two resumed from an older checkpoint, or from the start.
 """
 
-import json
 import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from liftray import files
+from liftray import files, sealed
 from liftray.errors import DataError
 
+_STATE = "state.json"
 _TENSORS = ("weights", "moments", "best")
 _AVERAGE = "average"  # only where there is one
 _NAME = "step-{:08d}"
@@ -84,7 +86,7 @@ def save(checkpoint: Checkpoint, directory: Path) -> None:
         tensors = {key: value.contiguous() for key, value in getattr(checkpoint, name).items()}
         save_file(tensors, directory / _file(name))
     digests = {_file(name): files.sha256_file(directory / _file(name)) for name in names}
-    files.write_json(directory / "state.json", {"progress": asdict(checkpoint.progress), "sha256": digests})
+    sealed.write_json(directory / _STATE, {"progress": asdict(checkpoint.progress), "sha256": digests})
 
 
 def load(directory: Path) -> Checkpoint:
@@ -94,16 +96,22 @@ def load(directory: Path) -> Checkpoint:
         DataError: A file is missing or its bytes are not those that were written.
     """
     try:
-        state = json.loads((directory / "state.json").read_text(encoding="utf-8"))
+        state = sealed.read_json(directory / _STATE)
         progress, written = Progress(**state["progress"]), dict(state["sha256"])
+        _check_kinds(progress)
         names = [*_TENSORS, _AVERAGE] if _file(_AVERAGE) in written else _TENSORS
         digests = {name: files.sha256_file(directory / _file(name)) for name in names}
+    except DataError as error:
+        raise _damaged(directory, f"{_STATE}: {error.what}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(directory, str(error)) from error
     for name in names:
         if digests[name] != written.get(_file(name)):
             raise _damaged(directory, f"{_file(name)} has changed since it was written")
-    tensors = {name: load_file(directory / _file(name)) for name in names}
+    try:
+        tensors = {name: load_file(directory / _file(name)) for name in names}
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise _damaged(directory, str(error)) from error
     return Checkpoint(progress=progress, **tensors)
 
 
@@ -148,6 +156,19 @@ def at_step(store: Path, global_step: int) -> Checkpoint:
         DataError: It is missing or damaged.
     """
     return load(store / _NAME.format(global_step))
+
+
+def _check_kinds(progress: Progress) -> None:
+    """Refuse values of other types than the ones that are written; a whole number may stand for a real one.
+
+    Raises:
+        TypeError: A value has another type.
+    """
+    for name, example in asdict(Progress()).items():
+        value = getattr(progress, name)
+        allowed = (int, float) if isinstance(example, float) else (type(example),)
+        if type(value) not in allowed:
+            raise TypeError(f"progress.{name} is {value!r:.40}")
 
 
 def _file(name: str) -> str:

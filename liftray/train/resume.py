@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from liftray import sealed
 from liftray.config import TrainSettings
 from liftray.data.dataset import ProteinDataset
 from liftray.errors import ConfigError
@@ -18,6 +19,7 @@ from liftray.train.prepare import PreparedRun
 from liftray.train.rank_job import RankJob
 
 SUMMARY, RUN_FILE = "summary.json", "run.json"
+_REMEDY = "remove it to train again, or set train.resume=false"
 
 
 def checkpoint_of(job: RankJob) -> Checkpoint | None:
@@ -47,13 +49,17 @@ def earlier_run(run_dir: Path, train: TrainSettings, uri: str) -> str | None:
         run_dir: The run directory.
         train: `resume` allows it.
         uri: The tracking store.
+
+    Raises:
+        DataError: The record of that run is damaged.
     """
     file = run_dir / RUN_FILE
     if not train.resume or not file.exists():
         return None
-    earlier = json.loads(file.read_text())
+    earlier = sealed.read_json(file, remedy=_REMEDY)
     finished = (run_dir / SUMMARY).exists()
-    return earlier["run_id"] if earlier["tracking_uri"] == uri and not finished else None
+    run_id = earlier.get("run_id")
+    return run_id if isinstance(run_id, str) and earlier.get("tracking_uri") == uri and not finished else None
 
 
 def request_digest(prepared: PreparedRun) -> str:
@@ -80,11 +86,15 @@ def finished_summary(prepared: PreparedRun, run_dir: Path) -> dict[str, Any] | N
 
     Returns:
         The content of `summary.json`; None where there is something to do.
+
+    Raises:
+        DataError: A file is damaged.
     """
     request, summary = run_dir / RUN_FILE, run_dir / SUMMARY
     if not prepared.settings.train.resume or not request.exists() or not summary.exists():
         return None
-    if json.loads(request.read_text(encoding="utf-8")).get("request") != request_digest(prepared):
+    if sealed.read_json(request, remedy=_REMEDY).get("request") != request_digest(prepared):
         return None
-    content: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
-    return content if Path(content["bundle"]).is_dir() else None
+    content = sealed.read_json(summary, remedy=_REMEDY, with_seal=True)
+    directory = content.get("bundle")
+    return content if isinstance(directory, str) and Path(directory).is_dir() else None

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from liftray import files
+from liftray import sealed
 
 STEP_LOG, STEP_LOSSES = "live.jsonl", "step_losses.parquet"
 _EVERY_S = 3.0
@@ -60,17 +60,16 @@ def write_losses(file: Path, losses: Sequence[float]) -> None:
         losses: Mean loss of each global step.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     steps = pa.array(range(1, len(losses) + 1), pa.int64())
-    content = pa.BufferOutputStream()
-    pq.write_table(pa.table({"step": steps, "loss": pa.array(losses, pa.float64())}), content)
-    files.write_bytes(file, content.getvalue().to_pybytes())
+    sealed.write_table(file, pa.table({"step": steps, "loss": pa.array(losses, pa.float64())}))
 
 
 def read_losses(file: Path) -> list[float]:
-    """The loss of every global step that `write_losses` wrote."""
-    import pyarrow.parquet as pq
+    """The loss of every global step that `write_losses` wrote.
 
-    losses: list[float] = pq.read_table(file, columns=["loss"]).column("loss").to_pylist()
+    Raises:
+        DataError: The file is missing or damaged.
+    """
+    losses: list[float] = sealed.read_table(file, ["loss"]).column("loss").to_pylist()
     return losses

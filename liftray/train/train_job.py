@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from liftray import files, library_log
+from liftray import files, library_log, sealed
 from liftray.adapt.tagger import Tagger, TaggerSettings
 from liftray.config import DataSettings, Settings
 from liftray.data.dataset import ProteinDataset, describe_sets
@@ -106,7 +106,7 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
 def _begin(run_dir: Path, run: Mapping[str, str]) -> None:
     """Record the run that the directory holds from now on; the summary of an earlier one is not its own."""
     (run_dir / SUMMARY).unlink(missing_ok=True)
-    files.write_json(run_dir / RUN_FILE, run)
+    sealed.write_json(run_dir / RUN_FILE, run)
 
 
 def _is_recorded(summary: Mapping[str, Any], uri: str) -> bool:
@@ -208,7 +208,7 @@ def _finish(
         "tracking_uri": runs.check(settings.tracking.uri),
         "run_dir": str(run_dir),
     }
-    files.write_json(run_dir / SUMMARY, summary)
+    summary = sealed.write_json(run_dir / SUMMARY, summary)
     return summary
 
 
@@ -270,13 +270,11 @@ def _write_report(
 
 def _write_chains(evaluation: Path, predicted: Mapping[str, PredictedSet]) -> None:
     """One table a set; the gates compare two versions chain by chain on those of the validation sets."""
-    import pyarrow.parquet as pq
-
     for name, chains in predicted.items():
         split, _, rest = name.partition("/")
         folder, file = ("valid", rest or "valid") if split == "valid" else ("test", name)
         (evaluation / folder).mkdir(exist_ok=True)
-        pq.write_table(evaluation_report.per_protein(chains), evaluation / folder / f"{file}.parquet")
+        sealed.write_table(evaluation / folder / f"{file}.parquet", evaluation_report.per_protein(chains))
 
 
 def _effort(trained: TrainedRun) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from liftray import sealed
 from liftray.adapt import tagger as taggers
 from liftray.adapt.tagger import Tagger, TaggerSettings
 from liftray.backbone import model as backbones
@@ -178,7 +179,7 @@ def test_an_adapter_that_lacks_a_tensor_is_refused(made: Made) -> None:
     tensors.pop(max(tensors))
     save_file(tensors, path)
     _edit(made[1], lambda info: info["files"].update({f"adapter/{path.name}": sha256_file(path)}))
-    with pytest.raises(BundleError, match="the tensors in adapter are not those of its adapters"):
+    with pytest.raises(BundleError, match=r"adapter\.safetensors holds .* numbers, bundle\.json describes"):
         bundle.load(made[1])
 
 
@@ -214,7 +215,7 @@ def test_a_file_name_outside_the_bundle_is_refused(made: Made, name: str) -> Non
     if name == "link.json":
         (directory / name).symlink_to(secret)
     _edit(directory, lambda info: info["files"].update({name: sha256_file(directory / name)}))
-    with pytest.raises(BundleError, match="is missing, is not of the bundle"):
+    with pytest.raises(BundleError, match=r"is missing, is not of the bundle|is a link"):
         bundle.load(directory)
 
 
@@ -315,4 +316,4 @@ def test_it_loads_and_predicts_without_pickle_ray_and_deepspeed(made: Made, tmp_
 def _edit(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
     info = json.loads((directory / "bundle.json").read_text())
     change(info)
-    (directory / "bundle.json").write_text(json.dumps(info))
+    sealed.write_json(directory / "bundle.json", info)

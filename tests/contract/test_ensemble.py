@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from liftray import sealed
 from liftray.adapt import tagger as taggers
 from liftray.adapt.tagger import TaggerSettings
 from liftray.backbone import model as backbones
@@ -171,7 +172,7 @@ def test_another_backbone_and_an_ensemble_are_refused(
 
 def _edit(directory: Path, **entries: Any) -> None:
     info = json.loads((directory / "bundle.json").read_text())
-    (directory / "bundle.json").write_text(json.dumps(info | entries))
+    sealed.write_json(directory / "bundle.json", info | entries)
 
 
 @pytest.mark.parametrize("damage", ["flip", "remove", "add"])

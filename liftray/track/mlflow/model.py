@@ -4,7 +4,6 @@ Invariant: the stored files hold no pickle, and MLflow loads them with pickle fo
 stored as a whole is marked as failed. Flow: bundle -> [this] -> registry.
 """
 
-import json
 import os
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import liftray
 from liftray.errors import BundleError
 from liftray.files import sha256_file
+from liftray.predict import bundle_files
 from liftray.track.mlflow.store import client, harden, mlflow_errors, process_wide
 
 if TYPE_CHECKING:
@@ -66,13 +66,8 @@ def read_info(directory: Path) -> dict[str, Any]:
         BundleError: It is no bundle, or an unsafe one.
     """
     where = str(directory)
-    try:
-        info = json.loads((directory / _INFO).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise BundleError(f"no {_INFO}", where=where, remedy="give the directory of a bundle") from error
-    except (OSError, ValueError) as error:
-        raise BundleError(f"unreadable {_INFO} ({error})", where=where) from error
-    if not isinstance(info, dict) or info.get("task") not in ("ss3", "ss8", "ss9"):
+    info = bundle_files.read_description(directory)
+    if info.get("task") not in ("ss3", "ss8", "ss9"):
         raise BundleError(f"{_INFO} names no task", where=where, remedy="train or export the model again")
     for path in directory.rglob("*"):
         name = path.relative_to(directory)

@@ -4,29 +4,43 @@ Invariant: nothing is changed, and no store is created. Flow: MLflow -> [this] -
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from liftray.track.mlflow import versions
 from liftray.track.mlflow.store import check, client, mlflow_errors
 from liftray.track.promotion import ledger
+from liftray.track.promotion.anchors import Anchors, Integrity
+from liftray.track.promotion.policy import Policy
 
 _COLUMNS = ("n", "time", "who", "action", "version", "previous", "score", "reason")
 
 
-def entries(name: str, *, uri: str) -> list[dict[str, Any]]:
-    """All ledger entries, oldest first, verified."""
+def entries(name: str, *, uri: str, policy: Policy | None = None) -> list[dict[str, Any]]:
+    """All ledger entries, oldest first, verified.
+
+    Args:
+        name: Registered model.
+        uri: The store.
+        policy: Names the ledger's key and witness; default: as the environment names them.
+    """
     uri = check(uri, create=False, write=False)
     store = client(uri)
     versions.aliases(store, uri, name)
-    return ledger.read(store, uri, name)
+    return ledger.read(store, uri, name, Anchors.of((policy or Policy()).ledger))
 
 
-def show(name: str, *, uri: str) -> dict[str, Any]:
-    """Aliases, versions with their tags, and the ledger's last entry."""
+def integrity(name: str, recorded: Sequence[dict[str, Any]], policy: Policy | None = None) -> Integrity:
+    """What the key and the witness say of entries that `entries` gave."""
+    return Anchors.of((policy or Policy()).ledger).check(name, recorded)
+
+
+def show(name: str, *, uri: str, policy: Policy | None = None) -> dict[str, Any]:
+    """Aliases, versions with their tags, the ledger's last entry, and whether the ledger is intact."""
     uri = check(uri, create=False, write=False)
     store = client(uri)
     known = versions.aliases(store, uri, name)
-    recorded = ledger.read(store, uri, name)
+    recorded = entries(name, uri=uri, policy=policy)
     with mlflow_errors(uri):
         known_versions = sorted(
             store.search_model_versions(f"name='{name}'"), key=lambda found: int(found.version)
@@ -43,7 +57,11 @@ def show(name: str, *, uri: str) -> dict[str, Any]:
             }
             for found in known_versions
         ],
-        "ledger": {"entries": len(recorded), "last": recorded[-1] if recorded else None},
+        "ledger": {
+            "entries": len(recorded),
+            "last": recorded[-1] if recorded else None,
+            "integrity": asdict(integrity(name, recorded, policy)),
+        },
     }
 
 
@@ -63,10 +81,11 @@ def table(recorded: Sequence[dict[str, Any]]) -> str:
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
-    evidence = entry["evidence"]
-    score = f"{evidence['score']} {100 * evidence['candidate']:.2f}" if evidence.get("candidate") else "-"
-    codes = ", ".join(evidence.get("reasons", []))
-    reason = f"{codes} ({entry['reason']})" if codes else entry["reason"]
-    previous = "-" if entry["previous"] is None else str(entry["previous"])
-    shown = (entry["n"], entry["time"], entry["who"], entry["action"], entry["version"])
+    evidence = entry.get("evidence") or {}
+    candidate = evidence.get("candidate")
+    score = f"{evidence.get('score')} {100 * candidate:.2f}" if isinstance(candidate, float) else "-"
+    codes = ", ".join(map(str, evidence.get("reasons") or []))
+    reason = f"{codes} ({entry.get('reason')})" if codes else str(entry.get("reason", "-"))
+    previous = "-" if entry.get("previous") is None else str(entry["previous"])
+    shown = (entry.get(key, "-") for key in ("n", "time", "who", "action", "version"))
     return (*map(str, shown), previous, score, reason)

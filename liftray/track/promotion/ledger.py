@@ -5,7 +5,8 @@ changed, removed or inserted is detected on the next use; nothing is decided on 
 the registered model, since MLflow keeps no history of an alias. Flow: registry -> [this] -> MLflow.
 
 Taking the newest entries away leaves a sound chain; `registry` finds that by comparing the alias with the
-last entry.
+last entry. A whole chain that was computed again, and a store that was restored with its aliases, are found by
+`anchors`, where they are configured.
 
 Two promoters at once: MLflow's tags cannot be written "only if absent". So each first writes a claim under a name of
 its own, and continues only if it then reads no other claim. Claims of a process that died count for a minute.
@@ -19,11 +20,14 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from liftray.documents import parse_json
 from liftray.errors import InputError
 from liftray.track.mlflow.store import mlflow_errors
+from liftray.track.promotion.anchors import Anchors
 from liftray.track.promotion.verdict import Refusal
 from liftray.track.provenance import user
 
@@ -37,18 +41,28 @@ _TRIES = 6
 _TAG_CHARACTERS = 5000  # what the narrowest of MLflow's databases holds
 _REASON_CHARACTERS = 1000
 _START = "0" * 64
+_NO_ANCHORS = Anchors()
+_CODES = {"rewritten": "LEDGER_REWRITTEN", "rolled back": "LEDGER_ROLLED_BACK"}
+_FIELDS = {"time": str, "who": str, "action": str, "version": int, "reason": str, "evidence": dict}
 
 
-def read(client: "MlflowClient", uri: str, name: str) -> list[dict[str, Any]]:
+def read(client: "MlflowClient", uri: str, name: str, anchors: Anchors = _NO_ANCHORS) -> list[dict[str, Any]]:
     """All entries, oldest first, verified.
 
+    Args:
+        client: Of the store.
+        uri: Its address.
+        name: Registered model.
+        anchors: What the entries are compared with from outside the store.
+
     Raises:
-        Refusal: LEDGER_BROKEN: an entry was changed, removed or added outside LiftRay.
+        Refusal: LEDGER_BROKEN: an entry was changed, removed or added outside LiftRay. LEDGER_REWRITTEN,
+            LEDGER_ROLLED_BACK: the chain is sound, but it is not the one that the anchors know.
         TrackingError: There is no such registered model, or no store.
     """
     with mlflow_errors(uri):
         tags = client.get_registered_model(name).tags
-    return verify(tags, name)
+    return _verified(tags, name, anchors)
 
 
 def verify(tags: Mapping[str, str], name: str) -> list[dict[str, Any]]:
@@ -63,6 +77,7 @@ def verify(tags: Mapping[str, str], name: str) -> list[dict[str, Any]]:
             or not sound
             or entry.get("prev_hash") != previous
             or entry.get("hash") != hash_of(entry)
+            or not _is_complete(entry)
         ):
             raise Refusal(
                 f"LEDGER_BROKEN: entry {number} of the ledger is not what was written",
@@ -75,8 +90,27 @@ def verify(tags: Mapping[str, str], name: str) -> list[dict[str, Any]]:
     return entries
 
 
+def _verified(tags: Mapping[str, str], name: str, anchors: Anchors) -> list[dict[str, Any]]:
+    entries = verify(tags, name)
+    found = anchors.check(name, entries)
+    if code := _CODES.get(found.status):
+        raise Refusal(
+            f"{code}: the ledger was {found.status}: {found.detail}",
+            where=f"registered model {name!r}",
+            remedy="find out who changed the store, and restore it from a newer backup; nothing is decided until then",
+            reasons=[code],
+            verdict={"entries": entries, "integrity": asdict(found)},
+        )
+    return entries
+
+
 def append(
-    client: "MlflowClient", uri: str, name: str, entries: list[dict[str, Any]], **fields: Any
+    client: "MlflowClient",
+    uri: str,
+    name: str,
+    entries: list[dict[str, Any]],
+    anchors: Anchors = _NO_ANCHORS,
+    **fields: Any,
 ) -> dict[str, Any]:
     """Write the next entry. Call it inside `claim`.
 
@@ -85,13 +119,15 @@ def append(
         uri: Its address.
         name: Registered model.
         entries: The entries that `claim` yielded.
+        anchors: A key signs the entry, and a witness gets its hash.
         fields: `action`, `version`, `previous`, `reason`, `evidence`.
 
     Returns:
-        The entry as written: the fields, `n`, `time` (UTC), `who`, `prev_hash`, `hash`.
+        The entry as written: the fields, `n`, `time` (UTC), `who`, `prev_hash`, `hash`, and `mac` with a key.
 
     Raises:
         InputError: The entry is too long for a tag.
+        ConfigError: The witness cannot be written; the entry is in the ledger.
         Refusal: CONCURRENT: another promoter wrote over it (its claim went unseen, as with clocks far apart).
     """
     entry = {
@@ -101,6 +137,7 @@ def append(
         **fields,
         "prev_hash": entries[-1]["hash"] if entries else _START,
     }
+    entry |= anchors.signature(name, entry)
     entry["hash"] = hash_of(entry)
     text = json.dumps(entry, sort_keys=True)
     if len(text) > _TAG_CHARACTERS:
@@ -110,6 +147,7 @@ def append(
         stored = client.get_registered_model(name).tags.get(_key(entry["n"]))
     if stored != text:
         raise concurrent(name, "another promoter wrote the same entry of the ledger")
+    anchors.record(name, [*entries, entry])
     return entry
 
 
@@ -131,7 +169,9 @@ def check_reason(reason: str) -> str:
 
 
 @contextmanager
-def claim(client: "MlflowClient", uri: str, name: str) -> Iterator[list[dict[str, Any]]]:
+def claim(
+    client: "MlflowClient", uri: str, name: str, anchors: Anchors = _NO_ANCHORS
+) -> Iterator[list[dict[str, Any]]]:
     """Be the only one who decides about this model, from here to the end of the block.
 
     Yields:
@@ -151,7 +191,7 @@ def claim(client: "MlflowClient", uri: str, name: str) -> Iterator[list[dict[str
                 for other, value in tags.items()
                 if other.startswith(_CLAIM) and other != key
             ):
-                yield verify(tags, name)
+                yield _verified(tags, name, anchors)
                 return
         finally:
             with mlflow_errors(uri):
@@ -180,10 +220,17 @@ def _is_recent(value: str) -> bool:
 
 def _parse(text: str) -> dict[str, Any] | None:
     try:
-        entry = json.loads(text)
-    except ValueError:
+        entry: dict[str, Any] = parse_json(text, where="ledger", ours=True)
+    except InputError:
         return None
-    return entry if isinstance(entry, dict) else None
+    return entry
+
+
+def _is_complete(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry has the fields that its readers use, each of its kind."""
+    return all(isinstance(entry.get(key, kind()), kind) for key, kind in _FIELDS.items()) and (
+        isinstance(entry.get("previous"), int | None) and {"action", "version"} <= entry.keys()
+    )
 
 
 def _key(number: int) -> str:

@@ -112,6 +112,24 @@ class Hook(_Part):
     timeout_s: float = Field(default=30, gt=0, le=600, description="patience with the hook")
 
 
+class LedgerAnchors(_Part):
+    """What holds the ledger in place from outside the store; see docs/explanation/promotion.md."""
+
+    key_file: str | None = Field(
+        default=None,
+        description="file with a secret of 32 bytes or more that signs entries; null: LIFTRAY_LEDGER_KEY_FILE",
+    )
+    signed_from: int = Field(
+        default=1,
+        ge=1,
+        description="first entry that must be signed: later than 1 where older ones had no key",
+    )
+    witness: str | None = Field(
+        default=None,
+        description="file outside the store that gets the hash of each entry; null: LIFTRAY_LEDGER_WITNESS",
+    )
+
+
 class Policy(_Part):
     """All that the gates ask."""
 
@@ -124,6 +142,7 @@ class Policy(_Part):
     budgets: Budgets = Budgets()
     licence: Licence = Licence()
     hook: Hook = Hook()
+    ledger: LedgerAnchors = LedgerAnchors()
 
     def margin(self, name: str) -> float:
         """The non-inferiority margin of a set."""

@@ -58,16 +58,22 @@ def run(request: PromoteRequest, *, as_table: bool) -> str:
     _check(request)
     uri = request.tracking_uri
     if request.action == "history":
-        entries = history.entries(request.name, uri=uri)
-        return history.table(entries) if as_table else as_json(entries)
+        return _history(request, as_table=as_table)
     if request.action == "show":
-        return as_json(history.show(request.name, uri=uri))
+        return as_json(history.show(request.name, uri=uri, policy=policy.load(request.gates)))
     return as_json(_change(request))
 
 
 def as_json(content: Any) -> str:
     """The content as indented JSON."""
     return json.dumps(content, indent=2, ensure_ascii=False)
+
+
+def _history(request: PromoteRequest, *, as_table: bool) -> str:
+    gates = policy.load(request.gates)
+    entries = history.entries(request.name, uri=request.tracking_uri, policy=gates)
+    show_line(f"{request.name}: the ledger is {history.integrity(request.name, entries, gates)}")
+    return history.table(entries) if as_table else as_json(entries)
 
 
 def _check(request: PromoteRequest) -> None:

@@ -17,6 +17,7 @@ from liftray.track.mlflow import versions
 from liftray.track.mlflow.store import check, client, mlflow_errors
 from liftray.track.mlflow.versions import CANDIDATE, CHAMPION
 from liftray.track.promotion import collect, gates, hook, ledger, promotion_record
+from liftray.track.promotion.anchors import Anchors
 from liftray.track.promotion.gates import FINAL
 from liftray.track.promotion.policy import Policy
 from liftray.track.promotion.verdict import Refusal, Verdict
@@ -40,10 +41,12 @@ def propose(
     """
     uri, reason = check(uri, create=False), ledger.check_reason(reason)
     store = client(uri)
-    verdict, champion = _judge(name, version, uri, policy or Policy(), fresh=False)
-    with ledger.claim(store, uri, name) as entries:
+    policy = policy or Policy()
+    anchors = Anchors.of(policy.ledger)
+    verdict, champion = _judge(name, version, uri, policy, fresh=False)
+    with ledger.claim(store, uri, name, anchors) as entries:
         fields: dict[str, Any] = {"version": version, "previous": champion, "reason": reason, "evidence": {}}
-        entry = ledger.append(store, uri, name, entries, action="propose", **fields)
+        entry = ledger.append(store, uri, name, entries, anchors, action="propose", **fields)
         with mlflow_errors(uri):
             store.set_registered_model_alias(name, CANDIDATE, str(version))
     return {
@@ -90,6 +93,7 @@ def promote(
     reason = reason if dry_run and not override else ledger.check_reason(reason)
     _check_override(override)
     hook.check(policy.hook)
+    anchors = Anchors.of(policy.ledger)
     store = client(uri)
     known = versions.aliases(store, uri, name)
     version = version or known.get(CANDIDATE)
@@ -100,7 +104,7 @@ def promote(
             remedy="give --version N",
             reasons=["NO_CANDIDATE"],
         )
-    entries = ledger.read(store, uri, name)
+    entries = ledger.read(store, uri, name, anchors)
     finished = _finish(store, uri, name, version, entries, known.get(CHAMPION), dry_run=dry_run)
     result: dict[str, Any] = {"action": "promote", "name": name, "version": version, "dry_run": dry_run}
     champion = known.get(CHAMPION)
@@ -115,12 +119,14 @@ def promote(
     if left := [code for code in verdict.reasons if code not in override]:
         refusal = promotion_record.refusal(name, version, verdict, left, result)
         if not dry_run:
-            _record_refusal(uri, name, champion, version, reason, verdict)
+            _record_refusal(uri, name, anchors, champion, version, reason, verdict)
         raise refusal
     if dry_run:
         return result
     evidence = promotion_record.evidence(verdict) | ({"overridden": overridden} if overridden else {})
-    result["entry"] = entry = _move(uri, name, entries, champion, "promote", version, reason, evidence)
+    result["entry"] = entry = _move(
+        uri, name, anchors, entries, champion, "promote", version, reason, evidence
+    )
     result["changed"] = True
     promotion_record.keep(name, version, uri, entry, result["verdict"])
     return result | {"hook": _notify(policy, name, entry, dry_run=False)}
@@ -140,9 +146,10 @@ def rollback(
     uri, policy = check(uri, create=False), policy or Policy()
     reason = ledger.check_reason(reason)
     hook.check(policy.hook)
+    anchors = Anchors.of(policy.ledger)
     store = client(uri)
     champion = versions.aliases(store, uri, name).get(CHAMPION)
-    entries = ledger.read(store, uri, name)
+    entries = ledger.read(store, uri, name, anchors)
     _agree(name, entries, champion)
     stack = _champions(entries)
     if len(stack) < 2:
@@ -154,7 +161,7 @@ def rollback(
         )
     former = stack[-2]
     collect.check_bundle(name, former, uri)
-    entry = None if dry_run else _move(uri, name, entries, champion, "rollback", former, reason, {})
+    entry = None if dry_run else _move(uri, name, anchors, entries, champion, "rollback", former, reason, {})
     return {
         "action": "rollback",
         "name": name,
@@ -195,6 +202,7 @@ def _notify(policy: Policy, name: str, entry: dict[str, Any], *, dry_run: bool) 
 def _move(
     uri: str,
     name: str,
+    anchors: Anchors,
     seen: list[dict[str, Any]],
     champion: int | None,
     action: str,
@@ -204,26 +212,28 @@ def _move(
 ) -> dict[str, Any]:
     """Record a move, then make it, if nothing has changed since the evidence was read."""
     store = client(uri)
-    with ledger.claim(store, uri, name) as entries:
+    with ledger.claim(store, uri, name, anchors) as entries:
         if entries != seen or versions.aliases(store, uri, name).get(CHAMPION) != champion:
             raise ledger.concurrent(name, "another promoter changed the champion or the ledger meanwhile")
         fields = {"version": version, "previous": champion, "reason": reason, "evidence": evidence}
-        entry = ledger.append(store, uri, name, entries, action=action, **fields)
+        entry = ledger.append(store, uri, name, entries, anchors, action=action, **fields)
         with mlflow_errors(uri):
             store.set_registered_model_alias(name, CHAMPION, str(version))
     return entry
 
 
 def _record_refusal(
-    uri: str, name: str, champion: int | None, version: int, reason: str, verdict: Verdict
+    uri: str, name: str, anchors: Anchors, champion: int | None, version: int, reason: str, verdict: Verdict
 ) -> None:
     """Write a refusal to the ledger; where that fails, the refusal is still what the user must see."""
     store = client(uri)
     fields = {"version": version, "previous": champion, "reason": reason}
     try:
         evidence = promotion_record.evidence(verdict)
-        with ledger.claim(store, uri, name) as entries:
-            entry = ledger.append(store, uri, name, entries, action="refuse", evidence=evidence, **fields)
+        with ledger.claim(store, uri, name, anchors) as entries:
+            entry = ledger.append(
+                store, uri, name, entries, anchors, action="refuse", evidence=evidence, **fields
+            )
         promotion_record.keep(name, version, uri, entry, verdict.as_dict())
     except LiftrayError as error:
         show_line(f"The refusal could not be written to the ledger ({error.what})")
@@ -241,7 +251,7 @@ def _finish(
 ) -> dict[str, Any] | None:
     """Finish a move to this version that was recorded and not made: its entry, or None."""
     last = next((entry for entry in reversed(entries) if entry["action"] in _MOVES), None)
-    if last is None or last["version"] != version or last["previous"] != champion or champion == version:
+    if last is None or last["version"] != version or last.get("previous") != champion or champion == version:
         _agree(name, entries, champion)
         return None
     if not dry_run:
@@ -273,6 +283,6 @@ def _champions(entries: list[dict[str, Any]]) -> list[int]:
     for entry in entries:
         if entry["action"] == "promote":
             stack.append(entry["version"])
-        elif entry["action"] == "rollback":
+        elif entry["action"] == "rollback" and stack:
             stack.pop()
     return stack

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from liftray import sealed
 from liftray.data.dataset import ProteinDataset, describe_sets
 from liftray.data.ingest import ingest
 from liftray.data.records import SCHEMA
@@ -64,6 +65,7 @@ def test_travels_as_metadata(stored: Path) -> None:
 def test_verify(stored: Path) -> None:
     data = ProteinDataset.open(stored)
     data.verify()
+    _without_digests(stored)
     part = stored / data.files[0]
     table = pq.read_table(part)
     labels = table.column("ss").to_pylist()
@@ -94,7 +96,7 @@ def test_missing(tmp_path: Path) -> None:
 )
 def test_dataset_json_that_does_not_fit(stored: Path, change: dict[str, object], match: str) -> None:
     path = stored / "dataset.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    sealed.write_json(path, {**json.loads(path.read_text()), **change})
     with pytest.raises(DataError, match=match):
         ProteinDataset.open(stored)
 
@@ -107,6 +109,7 @@ def test_dataset_json_that_is_none(stored: Path, content: str) -> None:
 
 
 def test_lost_damaged_and_foreign_parts(stored: Path, tmp_path: Path) -> None:
+    _without_digests(stored)
     whole = tmp_path / "whole"
     shutil.copytree(stored, whole)
     (stored / "part-00001.parquet").unlink()
@@ -123,7 +126,43 @@ def test_lost_damaged_and_foreign_parts(stored: Path, tmp_path: Path) -> None:
         ProteinDataset.open(whole)
 
 
+def _without_digests(stored: Path) -> None:
+    """As version 0.1 wrote it."""
+    info = sealed.read_json(stored / "dataset.json")
+    del info["parquet_sha256"]
+    (stored / "dataset.json").write_text(json.dumps(info))
+
+
+def test_a_changed_missing_or_added_file_is_found_before_a_row_is_read(stored: Path) -> None:
+    part, other = stored / "part-00000.parquet", stored / "part-00001.parquet"
+    data, raw = ProteinDataset.open(stored), part.read_bytes()
+    part.write_bytes(raw[:100] + bytes([raw[100] ^ 1]) + raw[101:])
+    with pytest.raises(DataError, match=r"part-00000\.parquet: it has changed since it was written"):
+        ProteinDataset.open(stored)
+    with pytest.raises(DataError, match="it has changed"):
+        data.read_row_group(0)
+    part.write_bytes(raw)
+    shutil.copyfile(part, stored / "part-00002.parquet")
+    with pytest.raises(DataError, match=r"part-00002\.parquet is not of the data set"):
+        ProteinDataset.open(stored)
+    (stored / "part-00002.parquet").unlink()
+    other.unlink()
+    with pytest.raises(DataError, match=r"part-00001\.parquet is missing"):
+        ProteinDataset.open(stored)
+
+
+def test_nulls_are_refused(stored: Path) -> None:
+    _without_digests(stored)
+    part = stored / "part-00000.parquet"
+    table = pq.read_table(part)
+    nulls = pa.array([None, *table.column("ss").to_pylist()[1:]], pa.large_string())
+    pq.write_table(table.set_column(2, pa.field("ss", pa.large_string()), nulls), part)
+    with pytest.raises(DataError, match="column 'ss' holds nulls"):
+        ProteinDataset.open(stored).index()
+
+
 def test_length_column_that_lies(stored: Path) -> None:
+    _without_digests(stored)
     part = stored / "part-00000.parquet"
     table = pq.read_table(part)
     lengths = pa.array([3, 4, 2, 6], pa.int32())

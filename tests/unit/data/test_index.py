@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from liftray import sealed
 from liftray.data import index, labels
 from liftray.errors import DataError
 from tests.parts import tiny
@@ -87,7 +88,7 @@ def test_a_histogram_that_does_not_count_the_labels_is_refused(
     path = Path(tiny.dataset(tmp_path, members["a"]))
     info = json.loads((path / "dataset.json").read_text())
     info["label_histogram"] = histogram
-    (path / "dataset.json").write_text(json.dumps(info))
+    sealed.write_json(path / "dataset.json", info)
     made = index.build({"a": str(path)}, **_SHAPE)
     with pytest.raises(DataError, match="label histogram does not count the labels") as caught:
         made.class_counts("ss3", "dssp")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from liftray import sealed
 from liftray.adapt.tagger import Tagger
 from liftray.errors import DataError
 from liftray.train import checkpoint
@@ -121,7 +122,7 @@ def test_an_unreadable_state_is_refused(saved: tuple[Checkpoint, Path], text: st
 def test_a_state_that_vouches_for_less_than_all_files_is_refused(saved: tuple[Checkpoint, Path]) -> None:
     state = json.loads((saved[1] / "state.json").read_text())
     del state["sha256"]["best.safetensors"]
-    (saved[1] / "state.json").write_text(json.dumps(state))
+    sealed.write_json(saved[1] / "state.json", state)
     with pytest.raises(DataError, match="damaged checkpoint"):
         checkpoint.load(saved[1])
 

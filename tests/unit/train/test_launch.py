@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from liftray import sealed
 from liftray.config import Settings
 from liftray.errors import BackboneError, ConfigError, DataError, LiftrayError
 from liftray.train import batch_report, checkpoint, launch
@@ -96,7 +97,7 @@ def test_states_that_cannot_be_counted_are_reported_before_anything_starts(
     path = Path(tiny.dataset(tmp_path, tiny.chains([30])))
     info = json.loads((path / "dataset.json").read_text())
     del info["label_histogram"]
-    (path / "dataset.json").write_text(json.dumps(info))
+    sealed.write_json(path / "dataset.json", info)
     data = {"data__train": {"t": str(path)}}
     prepare_run(_settings(parts, **data))
     with pytest.raises(DataError, match="label histogram"):
