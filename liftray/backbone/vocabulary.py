@@ -32,12 +32,9 @@ def read_vocabulary(directory: Path) -> dict[str, int] | None:
         path = directory / name
         if not path.is_file():
             continue
+        raw = read_input(path, max_bytes=limits.VOCABULARY_BYTES, error=BackboneError, inflated=False)
         try:
-            return read(
-                read_input(path, max_bytes=limits.VOCABULARY_BYTES, error=BackboneError, inflated=False)
-            )
-        except BackboneError:
-            raise
+            return read(raw)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, StopIteration) as error:
             raise BackboneError(
                 f"unreadable vocabulary ({type(error).__name__}: {error})",
@@ -53,7 +50,7 @@ def _read_lines(raw: bytes) -> dict[str, int]:
 
 
 def _read_tokenizer_json(raw: bytes) -> dict[str, int]:
-    content = parse_json(raw, where="tokenizer.json", error=BackboneError, remedy="download the file again")
+    content = parse_json(raw, where="tokenizer.json")
     listed = content["model"]["vocab"]
     if isinstance(listed, dict):  # WordPiece, WordLevel, BPE
         pieces = {str(piece): int(number) for piece, number in listed.items()}

@@ -88,6 +88,8 @@ def compare(filesystem: pafs.FileSystem, name: str, where: str, digest: str | No
     except OSError as error:
         raise DataError(f"unreadable Parquet ({error})", where=name, remedy=INGEST_AGAIN) from error
     if actual.hexdigest() != digest:
-        raise DataError("it has changed since it was written", where=name, remedy=INGEST_AGAIN)
+        raise DataError(
+            "damaged Parquet: it has changed since it was written", where=name, remedy=INGEST_AGAIN
+        )
     if found.mtime_ns is not None and found.mtime_ns < time.time_ns() - _SETTLED_NS:
         _compared.add(stamp)

@@ -137,7 +137,9 @@ def test_a_changed_missing_or_added_file_is_found_before_a_row_is_read(stored: P
     part, other = stored / "part-00000.parquet", stored / "part-00001.parquet"
     data, raw = ProteinDataset.open(stored), part.read_bytes()
     part.write_bytes(raw[:100] + bytes([raw[100] ^ 1]) + raw[101:])
-    with pytest.raises(DataError, match=r"part-00000\.parquet: it has changed since it was written"):
+    with pytest.raises(
+        DataError, match=r"part-00000\.parquet: damaged Parquet: it has changed since it was written"
+    ):
         ProteinDataset.open(stored)
     with pytest.raises(DataError, match="it has changed"):
         data.read_row_group(0)
