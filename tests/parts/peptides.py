@@ -12,6 +12,7 @@ import pytest
 
 from liftray.data.formats import dssp, structures
 from liftray.data.formats.dssp import mkdssp_version
+from liftray.data.formats.names import structure_stem
 from liftray.data.records import BadRecord, ProteinRecord
 
 HELIX, POLYPROLINE = (-62.0, -42.0), (-75.0, 145.0)
@@ -122,3 +123,51 @@ def raw_mkdssp(path: Path, scratch: Path) -> dict[str, str]:
         if row[13] != "!":
             states[row[11]] = states.get(row[11], "") + row[16].replace(" ", "L")
     return states
+
+
+def pdb_lines(
+    names: Sequence[str],
+    *,
+    chain: str = "A",
+    first: int = 1,
+    shift: float = 0.0,
+    record: str = "ATOM",
+    segment: str = "",
+    altloc: str = "",
+    places: np.ndarray | None = None,
+) -> list[str]:
+    """ATOM lines of a helix, written as programs do: names of four letters reach into column 21."""
+    atoms_L43 = backbone([HELIX] * len(names), shift) if places is None else places
+    lines = []
+    for i, (name, xyz_43) in enumerate(zip(names, atoms_L43, strict=True)):
+        residue = f"{name:<4}" if len(name) > 3 else f"{name:>3} "
+        for atom_name, (x, y, z) in zip(dssp.BACKBONE_ATOMS, xyz_43, strict=True):
+            number = str(first + i)
+            lines.append(
+                f"{record:<6}{1:5d}  {atom_name:<3}{altloc:1}{residue}{chain:1}{number:>4}    "
+                f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00      {segment:<4}{atom_name[0]:>2}"
+            )
+    return lines
+
+
+def one_atom(name: str, residue: str, number: int, *, chain: str = "", record: str = "ATOM") -> str:
+    """A line of a single atom, such as an ion or the oxygen of a water."""
+    name_4 = f"{residue:<4}" if len(residue) > 3 else f"{residue:>3} "
+    return f"{record:<6}{1:5d} {name:<4} {name_4}{chain:1}{number:4d}    {50.0:8.3f}{number:8.3f}{0.0:8.3f}"
+
+
+def write_lines(path: Path, *parts: Sequence[str] | str, ending: str = "\n") -> Path:
+    """Write lines, or lists of lines, as a file."""
+    lines = [line for part in parts for line in ([part] if isinstance(part, str) else part)]
+    path.write_bytes(ending.join([*lines, ""]).encode("ascii"))
+    return path
+
+
+def chains_of(path: Path, method: dssp.Method = "mdtraj") -> dict[str, str]:
+    """Id without the file's stem and sequence of each record; the reason of a quarantined one."""
+    found: dict[str, str] = {}
+    for record in structures.read(path, alphabet="ss9", method=method):
+        name = record.id.removeprefix(structure_stem(path.name)).removeprefix("_")
+        assert name not in found
+        found[name] = record.sequence if isinstance(record, ProteinRecord) else record.reason
+    return found

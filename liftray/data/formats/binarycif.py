@@ -1,11 +1,12 @@
 """Decoder of BinaryCIF, the packed form of mmCIF that gemmi's Python module does not read.
 
 Invariant: a decoded category has exactly the rows that its header states, or ValueError is raised. Every stated size is
-checked before memory is allocated for it. Flow: bytes -> [this] -> structures. The encodings are those of the BinaryCIF
+checked before memory is allocated for it: no array may have more values than the file has bytes (or than
+`limits.BINARYCIF_ROWS_FREE`). Flow: bytes -> [this] -> structures. The encodings are those of the BinaryCIF
 specification 0.3 (Sehnal et al. 2020, PLoS Comput Biol 16:e1008247).
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -14,51 +15,52 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 
+from liftray import limits
+
 Array = npt.NDArray[Any]
 
-MAX_ROWS = 50_000_000
 _TYPES = {1: "i1", 2: "<i2", 3: "<i4", 4: "u1", 5: "<u2", 6: "<u4", 32: "<f4", 33: "<f8"}
+_TEXT_RATIO = 16  # characters of a column's texts for each value that it may have
 _ABSENT = {1: ".", 2: "?"}
 
 
-def decode_block(data: bytes, categories: Collection[str]) -> gemmi.cif.Block:
-    """Decode chosen categories of the first data block into a gemmi CIF block.
+def decode_block(data: bytes, categories: Mapping[str, Collection[str] | None]) -> gemmi.cif.Block:
+    """Decode chosen categories into a gemmi CIF block: of the first data block that has atoms, else of the first.
 
     Args:
         data: The file's bytes, already inflated.
-        categories: Names such as `_atom_site`; others are skipped undecoded.
+        categories: Names such as `_atom_site`, each with the items to decode; None for all its items.
 
     Returns:
         A block with one loop for each category that was found.
 
     Raises:
-        ValueError: The bytes are not BinaryCIF, are damaged, or state sizes that do not agree.
+        ValueError: The bytes are not BinaryCIF, are damaged, or state sizes that do not agree or are over the limit.
     """
     try:
         content = msgpack.unpackb(data, raw=False)
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise ValueError(f"not BinaryCIF, or cut short ({error})") from error
+    decoder = _Decoder(max(len(data), limits.BINARYCIF_ROWS_FREE))
     try:
-        source = content["dataBlocks"][0]
+        blocks = content["dataBlocks"]
+        with_atoms = (one for one in blocks if any(c["name"] == "_atom_site" for c in one["categories"]))
+        source = next(with_atoms, None) or blocks[0]
         block = gemmi.cif.Block(str(source["header"]) or "structure")
         for category in source["categories"]:
             name, rows = category["name"], int(category["rowCount"])
             if name in categories and rows:
-                columns = {column["name"]: _column(column, rows) for column in category["columns"]}
-                block.init_loop(f"{name}.", list(columns)).set_all_values(list(columns.values()))
-    except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
+                items = categories[name]
+                columns = {
+                    column["name"]: decoder.column(column, rows)
+                    for column in category["columns"]
+                    if items is None or column["name"] in items
+                }
+                if columns:
+                    block.init_loop(f"{name}.", list(columns)).set_all_values(list(columns.values()))
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError) as error:
         raise ValueError(f"damaged BinaryCIF ({type(error).__name__}: {error})") from error
     return block
-
-
-def _column(column: dict[str, Any], rows: int) -> list[str]:
-    """Decode one column to CIF values, quoted where they must be."""
-    values = _decode(column["data"])
-    mask = _decode(column["mask"]) if column.get("mask") else np.zeros(rows, dtype=np.uint8)
-    if len(values) != rows or len(mask) != rows:
-        raise ValueError(f"BinaryCIF column {column['name']} has {len(values)} values for {rows} rows")
-    pairs = zip(values.tolist(), mask.tolist(), strict=True)
-    return [_ABSENT.get(absent) or _text(value) for value, absent in pairs]
 
 
 def _text(value: str | int | float) -> str:
@@ -67,12 +69,68 @@ def _text(value: str | int | float) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-def _decode(packed: dict[str, Any]) -> Array:
-    """Undo the encodings of `packed`, the last applied first."""
-    value: Any = packed["data"]
-    for encoding in reversed(packed["encoding"]):
-        value = _DECODERS[encoding["kind"]](value, encoding)
-    return np.asarray(value)
+class _Decoder:
+    """Decodes the columns of one file.
+
+    Args:
+        most: The most values that an array may have, and characters of text a value on average.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._steps: dict[str, Callable[[Any, dict[str, Any]], Array]] = {
+            "ByteArray": _byte_array,
+            "FixedPoint": _fixed_point,
+            "IntervalQuantization": _interval_quantization,
+            "RunLength": self._run_length,
+            "Delta": _delta,
+            "IntegerPacking": _integer_packing,
+            "StringArray": self._string_array,
+        }
+
+    def column(self, column: dict[str, Any], rows: int) -> list[str]:
+        """Decode one column to CIF values, quoted where they must be."""
+        if not 0 < rows <= self._most:
+            raise ValueError(f"BinaryCIF states {rows} rows; a file of this size has {self._most} at most")
+        values = self._decode(column["data"])
+        mask = self._decode(column["mask"]) if column.get("mask") else np.zeros(rows, dtype=np.uint8)
+        if values.shape != (rows,) or mask.shape != (rows,):
+            raise ValueError(f"BinaryCIF column {column['name']} has {len(values)} values for {rows} rows")
+        if values.dtype == object and sum(map(len, values)) > _TEXT_RATIO * self._most:
+            raise ValueError(f"BinaryCIF column {column['name']} repeats long texts")
+        pairs = zip(values.tolist(), mask.tolist(), strict=True)
+        return [_ABSENT.get(absent) or _text(value) for value, absent in pairs]
+
+    def _decode(self, packed: dict[str, Any]) -> Array:
+        """Undo the encodings of `packed`, the last applied first."""
+        value: Any = packed["data"]
+        with np.errstate(all="ignore"):  # what a damaged number gives is found later, as a coordinate
+            for encoding in reversed(packed["encoding"]):
+                value = self._steps[encoding["kind"]](value, encoding)
+        return np.asarray(value)
+
+    def _run_length(self, data: Array, encoding: dict[str, Any]) -> Array:
+        values, counts = data[0::2], data[1::2].astype(np.int64)
+        # A sum of 64-bit numbers can wrap, one of Python's cannot.
+        total = sum(counts.tolist()) if counts.size and counts.min() >= 0 else 0
+        if total != encoding["srcSize"] or total > self._most:
+            raise ValueError(
+                f"BinaryCIF runs hold {total} values where {encoding['srcSize']} are stated "
+                f"and {self._most} are the most"
+            )
+        return np.repeat(values, counts)
+
+    def _string_array(self, data: bytes, encoding: dict[str, Any]) -> Array:
+        offsets = self._decode({"data": encoding["offsets"], "encoding": encoding["offsetEncoding"]})
+        text = encoding["stringData"]
+        if offsets.size and (offsets[0] < 0 or offsets[-1] > len(text) or (np.diff(offsets) < 0).any()):
+            raise ValueError("BinaryCIF string offsets do not rise within the text")
+        words = [text[start:end] for start, end in pairwise(offsets.tolist())] + [""]
+        index = self._decode({"data": data, "encoding": encoding["dataEncoding"]})
+        if index.size and (index.min() < -1 or index.max() >= len(words) - 1):
+            raise ValueError("BinaryCIF string index out of range")
+        # -1 means "no string" and so picks the empty word that was appended last.
+        return np.array(words, dtype=object)[index]
 
 
 def _byte_array(data: bytes, encoding: dict[str, Any]) -> Array:
@@ -88,20 +146,14 @@ def _interval_quantization(data: Array, encoding: dict[str, Any]) -> Array:
     return encoding["min"] + data.astype(np.float64) * step
 
 
-def _run_length(data: Array, encoding: dict[str, Any]) -> Array:
-    values, counts = data[0::2], data[1::2].astype(np.int64)
-    total = int(counts.sum()) if counts.size and counts.min() >= 0 else 0
-    if total != encoding["srcSize"] or total > MAX_ROWS:
-        raise ValueError(f"BinaryCIF runs hold {total} values where {encoding['srcSize']} are stated")
-    return np.repeat(values, counts)
-
-
 def _delta(data: Array, encoding: dict[str, Any]) -> Array:
     return np.cumsum(data, dtype=np.int64) + encoding["origin"]
 
 
 def _integer_packing(data: Array, encoding: dict[str, Any]) -> Array:
     """Sum runs of saturated small integers: a value ends at the first item not at its type's limit."""
+    if encoding["byteCount"] not in (1, 2):
+        raise ValueError(f"BinaryCIF packs integers in {encoding['byteCount']} bytes; 1 or 2 are possible")
     bits = 8 * encoding["byteCount"]
     upper = 2**bits - 1 if encoding["isUnsigned"] else 2 ** (bits - 1) - 1
     lower = upper if encoding["isUnsigned"] else -upper - 1
@@ -110,25 +162,3 @@ def _integer_packing(data: Array, encoding: dict[str, Any]) -> Array:
         raise ValueError(f"BinaryCIF packs {len(ends)} integers where {encoding['srcSize']} are stated")
     sums = np.concatenate([[0], np.cumsum(data, dtype=np.int64)[ends]])
     return np.diff(sums)
-
-
-def _string_array(data: bytes, encoding: dict[str, Any]) -> Array:
-    offsets = _decode({"data": encoding["offsets"], "encoding": encoding["offsetEncoding"]}).tolist()
-    text = encoding["stringData"]
-    words = [text[start:end] for start, end in pairwise(offsets)] + [""]
-    index = _decode({"data": data, "encoding": encoding["dataEncoding"]})
-    if index.size and (index.min() < -1 or index.max() >= len(words) - 1):
-        raise ValueError("BinaryCIF string index out of range")
-    # -1 means "no string" and so picks the empty word that was appended last.
-    return np.array(words, dtype=object)[index]
-
-
-_DECODERS: dict[str, Callable[[Any, dict[str, Any]], Array]] = {
-    "ByteArray": _byte_array,
-    "FixedPoint": _fixed_point,
-    "IntervalQuantization": _interval_quantization,
-    "RunLength": _run_length,
-    "Delta": _delta,
-    "IntegerPacking": _integer_packing,
-    "StringArray": _string_array,
-}

@@ -16,16 +16,6 @@ from liftray import limits
 from liftray.data.formats.structures.residue_names import Kind, kind
 from liftray.data.formats.structures.runs import BACKBONE, Residue, Run, RunBuilder
 
-CATEGORIES = (
-    "_entry",
-    "_atom_site",
-    "_entity",
-    "_entity_poly",
-    "_entity_poly_seq",
-    "_struct_asym",
-    "_exptl",
-    "_refine",
-)
 # Each item with the ones that stand in for it, best first.
 _ITEMS = (
     ("label_atom_id", "auth_atom_id"),
@@ -44,6 +34,14 @@ _ITEMS = (
     ("pdbx_PDB_model_num",),
 )
 _NEEDED = 5
+CATEGORIES = {
+    "_atom_site": frozenset(name for names in _ITEMS for name in names),
+    "_entity": ("id", "type"),
+    "_entity_poly": ("entity_id", "type"),
+    "_entity_poly_seq": ("entity_id", "num", "mon_id"),
+    "_struct_asym": ("id", "entity_id"),
+}
+"""What is read of a file."""
 _NO_PROTEIN = (Kind.NUCLEOTIDE, Kind.OTHER)
 
 
@@ -69,6 +67,7 @@ def read_block(block: gemmi.cif.Block) -> list[Run]:
     for row in _rows(block):
         atom, name, x, y, z, asym, chain, author, label, altloc, insertion, group, entity, number = row
         model = number if model is None else model
+        asym, chain, author = asym or chain, chain or asym, author or label
         if number != model:
             continue
         entity = entity or polymers.entity_of(asym)
