@@ -12,7 +12,7 @@ import platform
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from liftray.data import formats
 from liftray.data.alphabet import choose_alphabet
 from liftray.data.dataset import DATASET_FORMAT, DATASET_VERSION
 from liftray.data.formats.fasta_files import companion, mask_file
+from liftray.data.formats.names import folder_prefixes
 from liftray.data.formats.parts import PartGuard
 from liftray.data.formats.spelling import parse_labels
 from liftray.data.labels import STATES
@@ -91,7 +92,7 @@ def ingest(
     files = formats.expand(inputs, format)
     chosen, alphabet_from = choose_alphabet(files, alphabet, labels=meaning, command=command)
     with new_directory(target) as folder:
-        tally, reading = Tally(chosen), _Reading(meaning, PartGuard(set, command))
+        tally, reading = Tally(chosen), _Reading(meaning, PartGuard(set, command), _prefixes(files))
         with _Parts(folder, chosen, row_group_size, rows_per_file) as parts:
             sources = [
                 _take(path, name, tally, reading, parts, fail=on_error == "fail", progress=progress)
@@ -188,10 +189,15 @@ def _take(
 
 @dataclass(frozen=True)
 class _Reading:
-    """What the user said about the files' labels, and which part of a split is taken."""
+    """What the user said about the files' labels, which part of a split is taken, and what ids get before them."""
 
     labels: Mapping[str, str]
     parts: PartGuard
+    prefixes: Mapping[Path, str]
+
+
+def _prefixes(files: list[tuple[Path, str]]) -> dict[Path, str]:
+    return folder_prefixes([path for path, name in files if name == "structures"])
 
 
 def _checked(path: Path, format: str, tally: Tally, reading: _Reading) -> Iterator[ProteinRecord | BadRecord]:
@@ -199,6 +205,8 @@ def _checked(path: Path, format: str, tally: Tally, reading: _Reading) -> Iterat
         path, format=format, alphabet=tally.alphabet, labels=reading.labels, parts=reading.parts
     )
     for record in records:
+        if path in reading.prefixes:
+            record = replace(record, id=reading.prefixes[path] + record.id)
         if isinstance(record, BadRecord):
             yield record
         else:

@@ -140,7 +140,7 @@ def _mmcif(path: Path) -> Iterator[tuple[str, str, str]] | None:
     """The same from `_dssp_struct_summary`; None where the file has none."""
     import gemmi
 
-    from liftray.data.formats.structures import one_letter
+    from liftray.data.formats.structures.residue_names import letter
 
     text = "\n".join(line.text for line in read_lines(path))
     try:
@@ -159,7 +159,7 @@ def _mmcif(path: Path) -> Iterator[tuple[str, str, str]] | None:
     chains: dict[str, list[tuple[str, str]]] = {}
     for row in table:
         state = row.str(2) or "L"
-        chains.setdefault(row.str(0), []).append((one_letter(row.str(1)), state))
+        chains.setdefault(row.str(0), []).append((letter(row.str(1)), state))
     return (
         (
             authors.get(name, name),

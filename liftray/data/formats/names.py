@@ -4,6 +4,9 @@ Invariant: pure functions of the name; no file is opened. Used by every text rea
 """
 
 import re
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
 
 _CIF_EXTENSIONS = (".cif", ".mmcif", ".bcif")
 _PDB_NAME = re.compile(r"\.(pdb\d*|ent)$")  # .pdb1: the PDB's first biological assembly
@@ -37,6 +40,28 @@ def is_pdb(name: str) -> bool:
 def structure_stem(name: str) -> str:
     """The name without its extensions: `1ake` for `1ake.cif.gz`."""
     return _uncompressed(name).rpartition(".")[0] or name
+
+
+def folder_prefixes(paths: Sequence[Path]) -> dict[Path, str]:
+    """What the ids of structure files get before them, so that files of one name in several folders do not collide.
+
+    Args:
+        paths: The structure files of one call.
+
+    Returns:
+        `FOLDER.` for each file whose stem a file in another folder has too, with as many folders as tell them
+        apart; no entry for any other file.
+    """
+    folders: dict[str, set[tuple[str, ...]]] = {}
+    for path in paths:
+        folders.setdefault(structure_stem(path.name), set()).add(path.absolute().parent.parts)
+    prefixes: dict[Path, str] = {}
+    for path in paths:
+        same = folders[structure_stem(path.name)]
+        if len(same) > 1:
+            depth = next(n for n in count(1) if len({parts[-n:] for parts in same}) == len(same))
+            prefixes[path] = "".join(f"{part.strip('/')}." for part in path.absolute().parent.parts[-depth:])
+    return prefixes
 
 
 def _uncompressed(name: str) -> str:

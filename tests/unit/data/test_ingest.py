@@ -17,6 +17,7 @@ from liftray.data.labels import STATES
 from liftray.data.records import ALPHABET_KEY, SCHEMA, BadRecord, ProteinRecord
 from liftray.data.validate import RESIDUES
 from liftray.errors import DataError
+from tests.parts.peptides import pdb_lines, write_lines
 
 GOOD = ">a one\nACD\nLHX\n>b\nACDE\nEEEE\n"
 
@@ -318,3 +319,13 @@ def test_real_sets_are_taken_whole(
     assert summary["num_chains"] == chains
     assert summary["quarantined"]["total"] == 0
     ProteinDataset.open(tmp_path / "out").verify()
+
+
+def test_structure_files_of_one_name_in_two_folders_are_no_duplicates(tmp_path: Path) -> None:
+    files = []
+    for folder in ("x/run", "y/run", "y/other"):
+        (tmp_path / folder).mkdir(parents=True)
+        name = "b.pdb" if folder == "y/other" else "a.pdb"
+        files.append(write_lines(tmp_path / folder / name, pdb_lines(["ALA"] * 6)))
+    ingest(files, tmp_path / "out")
+    assert [chain.id for chain in ProteinDataset(tmp_path / "out")] == ["x.run.a_A", "y.run.a_A", "b_A"]

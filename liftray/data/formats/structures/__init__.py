@@ -5,7 +5,8 @@ gives one BadRecord. Flow: structure file -> [pdb or mmcif, runs, chains; dssp f
 
 Decisions:
 - The id is FILESTEM_CHAIN with the author's chain name, as PDB users and mkdssp name chains. A second protein
-  under the same name gets `-2` after it. A blank name becomes that of the segment, or the first free letter.
+  under the same name gets `-2` after it. Ingest puts the folder before it where files of one name lie in two. A blank
+  name becomes that of the segment, or the first free letter.
 - Where one chain ends and the next one starts: see `runs`.
 - Where the file has the full polymer (SEQRES, entity_poly_seq), that is the sequence, and residues without
   coordinates are labelled `X`: the model sees the chain as a user would give it. Otherwise the sequence is
@@ -48,16 +49,13 @@ from liftray.input_files import DamagedStreamError, check_regular, open_input
 _LINE_CHARACTERS = 1 << 16
 
 
-def read(
-    path: Path, *, alphabet: str, method: Method = "auto", stem: str | None = None
-) -> Iterator[ProteinRecord | BadRecord]:
+def read(path: Path, *, alphabet: str, method: Method = "auto") -> Iterator[ProteinRecord | BadRecord]:
     """Yield the protein chains of a structure file, labelled.
 
     Args:
         path: A file named `.cif`, `.mmcif`, `.bcif`, `.pdb`, `.pdb1` or `.ent`, plain or compressed.
         alphabet: `ss9`, or a poorer one to map to (`dssp` map).
         method: How states are assigned; see `dssp.assign_states`.
-        stem: What ids start with; None for the file's name without its extensions.
 
     Yields:
         A record for each protein chain, in file order.
@@ -66,7 +64,7 @@ def read(
         DataError: The file cannot be opened, the alphabet is unknown, or `method` needs a missing program.
     """
     check_alphabet(alphabet)
-    stem = structure_stem(path.name) if stem is None else stem
+    stem = structure_stem(path.name)
     check_regular(path)
     try:
         chains = load(path)

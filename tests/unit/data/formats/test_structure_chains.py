@@ -12,7 +12,7 @@ import pytest
 from liftray.data.formats import structures
 from liftray.data.formats.dssp import ChainBackbone, assign_states, mkdssp_version
 from liftray.data.formats.structures.residue_names import Kind, fits, kind, letter
-from liftray.data.records import BadRecord, ProteinRecord
+from liftray.data.records import BadRecord
 from tests.parts.peptides import (
     HELIX,
     NAMES,
@@ -344,9 +344,3 @@ def test_a_large_structure_without_seqres_takes_linear_time(tmp_path: Path) -> N
     lines = pdb_lines(names[:length], places=places)
     (chain,) = structures.load(write_lines(tmp_path / "t.pdb", lines))
     assert len(chain.sequence) == length
-
-
-def test_a_record_is_what_the_reader_gives(tmp_path: Path) -> None:
-    (record,) = structures.read(write_lines(tmp_path / "t.pdb", ONE), alphabet="ss3", stem="folder.t")
-    assert isinstance(record, ProteinRecord)
-    assert (record.id, record.ss) == ("folder.t_A", "C" + "H" * 8 + "C")
