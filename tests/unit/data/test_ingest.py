@@ -328,4 +328,8 @@ def test_structure_files_of_one_name_in_two_folders_are_no_duplicates(tmp_path: 
         name = "b.pdb" if folder == "y/other" else "a.pdb"
         files.append(write_lines(tmp_path / folder / name, pdb_lines(["ALA"] * 6)))
     ingest(files, tmp_path / "out")
-    assert [chain.id for chain in ProteinDataset(tmp_path / "out")] == ["x.run.a_A", "y.run.a_A", "b_A"]
+    assert [chain.id for chain in ProteinDataset.open(tmp_path / "out").iter_records()] == [
+        "x.run.a_A",
+        "y.run.a_A",
+        "b_A",
+    ]
