@@ -33,6 +33,8 @@ def parse(overrides: Sequence[str], kinds: Mapping[str, str], text_maps: Sequenc
         key, sign, text = override.partition("=")
         if not sign:
             raise ConfigError(f"{override!r} is not KEY=VALUE", remedy="write for example train.epochs=3")
+        if re.search("[\ud800-\udfff]", override):  # what a shell passes on as it is
+            raise ConfigError(f"{override!a} is not UTF-8", where=WHERE, remedy="write it in UTF-8")
         key = key.strip()
         of_map = any(key.startswith(f"{name}.") for name in text_maps)
         found[key] = _value(text, "str" if of_map else kinds.get(key, ""))

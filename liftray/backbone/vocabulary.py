@@ -69,7 +69,9 @@ def _read_sentencepiece(raw: bytes) -> dict[str, int]:
     """
     pieces: dict[str, int] = {}
     for number, piece in enumerate(value for field, value in _fields(raw) if field == 1):
-        text = next(value for field, value in _fields(piece) if field == 1)
+        text = next((value for field, value in _fields(piece) if field == 1), None)
+        if text is None:
+            raise ValueError(f"piece {number} has no text")
         pieces[text.decode("utf-8")] = number
     if not pieces:
         raise ValueError("no pieces in it")

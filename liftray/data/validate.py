@@ -9,7 +9,7 @@ The first rule that applies gives the reason:
 |--------------------|---------------------------------------------------------------------------------------|
 | `missing-id`       | has no name                                                                           |
 | `bad-encoding`     | has a name that is not UTF-8 (other UTF-8 letters are fine in a name)                 |
-| `bad-id`           | has control characters in its name, or over 255 characters of it                      |
+| `bad-id`           | has control or unseen characters in its name, or over 255 characters of it            |
 | `empty`            | has no residues, or no labels                                                         |
 | `too-long`         | has over 100,000 residues (no known protein chain has half of that)                   |
 | `non-ascii`        | has a letter outside ASCII in its sequence or labels                                  |
@@ -43,7 +43,6 @@ LABEL_REASONS = ("ambiguous-coil", "unknown-label")
 _SHOWN_ID = 80
 _SHOWN_LABELS = 20
 COIL_SPELLINGS = frozenset("C-._ ")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _BAD_RESIDUE = re.compile(f"[^{RESIDUES}]")
 _BAD_LABEL = {name: re.compile(f"[^{states}{UNLABELLED}]") for name, states in STATES.items()}
@@ -84,8 +83,8 @@ def _id_flaw(record_id: str) -> tuple[str, str] | None:
         return "bad-encoding", "the id is not UTF-8"
     if len(record_id) > MAX_ID:
         return "bad-id", f"the id has {len(record_id)} characters; {MAX_ID} is the most"
-    if _CONTROL.search(record_id):
-        return "bad-id", "the id holds a control character"
+    if not record_id.isprintable():
+        return "bad-id", "the id holds a control character, or one that is not seen"
     return None
 
 
