@@ -296,9 +296,8 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
 def _end(error: Exception, prog: str, log: Path | None) -> NoReturn:
     if isinstance(error, click.ClickException):
         _fail(f"{error.format_message().rstrip('.')}; see {prog} --help", 2)
+    _give_up_stdout()
     if isinstance(error, BrokenPipeError):
-        # The reader of our output is gone: without this, Python would report it again when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1)
     known = find_liftray_error(error)
     if known is not None:
@@ -306,6 +305,18 @@ def _end(error: Exception, prog: str, log: Path | None) -> NoReturn:
     first = str(error).strip().partition("\n")[0] or "no message"
     where = f"the traceback is in {log}" if log else "--debug shows the traceback"
     _fail(f"{type(error).__name__}: {first}; unforeseen: {where}", 1)
+
+
+def _give_up_stdout() -> None:
+    """Drop output that cannot be written: else Python would report it again when it closes stdout."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:  # the reader is gone, or the disk is full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ValueError:  # it is closed
+        return
 
 
 def _fail(message: str, code: int) -> NoReturn:

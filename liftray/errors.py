@@ -4,6 +4,9 @@ Invariant: `str(error)` is one line, `WHERE: WHAT; REMEDY`, safe to show, and `e
 with.
 """
 
+import errno
+import os
+import re
 from collections.abc import Iterator
 
 from liftray.plain_text import one_line
@@ -78,6 +81,10 @@ class DivergedError(LiftrayError):
     exit_code = 2
 
 
+class StorageError(InputError):
+    """A disk is full, or a file or directory cannot be read or written as asked."""
+
+
 class GateRefused(LiftrayError):
     """A promotion gate refused; nothing was changed."""
 
@@ -94,8 +101,62 @@ def find_liftray_error(error: BaseException) -> LiftrayError | None:
         error: The exception that was caught.
 
     Returns:
-        The outermost LiftrayError among the exception and its causes, None when there is none.
+        The outermost LiftrayError among the exception and its causes. If there is none, a StorageError where one of
+        them says that the disk is full or may not be used so; else None.
     """
+    chain = list(_chain(error))
+    for one in chain:
+        # Ray raises a task's error as one of the cause's class too, but its text is a remote traceback.
+        if isinstance(one, LiftrayError) and not isinstance(getattr(one, "cause", None), LiftrayError):
+            return one
+    return next((found for one in chain if (found := _storage_error(one)) is not None), None)
+
+
+_FULL = "free space, or choose another directory"
+_CLOSED = "choose a directory that can be written"
+# What the system says about a file or its disk -> what the user can do. A file that is missing is not in it: no part of
+# LiftRay relies on that, so it would be a flaw of LiftRay.
+_REMEDIES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: _FULL,
+    errno.EROFS: _CLOSED,
+    errno.EACCES: _CLOSED,
+    errno.EPERM: _CLOSED,
+    errno.EEXIST: "move away what is there",
+    errno.ENOTDIR: "move away what is there",
+    errno.EISDIR: "move away what is there",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.ELOOP: "choose a path without a circle of links",
+    errno.EIO: "check the disk",
+    errno.ESTALE: "check the network file system",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "raise the limit of open files (ulimit -n)",
+}
+# Libraries in C++ and Rust, and SQLite, give a text alone.
+_TEXTS = {
+    errno.ENOSPC: re.compile(r"No space left on device|StorageFull|database or disk is full|code: 28\b"),
+    errno.EDQUOT: re.compile(r"[Qq]uota exceeded"),
+    errno.EFBIG: re.compile(r"File too large|FileTooLarge"),
+    errno.EROFS: re.compile(r"Read-only file system|readonly database|ReadOnlyFilesystem"),
+}
+
+
+def _storage_error(error: BaseException) -> StorageError | None:
+    number = error.errno if isinstance(error, OSError) else None
+    if number not in _REMEDIES:
+        text = str(error)
+        number = next((one for one, sign in _TEXTS.items() if sign.search(text)), None)
+    if number is None:
+        return None
+    names = [getattr(error, name, None) for name in ("filename", "filename2")]
+    where = next((os.fsdecode(name) for name in names if isinstance(name, str | bytes)), None)
+    what = os.strerror(number)
+    return StorageError(what[0].lower() + what[1:], where=where, remedy=_REMEDIES[number])
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The exception and its causes, the outermost first."""
     seen: set[int] = set()
     pending: list[BaseException] = [error]
     while pending:
@@ -103,11 +164,8 @@ def find_liftray_error(error: BaseException) -> LiftrayError | None:
         if id(one) in seen:
             continue
         seen.add(id(one))
-        # Ray raises a task's error as one of the cause's class too, but its text is a remote traceback.
-        if isinstance(one, LiftrayError) and not isinstance(getattr(one, "cause", None), LiftrayError):
-            return one
+        yield one
         pending.extend(_causes(one))
-    return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

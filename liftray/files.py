@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from liftray.errors import ConfigError
+from liftray.errors import ConfigError, StorageError
 
 _CHUNK = 1 << 20
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -33,8 +33,12 @@ class Disk:
     def append(self, file: int, path: Path, content: bytes | memoryview) -> None:
         """Write at the end of a file that `create` opened; `path` is its name."""
         left = memoryview(content).cast("B")
-        while left:
-            left = left[os.write(file, left) :]
+        try:
+            while left:
+                left = left[os.write(file, left) :]
+        except OSError as error:
+            error.filename = os.fspath(path)  # a descriptor has no name, and the user needs one
+            raise
 
     def fsync(self, path: Path) -> None:
         """Flush a file's bytes to the disk, whichever process wrote them."""
@@ -123,6 +127,22 @@ def write_text(path: str | Path, content: str) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     """Write indented JSON, keys in the given order; NaN is refused, since JSON has none."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def check_writable(directory: str | Path) -> None:
+    """Find out, without writing, whether a directory can be made or written.
+
+    Raises:
+        StorageError: It is a file, or it or its nearest parent cannot be written.
+    """
+    wanted = Path(directory).absolute()
+    there = next(path for path in (wanted, *wanted.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise StorageError("not a directory", where=str(there), remedy="move away what is there")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StorageError(
+            f"{wanted} cannot be written", where=str(there), remedy="choose a directory that can be written"
+        )
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from liftray import paths
 from liftray.api.call import AnyPath, public, tracking_store
 from liftray.errors import DataError
+from liftray.files import check_writable
 from liftray.results import EvaluationResult, PredictionFiles
 from liftray.sections import names
 
@@ -145,6 +146,8 @@ def predict(
     given = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
     files = [Path(paths.local(path)) for path in given]
     out = None if out is None else paths.local(out)
+    if out is not None:
+        check_writable(out)
     chosen = predict_job.check(files, formats if out is not None else None)
     loaded = _loaded(model, tracking_uri)
     if out is None:
@@ -200,6 +203,8 @@ def evaluate(
     sets = {name: paths.place(path) for name, path in data.items()}
     training = [paths.place(path) for path in train]
     out = None if out is None else paths.local(out)
+    if out is not None:
+        check_writable(out)
     for path in (*sets.values(), *training):  # before the models are loaded, which takes longest
         ProteinDataset.open(path)
     ours = _loaded(model, tracking_uri)

@@ -225,6 +225,9 @@ def _staged(out: Path) -> Iterator[Path]:
         yield stage
         for entry in sorted(stage.iterdir(), key=lambda entry: entry.name == SUMMARY):
             _publish(entry, out / entry.name)
+    except OSError as error:
+        error.filename = error.filename or str(out)  # open files have no name, and the user needs one
+        raise
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         if fresh and not any(out.iterdir()):

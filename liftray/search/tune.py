@@ -58,6 +58,7 @@ def search(settings: Settings) -> dict[str, Any]:
     show_line(backbone.describe())
     total = space.check(settings, backbone.num_blocks, backbone.name, backbone.width)
     cluster.check(settings.run, settings.scaling)
+    files.check_writable(settings.run.dir)
     uri = runs.check(settings.tracking.uri)
     out = Path(settings.run.dir).resolve()
     absolute = rounds.absolute(settings, uri, out)

@@ -58,6 +58,7 @@ def study(settings: Settings, command: str, report_to: Path | None = None) -> di
     planned = plan.make(settings, prepared.backbone)
     inside = rounds.in_process(planned.base.search, planned.base.scaling)
     cluster.check(settings.run, settings.scaling)
+    files.check_writable(settings.run.dir)
     uri = runs.check(settings.tracking.uri)
     out = Path(settings.run.dir).resolve()
     at_a_time = settings.search.max_concurrent

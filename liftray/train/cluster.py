@@ -17,15 +17,21 @@ from liftray.progress import show_line
 
 # CPUs of Ray's own light actors, in addition to the workers'.
 _SPARE_CPUS = 1
+# What Ray adds to its temporary directory, with a process id of seven digits, and the longest socket path of Linux.
+_RAY_SOCKET = "ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
+_MOST_SOCKET_BYTES = 107
 
 
 def check(run: RunSettings, scaling: ScalingSettings) -> None:
     """Find out, without starting or joining anything, what would keep `connected` from working.
 
     Raises:
-        ClusterError: Nothing listens at the address, or this machine lacks the GPUs for a cluster of its own.
+        ClusterError: Nothing listens at the address, or a cluster of this job's own lacks GPUs or has no place for its
+            sockets.
     """
     address = _address(run)
+    if not address:
+        _check_sockets()
     if address:
         _reach(address)
     elif scaling.use_gpu:
@@ -57,6 +63,19 @@ def crowding(scaling: ScalingSettings, cores: int) -> str | None:
         f"scaling.num_workers={scaling.num_workers} needs {needed:g} CPUs and this machine has {cores}, which slows "
         f"the workers down; {remedy}"
     )
+
+
+def _check_sockets() -> None:
+    """Refuse a temporary directory whose name is too long for Ray's sockets."""
+    name = next((name for name in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(name) is not None), None)
+    folder = os.environ[name] if name else "/tmp"
+    most = _MOST_SOCKET_BYTES - len(_RAY_SOCKET) - 1
+    if len(os.fsencode(folder)) > most:
+        raise ClusterError(
+            f"{name} has {len(os.fsencode(folder))} bytes, and the paths of Ray's sockets leave it {most}",
+            where=folder,
+            remedy="set RAY_TMPDIR to a shorter directory, such as RAY_TMPDIR=/tmp",
+        )
 
 
 @contextmanager
@@ -92,6 +111,7 @@ def connected(
                 raise _unreachable(address, error) from error
             show_line(f"ray: joined {address}")
         else:
+            _check_sockets()
             wanted = math.ceil(scaling.num_workers * scaling.cpus_per_worker)
             cpus = max(os.cpu_count() or 1, (wanted + _SPARE_CPUS) * runs_at_a_time)
             ray.init(address="local", num_cpus=cpus, include_dashboard=dashboard, **options)

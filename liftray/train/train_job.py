@@ -86,6 +86,7 @@ def train(settings: Settings, parent_run_id: str | None = None) -> dict[str, Any
     show_line(prepared.backbone.describe())
     memory.report(settings, prepared.backbone)
     batch_report.report(prepared)
+    files.check_writable(settings.run.dir)
     uri, run_dir = runs.check(settings.tracking.uri), Path(settings.run.dir).resolve()
     finished = finished_summary(prepared, run_dir)
     if finished is not None and _is_recorded(finished, uri):

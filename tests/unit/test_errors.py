@@ -1,11 +1,20 @@
 """An error is one line that states where, what and what to do; it survives Ray and is found behind Ray's errors."""
 
+import errno
 import pickle
+import sqlite3
 
 import pytest
 
 from liftray import errors
-from liftray.errors import BackboneError, DataError, GateRefused, LiftrayError, find_liftray_error
+from liftray.errors import (
+    BackboneError,
+    DataError,
+    GateRefused,
+    LiftrayError,
+    StorageError,
+    find_liftray_error,
+)
 
 _KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, LiftrayError)]
 
@@ -51,3 +60,33 @@ def test_the_outermost_liftray_error_is_found() -> None:
     loop = ValueError("its own cause")
     loop.__cause__ = loop
     assert find_liftray_error(loop) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(errno.ENOSPC, "x", "/d/a"), "/d/a: no space left on device; free space, or choose another directory"),
+        (PermissionError(errno.EACCES, "x", "/d/a"), "/d/a: permission denied; choose a directory that can be written"),
+        (OSError(errno.EROFS, "x"), "read-only file system; choose a directory that can be written"),
+        (FileExistsError(errno.EEXIST, "x", b"/data/\xff"), "/data/\\udcff: file exists; move away what is there"),
+        (OSError("Error writing bytes. Detail: [errno 28] No space left on device"), "no space left on device; free"),
+        (RuntimeError("IoError(Os { code: 28, kind: StorageFull })"), "no space left on device; free"),
+        (sqlite3.OperationalError("attempt to write a readonly database"), "read-only file system; choose"),
+        (sqlite3.OperationalError("database or disk is full"), "no space left on device; free"),
+    ],
+)  # fmt: skip
+def test_a_disk_that_is_full_or_closed_is_the_users_to_know(error: Exception, text: str) -> None:
+    outer = RuntimeError("a worker failed")
+    outer.__cause__ = error
+    for one in (error, outer):
+        found = find_liftray_error(one)
+        assert isinstance(found, StorageError)
+        assert str(found).startswith(text)
+        assert found.exit_code == 2
+
+
+def test_a_known_error_is_preferred_to_its_cause() -> None:
+    known = DataError("no room")
+    known.__cause__ = OSError(errno.ENOSPC, "x")
+    assert find_liftray_error(known) is known
+    assert find_liftray_error(FileNotFoundError(errno.ENOENT, "x", "y")) is None

@@ -14,7 +14,8 @@ from typing import Any
 
 from liftray.errors import TrackingError
 from liftray.progress import show_line
-from liftray.track.mlflow.store import client, mlflow_errors, redacted, short_timeouts
+from liftray.redaction import redacted
+from liftray.track.mlflow.store import client, mlflow_errors, short_timeouts
 
 FILE = "metrics.pending.jsonl"
 _METRICS_PER_CALL = 1000

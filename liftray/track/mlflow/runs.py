@@ -10,9 +10,10 @@ from pathlib import Path
 
 from liftray.config import Settings, to_yaml
 from liftray.errors import TrackingError
+from liftray.redaction import redacted
 from liftray.sections.kinds import ADAPTERS
 from liftray.track.mlflow.mlflow_run import MlflowRun
-from liftray.track.mlflow.store import artifact_root, check, client, mlflow_errors, redacted
+from liftray.track.mlflow.store import artifact_root, check, client, mlflow_errors
 from liftray.track.provenance import code_tags
 
 __all__ = ["attach", "check", "start_run"]

@@ -8,6 +8,9 @@ Decisions:
 - Supported are `sqlite:///FILE` and `http(s)://` servers. MLflow's file store is in maintenance mode and refuses
   to open; other databases belong behind a server, which then holds their password.
 - A new SQLite store is built under a temporary name and appears whole.
+- The path in an SQLite address is percent-decoded, as SQLAlchemy does. Where the undecoded name exists, the address is
+  refused, since it may mean that one. For a path that decoding would change, `check` returns `sqlite+pysqlite:///` with
+  the path encoded: under `sqlite:///`, MLflow also creates the directory of the undecoded name.
 - Retries during work are bounded by seconds, not by MLflow's minutes.
 """
 
@@ -22,15 +25,18 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
+from liftray import paths
 from liftray.errors import TrackingError
 from liftray.progress import show_line
+from liftray.redaction import redacted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _LOCK_WAIT_S = 5.0
+_ENCODED = "sqlite+pysqlite:///"
 _FORCED = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -70,10 +76,10 @@ def check(uri: str, *, create: bool = True, write: bool = True) -> str:
             schema.
     """
     harden()
-    if uri.startswith("sqlite:"):
+    if uri.startswith(("sqlite:", _ENCODED)):
         path = _sqlite_path(uri)
         _check_sqlite(path, create=create, write=write)
-        uri = f"sqlite:///{path}"
+        uri = _sqlite_uri(path)
     elif urlsplit(uri).scheme in ("http", "https"):
         if not urlsplit(uri).hostname:
             raise TrackingError("no host in the tracking address", where=redacted(uri), remedy=_FORMS)
@@ -112,23 +118,20 @@ def harden() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def redacted(uri: str) -> str:
-    """The address without user name and password."""
-    return re.sub(r"://[^/@]*@", "://***@", uri)
-
-
 def artifact_root(uri: str, experiment: str) -> str | None:
     """Where a new experiment keeps its files: next to an SQLite store; None lets a server choose."""
-    if not uri.startswith("sqlite:"):
+    if not uri.startswith("sqlite"):
         return None
     folder = re.sub(r"[^A-Za-z0-9._-]", "_", experiment).strip(".") or "experiment"
-    return str(_sqlite_path(uri).parent / "mlartifacts" / folder)
+    root = _sqlite_path(uri).parent / "mlartifacts" / folder
+    return str(root) if _is_plain(root) else root.as_uri()
 
 
 @contextlib.contextmanager
 def mlflow_errors(uri: str) -> Iterator[None]:
     """Turn MLflow's failures into a TrackingError of one line."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
@@ -142,8 +145,12 @@ def mlflow_errors(uri: str) -> Iterator[None]:
         if re.search(r"code 40[13]|not authenticated|Permission denied", text):
             text, remedy = "the server does not let this user do it", _CREDENTIALS
         raise TrackingError(f"MLflow: {redacted(text)[:400]}", where=redacted(uri), remedy=remedy) from error
-    except (OSError, sqlite3.Error) as error:
-        raise TrackingError(f"MLflow's store failed ({error})", where=redacted(uri)) from error
+    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+        raise TrackingError(
+            f"MLflow's store failed ({str(error).partition(chr(10))[0]})",
+            where=redacted(uri),
+            remedy="check its disk, or set tracking.uri to another store",
+        ) from error
     except (KeyError, ValueError) as error:
         if isinstance(error, TrackingError) or not uri.startswith("http"):
             raise
@@ -188,10 +195,29 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _sqlite_path(uri: str) -> Path:
-    name = uri.removeprefix("sqlite:///")
+    name = uri.removeprefix("sqlite:///").removeprefix(_ENCODED)
     if name == uri or not name or name.startswith(":memory:") or "?" in name:
         raise TrackingError(f"tracking.uri {uri!r} names no file", remedy="write sqlite:///FILE.db")
-    return Path(os.path.abspath(Path(name).expanduser()))
+    path, literal = (
+        Path(os.path.abspath(paths.local(unquote(name)))),
+        Path(os.path.abspath(paths.local(name))),
+    )
+    other = path != literal and uri.startswith("sqlite:")
+    if other and (literal.exists() or (literal.parent != path.parent and literal.parent.exists())):
+        raise TrackingError(
+            f"tracking.uri {uri!r} may mean {str(literal)!r} or {str(path)!r}",
+            remedy=f"for the first, write {_sqlite_uri(literal)}",
+        )
+    return path
+
+
+def _sqlite_uri(path: Path) -> str:
+    return f"sqlite:///{path}" if _is_plain(path) else f"{_ENCODED}{quote(str(path))}"
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether a path is the same when it is read as part of an address."""
+    return unquote(str(path)) == str(path) and "?" not in str(path)
 
 
 def _check_sqlite(path: Path, *, create: bool, write: bool) -> None:
@@ -273,7 +299,7 @@ def _check_schema(path: Path, revision: str | None) -> None:
     raise TrackingError(
         f"the MLflow store was written by an older MLflow than {mlflow.__version__}",
         where=str(path),
-        remedy=f"copy it for safety, then run: mlflow db upgrade sqlite:///{path}",
+        remedy=f"copy it for safety, then run: mlflow db upgrade '{_sqlite_uri(path)}'",
     )
 
 
@@ -286,8 +312,8 @@ def _create(path: Path) -> None:
         raise TrackingError(f"cannot create the MLflow store ({error})", where=str(path)) from error
     try:
         fresh = folder / "mlflow.db"
-        with mlflow_errors(f"sqlite:///{fresh}"):
-            client(f"sqlite:///{fresh}").search_experiments(max_results=1)
+        with mlflow_errors(_sqlite_uri(fresh)):
+            client(_sqlite_uri(fresh)).search_experiments(max_results=1)
         if path.exists() and not path.stat().st_size:
             os.replace(fresh, path)
         else:

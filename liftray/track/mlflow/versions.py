@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from liftray import paths
 from liftray.errors import BundleError, TrackingError
+from liftray.redaction import redacted
 from liftray.sections import names
 from liftray.track.mlflow import model
 from liftray.track.mlflow.card import card
-from liftray.track.mlflow.store import check, client, mlflow_errors, redacted
+from liftray.track.mlflow.store import check, client, mlflow_errors
 from liftray.track.primary_score import PRIMARY
 
 if TYPE_CHECKING:

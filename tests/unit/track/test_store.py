@@ -1,4 +1,6 @@
+import contextlib
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -13,7 +15,7 @@ from typing import ClassVar
 import pytest
 
 from liftray.errors import TrackingError
-from liftray.track.mlflow.store import check, client, process_wide, redacted
+from liftray.track.mlflow.store import artifact_root, check, client, process_wide
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -78,7 +80,6 @@ def test_other_forms_are_refused(uri: str, tmp_path: Path, monkeypatch: pytest.M
 def test_a_password_is_not_shown() -> None:
     text = _refused("postgresql://me:secret@host/db")
     assert "secret" not in text
-    assert redacted("http://me:secret@host:5000") == "http://***@host:5000"
 
 
 def test_a_password_in_an_address_is_refused_with_the_place_for_it() -> None:
@@ -265,3 +266,32 @@ def test_process_wide_leaves_both_addresses_of_mlflow_as_they_were(
         assert mlflow.is_tracking_uri_set() == (set_by_program is not None)
         if set_by_program is not None:
             assert mlflow.get_tracking_uri() == set_by_program
+
+
+@pytest.mark.parametrize("name", ["a b", "a%20b", "a%b", "50%41 #", "a?b", "a;b", "Ä"])
+def test_a_directory_of_any_name_has_its_own_store_and_files(
+    name: str, migrated_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    shutil.copyfile(migrated_db, folder / "mlflow.db")
+    monkeypatch.chdir(folder)
+    uri = check("sqlite:///mlflow.db")
+    assert check(uri) == uri
+    store = client(uri)
+    experiment = store.create_experiment("e", artifact_location=artifact_root(uri, "e"))
+    run = store.create_run(experiment)
+    store.log_text(run.info.run_id, "text", "a.txt")
+    assert [path.name for path in tmp_path.iterdir()] == [name], "no directory of a similar name was made"
+    assert sorted(path.name for path in folder.iterdir()) == ["mlartifacts", "mlflow.db"]
+    (written,) = folder.glob("mlartifacts/e/*/artifacts/a.txt")
+    assert written.read_text() == "text"
+    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        assert database.execute("SELECT count(*) FROM runs").fetchone() == (1,)
+
+
+def test_an_address_that_may_mean_two_files_is_refused_with_both(tmp_path: Path) -> None:
+    (tmp_path / "a%20b").mkdir()
+    with pytest.raises(TrackingError, match=r"may mean '.*/a%20b/m.db' or '.*/a b/m.db'; .*a%2520b/m.db"):
+        check(f"sqlite:///{tmp_path}/a%20b/m.db")
+    assert [path.name for path in tmp_path.iterdir()] == ["a%20b"]

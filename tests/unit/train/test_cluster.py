@@ -88,3 +88,16 @@ def test_a_cpu_run_of_its_own_is_warned_of_too_few_cores(
     assert capsys.readouterr().err == ""
     _check(tiny.settings(scaling__num_workers=10_000))
     assert capsys.readouterr().err.startswith("warning: scaling.num_workers=10000 needs 10000 CPUs")
+
+
+@pytest.mark.parametrize("name", ["RAY_TMPDIR", "TMPDIR"])
+def test_a_temporary_directory_too_long_for_rays_sockets_is_refused_with_the_remedy(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv(name, "/tmp/" + "ä" * 20)
+    with pytest.raises(ClusterError, match=f"{name} has 45 bytes.*leave it 39; set RAY_TMPDIR"):
+        _check(tiny.settings())
+    monkeypatch.setenv(name, "/tmp/" + "a" * 34)
+    _check(tiny.settings())
