@@ -35,7 +35,8 @@ def test_errors_are_one_line_and_survive_the_trip_from_a_worker(kind: type[Liftr
 
 def test_what_the_user_did_ends_with_2_and_a_refusal_with_3() -> None:
     for kind in _KINDS:
-        wanted = 2 if issubclass(kind, errors.InputError) else 3 if kind is errors.GateRefused else 1
+        users = issubclass(kind, errors.InputError | errors.DivergedError)
+        wanted = 2 if users else 3 if kind is errors.GateRefused else 1
         if kind.__module__ == "liftray.errors":
             assert kind.exit_code == wanted
 
