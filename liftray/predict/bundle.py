@@ -292,7 +292,9 @@ def _read_adapter(backbone: Backbone, directory: Path, settings: TaggerSettings)
         tensors(directory / name)
     try:
         model_adapters.load(backbone, directory / ADAPTER, settings.adapter)
-    except (KeyError, RuntimeError) as error:
+    except BundleError:
+        raise
+    except (LookupError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         first = str(error.args[0] if error.args else error).splitlines()[0]
         raise BundleError(
             f"the tensors in {ADAPTER} are not those of its adapters (first: {first})",

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from liftray import sealed
 from liftray.files import sha256_file
 from tests.fuzz.parts import pack
 from tests.parts import peptides, tiny
@@ -86,8 +87,14 @@ def ledger() -> Sequence[bytes]:
 
     tags, previous = {}, "0" * 64
     for number in (1, 2, 3):
-        entry = {"n": number, "time": "2026-01-01T00:00:00+00:00", "who": "a@b", "action": "promote"}
-        entry |= {"version": str(number), "previous": None, "reason": "first", "prev_hash": previous}
+        entry = {
+            "n": number,
+            "time": "2026-01-01T00:00:00+00:00",
+            "who": "a@b",
+            "action": "promote",
+            "evidence": {},
+        }
+        entry |= {"version": number, "previous": None, "reason": "first", "prev_hash": previous}
         previous = entry["hash"] = hash_of(entry)
         tags[f"liftray.ledger.{number:06d}"] = json.dumps(entry, sort_keys=True)
     return [json.dumps(tags).encode()]
@@ -288,7 +295,7 @@ def seal(directory: Path, info: bytes) -> None:
         for path in sorted(directory.rglob("*")):
             if path.is_file() and path.name != "bundle.json":
                 listed[path.relative_to(directory).as_posix()] = sha256_file(path)
-        (directory / "bundle.json").write_text(json.dumps(content))
+        sealed.write_json(directory / "bundle.json", content)
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
         return
 
@@ -299,7 +306,7 @@ def seal_checkpoint(directory: Path) -> None:
         content = json.loads((directory / "state.json").read_bytes())
         for path in sorted(directory.glob("*.safetensors")):
             content["sha256"][path.name] = sha256_file(path)
-        (directory / "state.json").write_text(json.dumps(content))
+        sealed.write_json(directory / "state.json", content)
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
         return
 
