@@ -17,11 +17,16 @@ from liftray.errors import BundleError
 from liftray.sections import AdapterSettings
 
 FILE = "adapter_config.json"
+# The library's names of what our settings decide, for the error.
+_OURS = {
+    "r": "reduction_factor", "alpha": "reduction_factor", "leave_out": "skip_layers", "phm_dim": "hypercomplex_dim",
+    "bottleneck_size": "prefix_hidden", "scaling": "parallel_scale",
+}  # fmt: skip
 _KEYS = {"config", "hidden_size", "model_class", "model_name", "model_type", "name", "version"}
 
 
 def check(
-    directory: Path, expected: Mapping[str, Any], settings: AdapterSettings, backbone_config: Any
+    directory: Path, expected: Mapping[str, Any], settings: AdapterSettings, family: str, width: int
 ) -> None:
     """Compare the two descriptions of a bundle's adapters.
 
@@ -29,7 +34,8 @@ def check(
         directory: Of the adapters.
         expected: The library's config as the settings give it.
         settings: The adapter section of `bundle.json`, for the error.
-        backbone_config: Of the loaded backbone: `model_type` and `hidden_size`.
+        family: Family of the backbone.
+        width: Its width.
 
     Raises:
         BundleError: The file is unreadable, or differs; the error names the key and both values.
@@ -47,8 +53,8 @@ def check(
         raise BundleError(f"unknown key {unknown[0]!r:.40}", where=where, remedy="train or export it again")
     ours = {
         "config": json.loads(json.dumps(expected)),
-        "hidden_size": getattr(backbone_config, "hidden_size", None),
-        "model_type": backbone_config.model_type,
+        "hidden_size": width,
+        "model_type": family,
     }
     # A later version of the library may have options that it did not write down when the file was made.
     by_another = saved.get("version") != f"adapters.{version('adapters')}"
@@ -57,8 +63,9 @@ def check(
         difference = difference or ("name", saved.get("name"), "a name")
     if difference is not None:
         key, theirs, wanted = difference
-        last = key.rpartition(".")[2]
-        own = f" (adapter.{last} = {getattr(settings, last)})" if last in type(settings).model_fields else ""
+        last = next((part for part in reversed(key.split(".")) if not part.isdigit()), "")
+        named = _OURS.get(last, last)
+        own = f" (adapter.{named}={getattr(settings, named)})" if named in type(settings).model_fields else ""
         raise BundleError(
             f"two descriptions of one adapter: {key} is {theirs!r:.60} here, but bundle.json describes a "
             f"{settings.kind}{own} with {wanted!r:.60}",

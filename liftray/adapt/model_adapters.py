@@ -82,25 +82,33 @@ def save(backbone: "Backbone", directory: Path) -> None:
     )
 
 
-def load(backbone: "Backbone", directory: Path, settings: AdapterSettings) -> None:
-    """Put saved adapters into a backbone without any and activate them.
+def check_saved(directory: Path, settings: AdapterSettings, family: str, width: int) -> None:
+    """Compare what the library's file describes with the settings: the library builds what its file says, of any size.
 
     Args:
-        backbone: A loaded backbone without adapters.
         directory: The adapters in the library's form.
-        settings: What they must be; the library builds what its own file describes, of any size.
+        settings: What they must be.
+        family: Family of the backbone.
+        width: Its width.
 
     Raises:
-        BundleError: The library's file describes other adapters than the settings do.
+        BundleError: The file is damaged or describes other adapters; the error names both values.
+    """
+    from liftray.adapt import library_file
+
+    expected = kinds.kind_of(settings).library_config(settings, width).to_dict()
+    library_file.check(directory, expected, settings, family, width)
+
+
+def load(backbone: "Backbone", directory: Path) -> None:
+    """Put saved adapters, which `check_saved` has checked, into a backbone without any and activate them.
+
+    Raises:
         KeyError: The files do not hold exactly the tensors of the adapters that they describe; the library itself
             would continue with random ones.
     """
     from safetensors import safe_open
 
-    from liftray.adapt import library_file
-
-    expected = kinds.kind_of(settings).library_config(settings, backbone.width).to_dict()
-    library_file.check(directory, expected, settings, backbone.hf.config)
     prepare(backbone)
     backbone.hf.load_adapter(str(directory), load_as=ADAPTER_NAME, use_safetensors=True)
     activate(backbone)

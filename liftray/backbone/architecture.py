@@ -14,6 +14,8 @@ from liftray.documents import read_json
 from liftray.errors import BackboneError
 
 _MAX_INTEGER = 1 << 24
+# Rotary models have no weights for positions, but transformers makes a number for each: 8 MiB at most.
+_MOST_POSITIONS = 1 << 20
 # Keys that would load code, or would make the weights mean something else than the plain encoder.
 _REFUSED = (
     "auto_map",
@@ -93,8 +95,9 @@ def _value(key: str, rule: Key, value: Any, where: str) -> Any:
     # bool is a subclass of int: `true` is no count.
     is_integer = isinstance(value, int) and not isinstance(value, bool)
     is_number = is_integer or isinstance(value, float)
+    most = _MOST_POSITIONS if key == "max_position_embeddings" else _MAX_INTEGER
     good = {
-        "count": is_integer and 1 <= value <= _MAX_INTEGER,
+        "count": is_integer and 1 <= value <= most,
         "index": is_integer and 0 <= value <= _MAX_INTEGER,
         "real": is_number and 0 < value < 1,
         "flag": isinstance(value, bool),
@@ -109,6 +112,6 @@ def _value(key: str, rule: Key, value: Any, where: str) -> Any:
             "choice": f"one of {', '.join(rule.choices)}",
         }[rule.kind]
         raise BackboneError(
-            f"key {key!r} is {value!r}", where=where, remedy=f"LiftRay can run it as {wanted} only"
+            f"key {key!r} is {value!r:.80}", where=where, remedy=f"LiftRay can run it as {wanted} only"
         )
     return float(value) if rule.kind == "real" else value

@@ -18,6 +18,7 @@ from transformers import BertConfig, BertModel, EsmConfig, EsmModel, T5Config, T
 from transformers.modeling_utils import no_init_weights
 
 from liftray.backbone.architecture import check_config
+from liftray.backbone.dimensions import Dimensions
 from liftray.backbone.encoder import Backbone
 from liftray.backbone.families import family
 from liftray.backbone.family_encoders import BertBackbone, EsmBackbone, T5Backbone
@@ -31,6 +32,7 @@ __all__ = ["Backbone", "Dtype", "from_config", "load"]
 Dtype = Literal["float32", "bfloat16"]
 
 _DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_FEW_NUMBERS = 1 << 24
 _BACKBONES: dict[str, type[Backbone]] = {"esm": EsmBackbone, "t5": T5Backbone, "bert": BertBackbone}
 
 
@@ -56,6 +58,7 @@ def load(
     Raises:
         BackboneError: The weight files are damaged, unsafe or not this architecture's.
     """
+    _check_size(resolved)
     with torch.device("meta"):
         empty = _encoder(resolved.family, resolved.config)
     parameters = {name for name, _ in empty.named_parameters(remove_duplicate=False)}
@@ -130,6 +133,19 @@ def from_config(
         note="random weights, not pretrained",
     )
     return _BACKBONES[name](hf, resolved).to(device=device, dtype=_DTYPES[dtype])
+
+
+def _check_size(resolved: ResolvedBackbone) -> None:
+    """Refuse a config that describes more numbers than the weight files have bytes, before anything is built."""
+    numbers = Dimensions.of(resolved.family, resolved.config).parameters()
+    held = sum(path.stat().st_size for path in resolved.weight_files)
+    # Below this, the reader of the weights says more exactly what is missing.
+    if numbers > held + _FEW_NUMBERS:
+        raise BackboneError(
+            f"weight files of {held:,} bytes do not hold the {numbers:,} weights that config.json describes",
+            where=str(resolved.directory),
+            remedy="give the config.json that belongs to the weights",
+        )
 
 
 def _encoder(name: str, config: dict[str, Any]) -> nn.Module:

@@ -267,7 +267,10 @@ def _check_sizes(directory: Path, settings: TaggerSettings, resolved: ResolvedBa
         raise BundleError(
             f"{INFO} does not fit its backbone ({error})", where=str(directory), remedy=_RETRAIN
         ) from error
-    for names, expected in (([HEAD], count.head), (_adapter_files(directory, settings), count.adapter)):
+    adapter_files = _adapter_files(directory, settings)
+    if settings.method == "adapter":
+        model_adapters.check_saved(directory / ADAPTER, settings.adapter, resolved.family, resolved.width)
+    for names, expected in (([HEAD], count.head), (adapter_files, count.adapter)):
         found = sum(math.prod(shape) for name in names for shape in shapes(directory / name).values())
         if found != expected:
             raise BundleError(
@@ -291,9 +294,7 @@ def _read_adapter(backbone: Backbone, directory: Path, settings: TaggerSettings)
     for name in _adapter_files(directory, settings):
         tensors(directory / name)
     try:
-        model_adapters.load(backbone, directory / ADAPTER, settings.adapter)
-    except BundleError:
-        raise
+        model_adapters.load(backbone, directory / ADAPTER)
     except (LookupError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         first = str(error.args[0] if error.args else error).splitlines()[0]
         raise BundleError(

@@ -183,6 +183,57 @@ def test_an_adapter_that_lacks_a_tensor_is_refused(made: Made) -> None:
         bundle.load(made[1])
 
 
+def _described(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the library's description of the adapters, and give it the digest that it needs to be read."""
+    file = directory / "adapter" / "adapter_config.json"
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    _edit(directory, lambda info: info["files"].update({"adapter/adapter_config.json": sha256_file(file)}))
+
+
+_OTHER_DESCRIPTIONS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "rank": (
+        lambda saved: saved["config"].update(r=8),
+        r"config\.r is 8 here.*lora \(adapter\.reduction_factor=8\) with 4",
+    ),
+    "tiny factor": (
+        lambda saved: saved["config"].update(reduction_factor=1e-7),
+        r"config\.reduction_factor is 1e-07 here",
+    ),
+    "another kind": (
+        lambda saved: saved["config"].update(architecture="prefix_tuning", prefix_length=10**9),
+        r"config\.architecture is 'prefix_tuning' here.*with 'lora'",
+    ),
+    "blocks": (
+        lambda saved: saved["config"].update(leave_out=[]),
+        r"config\.leave_out is \[\] here.*skip_layers=1\) with \[0\]",
+    ),
+    "width": (lambda saved: saved.update(hidden_size=64), "hidden_size is 64 here.*with 32"),
+    "no config": (lambda saved: saved.pop("config"), "config is None here"),
+    "list": (lambda saved: saved.update(config=[1]), r"config is \[1\] here"),
+    "no name": (lambda saved: saved.pop("name"), "name is None here"),
+    "foreign key": (lambda saved: saved.update(type="x"), "unknown key 'type'"),
+}
+
+
+@pytest.mark.parametrize("case", _OTHER_DESCRIPTIONS)
+def test_two_descriptions_of_one_adapter_are_refused_with_both_values(made: Made, case: str) -> None:
+    change, message = _OTHER_DESCRIPTIONS[case]
+    _described(made[1], change)
+    with pytest.raises(BundleError, match=message):
+        bundle.load(made[1])
+
+
+def test_another_adapter_in_bundle_json_is_refused_before_it_is_built(made: Made) -> None:
+    _edit(made[1], lambda info: info["adapter"].update(reduction_factor=1))
+    with pytest.raises(BundleError, match=r"config\.\w+ is 4 here.*adapter\.reduction_factor=1\) with 32"):
+        bundle.load(made[1])
+    _described(made[1], lambda saved: saved["config"].update(r=32, alpha=32))
+    with pytest.raises(BundleError, match=r"holds 1,024 numbers, bundle\.json describes 8,192"):
+        bundle.load(made[1])
+
+
 def test_a_bundle_without_its_adapter_is_refused(made: Made) -> None:
     shutil.rmtree(made[1] / "adapter")
     _edit(made[1], lambda info: info.update(files={"head.safetensors": info["files"]["head.safetensors"]}))

@@ -5,6 +5,7 @@ raises nor waits long, so an outage does not stop training. Sending twice change
 name, step and time. Flow: reporter -> [this] -> MLflow; the run's owner drains it at the end.
 """
 
+import hashlib
 import json
 import os
 import time
@@ -12,13 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from liftray.errors import TrackingError
+from liftray.documents import parse_json
+from liftray.errors import InputError, TrackingError
 from liftray.progress import show_line
 from liftray.redaction import redacted
 from liftray.track.mlflow.store import client, mlflow_errors, short_timeouts
 
 FILE = "metrics.pending.jsonl"
 _METRICS_PER_CALL = 1000
+_KEYS = {"run", "time", "step", "metrics"}
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 
 
@@ -103,23 +106,23 @@ class Outbox:
         with self.file.open("a+b") as file:
             if file.tell() and not _ends_a_line(file):
                 file.write(b"\n")  # a writer was killed in mid-line
-            file.write(json.dumps(record).encode() + b"\n")
+            file.write(json.dumps({**record, "sha256": _digest(record)}).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
     def _pending(self) -> list[dict[str, Any]]:
-        """Whole records of this run; a line that a killed writer left half-written was never promised."""
+        """Whole records of this run.
+
+        A line that a killed writer left half-written was never promised; a whole line that has changed is left out
+        with a message.
+        """
         if not self.file.exists():
             return []
-        found = []
-        for line in self.file.read_bytes().splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict) and record.get("run") == self._run_id:
-                found.append(record)
-        return found
+        lines = self.file.read_bytes().split(b"\n")
+        found = [_record(line) for line in lines[:-1] if line]
+        if damaged := found.count(None):
+            show_line(f"{damaged} damaged lines in {self.file} are not sent to MLflow")
+        return [record for record in found if record is not None and record["run"] == self._run_id]
 
     def _send(self) -> int:
         from mlflow.entities import Metric
@@ -135,6 +138,27 @@ class Outbox:
                 client(self._uri).log_batch(self._run_id, metrics=found[start : start + _METRICS_PER_CALL])
         self.file.unlink(missing_ok=True)
         return len(pending)
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """The record of a line; None where it has changed. Version 0.1 wrote no digest."""
+    try:
+        record = parse_json(line, where="outbox")
+        digest = record.pop("sha256", None) if isinstance(record, dict) else None
+        if (
+            not isinstance(record, dict)
+            or record.keys() != _KEYS
+            or (digest is not None and digest != _digest(record))
+        ):
+            return None
+        whole = isinstance(record["metrics"], dict) and isinstance(record["step"], int)
+    except InputError:
+        return None
+    return record if whole and isinstance(record["time"], int) else None
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _ends_a_line(file: Any) -> bool:

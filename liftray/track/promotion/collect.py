@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from liftray.errors import BundleError
+from liftray import sealed
+from liftray.errors import BundleError, DataError
 from liftray.track.mlflow import model, versions
 from liftray.track.mlflow.store import client, mlflow_errors
 from liftray.track.primary_score import PRIMARY
@@ -158,21 +159,16 @@ def _worst(scored: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _chains(tables: Mapping[str, Path], task: str) -> ChainScores | None:
     """Per-chain results of the tables; None where there are no tables, or one cannot be read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     labelled: dict[str, int] = {}
     correct: dict[str, int] = {}
     for key, path in tables.items():
         try:
-            table = pq.read_table(path)
-            table.validate(full=True)
-            for row in table.to_pylist():
+            for row in sealed.read_table(path).to_pylist():
                 chain = f"{key}/{row['id']}"
                 labelled[chain] = row["labelled"]
                 # A chain's accuracy is correct / labelled, so the product is a whole number, up to rounding.
                 correct[chain] = round((row[PRIMARY[task]] or 0) * row["labelled"])
-        except (pa.ArrowException, OSError, ValueError, KeyError):
+        except (DataError, ValueError, KeyError, TypeError):
             return None
     return ChainScores(labelled, correct) if labelled else None
 

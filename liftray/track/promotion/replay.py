@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import liftray
+from liftray import sealed
 from liftray.errors import BackboneError, BundleError, DataError
 from liftray.track.promotion.evidence import ReplayResult
 
@@ -152,8 +153,6 @@ def _why(info: Mapping[str, Any]) -> str:
 
 
 def _predict_again(predictor: "Predictor", sets: Sequence[EvaluatedSet], load_s: float) -> ReplayResult:
-    import pyarrow.parquet as pq
-
     from liftray.evaluate import evaluation_report
 
     reasons: list[str] = []
@@ -168,7 +167,7 @@ def _predict_again(predictor: "Predictor", sets: Sequence[EvaluatedSet], load_s:
             continue
         predicted.append(chains)
         again = evaluation_report.per_protein(chains)
-        different += [f"{one.name}/{name}" for name in differing(pq.read_table(one.table), again)]
+        different += [f"{one.name}/{name}" for name in differing(sealed.read_table(one.table), again)]
     if different:
         reasons.append("NOT_REPRODUCED")
         detail.append(f"{len(different)} chains are not predicted as they were evaluated")
