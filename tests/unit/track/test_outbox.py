@@ -100,3 +100,19 @@ def test_draining_a_store_that_stays_away_is_reported_with_the_file(
         with pytest.raises(TrackingError, match=FILE):
             box.drain(0)
     assert box.drain(0) == 1
+
+
+def test_a_changed_line_is_not_sent_and_said(
+    mlflow_uri: str, run_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Outage(mlflow_uri):
+        for step in (1, 2, 3):
+            Outbox(mlflow_uri, run_id, tmp_path).log({"loss": 5.0}, step)
+    file = tmp_path / FILE
+    one, two, three = file.read_text().splitlines()
+    older = json.loads(three)
+    del older["sha256"]  # as version 0.1 wrote it
+    file.write_text("\n".join([one, two.replace("5.0", "4.0"), json.dumps(older)]) + "\n")
+    assert Outbox(mlflow_uri, run_id, tmp_path).drain(0) == 2
+    assert _history(mlflow_uri, run_id, "loss") == [(1, 5.0), (3, 5.0)]
+    assert "1 damaged lines" in capsys.readouterr().err
