@@ -45,7 +45,9 @@ def fit(prepared: PreparedRun, run_dir: Path, callbacks: list[Any]) -> Checkpoin
         ray.train.WorkerGroupError: Workers failed more often than `train.max_failures`; it holds their errors.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
+
+    from liftray.train.network import NodeTorchConfig
 
     settings = prepared.settings
     if not settings.train.resume:
@@ -61,7 +63,7 @@ def fit(prepared: PreparedRun, run_dir: Path, callbacks: list[Any]) -> Checkpoin
     trainer = TorchTrainer(
         train,
         train_loop_config={"job": job},
-        torch_config=TorchConfig(backend="nccl" if scaling.use_gpu else "gloo"),
+        torch_config=NodeTorchConfig(backend="nccl" if scaling.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=scaling.num_workers,
             use_gpu=scaling.use_gpu,
