@@ -19,7 +19,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from liftray import limits, sealed
-from liftray.data import parquet_bounds
+from liftray.data import parquet_bounds, remote
 from liftray.data.digest import ContentDigest
 from liftray.data.labels import STATES, UNLABELLED
 from liftray.data.part_files import (
@@ -33,6 +33,7 @@ from liftray.data.part_files import (
 )
 from liftray.data.records import ALPHABET_KEY, SCHEMA, ProteinRecord
 from liftray.errors import DataError
+from liftray.paths import is_address
 from liftray.redaction import REMEDY, credential
 
 DATASET_FORMAT = "liftray-dataset"
@@ -77,21 +78,25 @@ class ProteinDataset:
     row_groups: tuple[int, ...]
 
     @classmethod
-    def open(cls, path: str | object) -> Self:
+    def open(cls, path: str | object, *, limit_s: float = remote.LIMIT_S) -> Self:
         """Open a data set and check that its parts belong together.
 
         Args:
             path: Directory that `ingest` wrote, or its URI (`s3://bucket/folder`).
+            limit_s: Seconds in which the store of a URI must answer.
 
         Raises:
-            DataError: It is missing, not a data set, of a newer version, or its files do not fit
-            `dataset.json`.
+            DataError: It is missing, not a data set, of a newer version, its files do not fit `dataset.json`, or its
+                store does not answer.
         """
         where = str(path)
         if kind := credential(where):
             raise DataError(f"the address holds {kind}", where=where, remedy=REMEDY)
         filesystem, root = filesystem_of(where)
-        info = _read_info(filesystem, root, where)
+        if is_address(where):
+            info = remote.answered(lambda: _read_info(filesystem, root, where), where, limit_s)
+        else:
+            info = _read_info(filesystem, root, where)
         files = list_files(filesystem, root, where)
         written = written_files(info, files, where)
         rows, groups = 0, []

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +182,17 @@ def test_a_run_lists_every_data_set_that_it_uses(stored: Path) -> None:
         line
         == f"data: train sample 7 chains ({stored}), mine 7 chains ({stored}); test t 7 chains ({stored})"
     )
+
+
+def test_a_store_that_does_not_answer_ends_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:  # it accepts, and says nothing
+        port = server.getsockname()[1]
+        address = f"s3://bucket/d?scheme=http&endpoint_override=127.0.0.1:{port}&region=x"
+        with pytest.raises(DataError, match="no answer in 0 s; check the address, the network and the credentials"):
+            ProteinDataset.open(address, limit_s=0.2)
+
+
+def test_an_address_with_a_credential_is_refused_and_not_shown() -> None:
+    with pytest.raises(DataError, match="the address holds a user name or password") as caught:
+        ProteinDataset.open("s3://KEY:hushhush@bucket/d")
+    assert "hushhush" not in str(caught.value)
