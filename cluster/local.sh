@@ -31,6 +31,14 @@ stop() {
 trap stop EXIT
 trap 'exit 130' INT TERM
 
+# Ray makes its default file, but not one that RAY_AUTH_TOKEN_PATH names. 64 hexadecimal digits, for this user alone.
+if [[ -n ${RAY_AUTH_TOKEN_PATH:-} && ! -s $RAY_AUTH_TOKEN_PATH ]]; then
+  (
+    umask 077
+    mkdir -p "$(dirname "$RAY_AUTH_TOKEN_PATH")"
+    od -An -tx1 -N32 /dev/urandom | tr -d ' \n' >"$RAY_AUTH_TOKEN_PATH"
+  )
+fi
 ray get-auth-token --generate >/dev/null
 mkdir -p "$RAY_TMPDIR"
 

@@ -6,6 +6,8 @@ version stored still runs: `Predictor` and `BadChain`, which it imports, keep th
 Flow: registry -> [this] -> predictor.
 """
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,9 +16,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from liftray.data.labels import STATES
 from liftray.errors import DataError
 
 COLUMNS = ["id", "sequence", "ss", "mean_confidence", "error"]
+_TABLES = ("dataframe_split", "dataframe_records", "instances")
 _FORMS = "give a list of sequences, or a table or dicts with `sequence` and optionally `id`"
 
 
@@ -33,6 +37,7 @@ class LiftrayModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow's
         from liftray.predict.predictor import Predictor
 
         self._predictor = Predictor.load(context.artifacts["bundle"])
+        _let_the_server_take_tables()
 
     # MLflow reads the type hint: this one demands no conversion, so lists, dicts, Series and arrays arrive as they are.
     def predict(
@@ -44,8 +49,8 @@ class LiftrayModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow's
             context: MLflow's context; not used.
             model_input: A sequence, a list, Series or array of them, a table (pandas or Arrow) with the column
                 `sequence` and optionally `id`, a dict of such columns, or a list of dicts. Ids default to 1, 2, ...
-            params: `probabilities` (False) adds a column of that name with L x C lists, states in the
-                alphabet's order; `batch_tokens` (4096) is the budget of a batch.
+            params: `probabilities` (False) adds a column of that name with L x C lists, and a column `classes` with
+                the C states that they are of, in their order; `batch_tokens` (4096) is the budget of a batch.
 
         Returns:
             Columns `id`, `sequence` (as given), `ss`, `mean_confidence` (mean probability of the predicted states) and
@@ -77,7 +82,47 @@ class LiftrayModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow's
         table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)
         if chosen["probabilities"]:
             table["probabilities"] = probabilities
+            table["classes"] = STATES[predictor.alphabet]
         return table
+
+
+def _let_the_server_take_tables() -> None:
+    """Let MLflow's server give this model the tables of its protocol as well.
+
+    A signature that MLflow enforces would refuse a plain list, and for one that it does not enforce its server takes
+    `inputs` alone. A server process has one model, so the change reaches no other.
+    """
+    server = sys.modules.get("mlflow.pyfunc.scoring_server")
+    parse = getattr(server, "_parse_json_data", None)
+    if parse is None or getattr(parse, "takes_tables", False):
+        return
+
+    def parse_tables(data: Any, *arguments: Any, **options: Any) -> Any:
+        return parse(_as_inputs(data), *arguments, **options)
+
+    parse_tables.takes_tables = True  # type: ignore[attr-defined]
+    server._parse_json_data = parse_tables  # type: ignore[union-attr]
+
+
+def _as_inputs(data: Any) -> Any:
+    """A request with a table as one with `inputs`; any other request as it is, for MLflow to judge."""
+    try:
+        request = json.loads(data)
+    except (TypeError, ValueError, RecursionError):
+        return data
+    names = [name for name in _TABLES if isinstance(request, dict) and name in request]
+    if len(names) != 1 or "inputs" in request:
+        return data
+    table = request.pop(names[0])
+    if names[0] == "dataframe_split":
+        if not isinstance(table, dict) or not isinstance(table.get("data"), list):
+            return data
+        columns, rows = table.get("columns", []), table["data"]
+        named = isinstance(columns, list) and all(isinstance(column, str) for column in columns)
+        if not named or not all(isinstance(row, list) and len(row) == len(columns) for row in rows):
+            return data
+        table = [dict(zip(columns, row, strict=True)) for row in rows]
+    return json.dumps({**request, "inputs": table})
 
 
 def _chains(given: Any) -> list[tuple[str, str]]:
@@ -113,6 +158,8 @@ def _chains(given: Any) -> list[tuple[str, str]]:
     for place, sequence in enumerate(sequences, start=1):
         if not isinstance(sequence, str):
             raise DataError(f"sequence {place} is {type(sequence).__name__}, not text", remedy=_FORMS)
+    # A missing id, as tables have: None, or the NaN that no value equals, itself included.
+    names = [place if name is None or name != name else name for place, name in enumerate(names, start=1)]
     return [(str(name), sequence) for name, sequence in zip(names, sequences, strict=True)]
 
 

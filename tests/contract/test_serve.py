@@ -91,23 +91,39 @@ def test_the_champion_answers_over_http(served: str, bundles: list[Path]) -> Non
     expected = states(bundles[0])
     records = [{"id": f"p{place}", "sequence": text} for place, text in enumerate(SEQUENCES)]
     table = "id,sequence\n" + "\n".join(f"{row['id']},{row['sequence']}" for row in records) + "\n"
+    split = {"columns": ["sequence", "id"], "data": [[row["sequence"], row["id"]] for row in records]}
+    alone = {"columns": ["sequence"], "data": [[text] for text in SEQUENCES]}
     for content, kind, names in (
         ({"inputs": SEQUENCES}, "application/json", ["1", "2", "3"]),
         ({"inputs": records}, "application/json", ["p0", "p1", "p2"]),
         ({"inputs": {"sequence": SEQUENCES}}, "application/json", ["1", "2", "3"]),
         (table, "text/csv", ["p0", "p1", "p2"]),
+        ({"dataframe_split": split}, "application/json", ["p0", "p1", "p2"]),
+        ({"dataframe_split": alone}, "application/json", ["1", "2", "3"]),
+        ({"dataframe_records": records}, "application/json", ["p0", "p1", "p2"]),
+        ({"instances": SEQUENCES}, "application/json", ["1", "2", "3"]),
     ):
         rows = ask(served, content, kind)
         assert [row["ss"] for row in rows] == expected
         assert [row["id"] for row in rows] == names
     whole = ask(served, {"inputs": SEQUENCES, "params": {"probabilities": True, "batch_tokens": 64}})
     for row, sequence in zip(whole, SEQUENCES, strict=True):
+        assert row["classes"] == "CEH"
+        assert row["ss"] == "".join(
+            row["classes"][max(range(3), key=one.__getitem__)] for one in row["probabilities"]
+        )
         assert len(row["probabilities"]) == len(sequence)
         assert all(abs(sum(one) - 1) < 1e-5 for one in row["probabilities"])
     bad = ask(served, {"inputs": ["MKV", "M-V"]})
     assert [row["error"] is None for row in bad] == [True, False]
     assert bad[1]["mean_confidence"] is None
-    for wrong in ({"inputs": [1]}, {"dataframe_split": {"columns": ["sequence"], "data": [["MKV"]]}}):
+    tables = [
+        {"columns": ["seq"], "data": [["MKV"]]},
+        {"columns": ["sequence"], "data": [["MKV", "x"]]},
+        {},
+        3,
+    ]
+    for wrong in ({"inputs": [1]}, *({"dataframe_split": table} for table in tables)):
         with pytest.raises(urllib.error.HTTPError) as caught:
             ask(served, wrong)
         assert b"inputs" in (message := caught.value.read()) or b"give a list of sequences" in message

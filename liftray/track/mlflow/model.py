@@ -195,6 +195,7 @@ def _signature() -> "ModelSignature":
         ColSpec(DataType.double, "mean_confidence"),
         ColSpec(DataType.string, "error", required=False),
         ColSpec(Array(Array(DataType.double)), "probabilities", required=False),
+        ColSpec(DataType.string, "classes", required=False),
     ]
     params = [
         ParamSpec("probabilities", DataType.boolean, False),

@@ -188,7 +188,9 @@ def test_a_store_that_does_not_answer_ends_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:  # it accepts, and says nothing
         port = server.getsockname()[1]
         address = f"s3://bucket/d?scheme=http&endpoint_override=127.0.0.1:{port}&region=x"
-        with pytest.raises(DataError, match="no answer in 0 s; check the address, the network and the credentials"):
+        with pytest.raises(
+            DataError, match="no answer in 0 s; check the address, the network and the credentials"
+        ):
             ProteinDataset.open(address, limit_s=0.2)
 
 
