@@ -10,7 +10,7 @@ from typing import Literal
 import click
 
 import liftray
-from liftray.cli import job
+from liftray.cli import job, label_options
 
 TEXT = ["three-line", "fasta", "netsurfp-csv", "table", "jsonl", "dssp", "psipred"]
 FORMATS = ["auto", *TEXT, "structures", "parquet"]
@@ -31,20 +31,7 @@ FORMATS = ["auto", *TEXT, "structures", "parquet"]
     default="auto",
     help="Format of the files; default: auto, detected for each file.",
 )
-@click.option(
-    "--alphabet", type=click.Choice(["ss3", "ss8", "ss9"]), help="Alphabet of the labels; default: detected."
-)
-@click.option(
-    "--labels",
-    multiple=True,
-    metavar="LABEL=STATE,...",
-    help="What labels of the files mean: C=L, --labels=-=L, blank=X.",
-)
-@click.option(
-    "--set",
-    metavar="NAME",
-    help="Take one part of a split that the files name (train, validation, test), or all.",
-)
+@label_options
 @click.option(
     "--on-error",
     type=click.Choice(["quarantine", "fail"]),

@@ -164,6 +164,32 @@ class LocalPath(click.ParamType):
 
 
 local_path = LocalPath()
+
+
+def label_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--alphabet`, `--labels` and `--set`: what the labels of files mean, and which part of a split is taken."""
+    for option in (
+        click.option(
+            "--set",
+            metavar="NAME",
+            help="Take one part of a split that the files name (train, validation, test), or all.",
+        ),
+        click.option(
+            "--labels",
+            multiple=True,
+            metavar="LABEL=STATE,...",
+            help="What labels of the files mean: C=L, --labels=-=L, blank=X.",
+        ),
+        click.option(
+            "--alphabet",
+            type=click.Choice(["ss3", "ss8", "ss9"]),
+            help="Alphabet of the labels; default: detected.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 model_option = click.option(
     "--model",
     required=True,
