@@ -1,28 +1,30 @@
 """One structure file: the residues and states of LiftRay next to those of mkdssp for the whole file.
 
-Invariant: mkdssp gets the file as it is. Only where it stops for want of a HEADER line, it gets the file with one.
+Invariant: mkdssp gets the file as it is. Only where it cannot read that, it gets the nearest form that it reads:
+BinaryCIF as mmCIF text; a PDB file with a HEADER line; a PDB file's SEQRES and atom records alone. The form is
+reported.
 """
 
-import bz2
-import gzip
-import re
 import subprocess
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from liftray import limits
 from liftray.data.formats import structures
+from liftray.data.formats.binarycif import decode_block
 from liftray.data.formats.dssp import DsspError, assign_states
+from liftray.data.formats.names import is_pdb, plain_name
 from liftray.data.formats.structures import ProteinChain
 from liftray.errors import DataError
-from liftray.input_files import DamagedStreamError
+from liftray.input_files import DamagedStreamError, read_input
 
-HEADER = "HEADER    PROTEIN                                 01-JAN-00   1XXX              \n"
-_NO_HEADER = "did not start with a valid PDB HEADER"
-_OPEN = {".gz": gzip.open, ".bz2": bz2.open}
+HEADER = "HEADER    PROTEIN                                 01-JAN-00   1XXX              "
+_RECORDS = ("SEQRES", "ATOM  ", "HETATM", "TER", "MODEL ", "ENDMDL")
 
 Key = tuple[str, str]
 States = dict[Key, list[str]]
@@ -39,11 +41,12 @@ class Comparison:
         residues: Residues of ours.
         reference: Residues of mkdssp; None where it gave nothing.
         message: Why mkdssp gave nothing.
-        header_added: Whether mkdssp needed a HEADER line.
+        form: What mkdssp was given: `as it is`, `mmCIF text`, `HEADER added` or `atoms only`.
         same: Residues with the same state.
         differing: Residues with another state.
         only_ours: Residues that mkdssp leaves out, as `NAME` counts.
         only_theirs: Residues that only mkdssp has.
+        twins: Further residues at the place of one of ours, which have no row of their own in our records.
         differing_on_same_residues: Residues that differ when ours are cut down to those of mkdssp.
     """
 
@@ -53,11 +56,12 @@ class Comparison:
     residues: int
     reference: int | None = None
     message: str = ""
-    header_added: bool = False
+    form: str = "as it is"
     same: int = 0
     differing: int = 0
     only_ours: tuple[str, ...] = ()
     only_theirs: int = 0
+    twins: int = 0
     differing_on_same_residues: int = 0
 
 
@@ -78,11 +82,11 @@ def compare(path: Path, timeout_s: float = 600.0) -> Comparison:
 
 
 def _with_reference(found: Comparison, chains: list[ProteinChain], timeout_s: float) -> Comparison:
-    theirs, message, added = reference(found.file, timeout_s)
-    if theirs is None:
-        return replace(found, message=message)
+    theirs, message, form = reference(found.file, timeout_s)
+    if not theirs and (message or found.residues):
+        return replace(found, message=message or "gave no residue", form=form)
     count = sum(map(len, theirs.values()))
-    found = replace(found, reference=count, header_added=added)
+    found = replace(found, reference=count, form=form)
     try:
         ours = _states(chains)
     except DsspError as error:
@@ -95,6 +99,7 @@ def _with_reference(found: Comparison, chains: list[ProteinChain], timeout_s: fl
         differing=differing,
         only_ours=tuple(name for names in lacking.values() for name in names),
         only_theirs=count - same - differing,
+        twins=sum(len(chain.backbone.twins) for chain in chains),
     )
     if differing and lacking:
         _, again = _count(_states(_cut(chains, theirs)), theirs)
@@ -102,20 +107,47 @@ def _with_reference(found: Comparison, chains: list[ProteinChain], timeout_s: fl
     return replace(found, differing_on_same_residues=differing)
 
 
-def reference(path: Path, timeout_s: float) -> tuple[States | None, str, bool]:
-    """The states of mkdssp for the whole file, or why there are none; and whether a HEADER line was added."""
+def reference(path: Path, timeout_s: float) -> tuple[States, str, str]:
+    """The states of mkdssp for the whole file; why there are none; and the form that it was given."""
+    message, form = "", ""
     with tempfile.TemporaryDirectory(prefix="liftray-agreement-") as folder:
         out = Path(folder, "out.dssp")
-        message = _mkdssp(path, out, timeout_s)
-        added = _NO_HEADER in message
-        if added:
-            given = Path(folder, "with-header.pdb")
-            with _OPEN.get(path.suffix, open)(path, "rt", errors="replace") as text:  # type: ignore[operator]
-                given.write_text(HEADER + re.sub(r"(?m)^HEADER.*\n", "", text.read()))
-            message = _mkdssp(given, out, timeout_s)
-        if message:
-            return None, message, added
-        return _classic(out.read_text(errors="replace")), "", added
+        for form, given in _forms(path, Path(folder)):
+            failed = _mkdssp(given, out, timeout_s)
+            if not failed:
+                return _classic(out.read_text(errors="replace")), "", form
+            message = failed
+    return {}, message, form
+
+
+def _forms(path: Path, folder: Path) -> Iterator[tuple[str, Path]]:
+    """The file in the forms that mkdssp may read, the nearest to the file first."""
+    if plain_name(path.name).endswith(".bcif"):
+        block = decode_block(read_input(path, max_bytes=limits.STRUCTURE_BYTES), _All())
+        given = folder / "text.cif"
+        given.write_text(block.as_string())
+        yield "mmCIF text", given
+        return
+    yield "as it is", path
+    if is_pdb(path.name):
+        text = read_input(path, max_bytes=limits.STRUCTURE_BYTES).decode("ascii", "replace")
+        lines = [line for line in text.splitlines() if not line.startswith("HEADER")]
+        given = folder / "given.pdb"
+        given.write_text("\n".join([HEADER, *lines, ""]))
+        yield "HEADER added", given
+        atoms = [line.ljust(80) for line in lines if line.startswith(_RECORDS)]
+        given.write_text("\n".join([HEADER, *atoms, "END".ljust(80), ""]))
+        yield "atoms only", given
+
+
+class _All(dict[str, None]):
+    """All categories of a BinaryCIF file, with all items."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> None:
+        return None
 
 
 def _mkdssp(path: Path, out: Path, timeout_s: float) -> str:
