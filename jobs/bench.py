@@ -18,7 +18,8 @@ sizes, a suite takes a few minutes on two cores. Run it on an idle machine; the 
 
 import click
 
-from liftray.cli import job, local_path
+from liftray.cli import job
+from liftray.options import local_path
 
 
 @job

@@ -7,8 +7,9 @@ damaged entries.
 
 import click
 
-from liftray.cli import config_options, job
+from liftray.cli import job
 from liftray.config import Settings
+from liftray.options import config_options
 
 
 @job

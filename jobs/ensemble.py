@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from liftray.cli import job, local_path, tracking_option
+from liftray.cli import job
+from liftray.options import local_path, tracking_option
 
 
 @job

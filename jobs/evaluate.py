@@ -6,7 +6,8 @@ The comparison is paired: both models are scored on the same chains.
 import click
 
 import liftray
-from liftray.cli import job, model_option, tracking_option
+from liftray.cli import job
+from liftray.options import model_option, tracking_option
 
 
 @job

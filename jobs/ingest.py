@@ -10,7 +10,8 @@ from typing import Literal
 import click
 
 import liftray
-from liftray.cli import job, label_options
+from liftray.cli import job
+from liftray.options import label_options
 
 TEXT = ["three-line", "fasta", "netsurfp-csv", "table", "jsonl", "dssp", "psipred"]
 FORMATS = ["auto", *TEXT, "structures", "parquet"]

@@ -7,7 +7,8 @@ process; it needs neither Ray nor a GPU, and uses a GPU where there is one.
 import click
 
 import liftray
-from liftray.cli import job, model_option, tracking_option
+from liftray.cli import job
+from liftray.options import model_option, tracking_option
 
 
 @job

@@ -16,7 +16,8 @@ from typing import Any
 
 import click
 
-from liftray.cli import job, local_path, tracking_option
+from liftray.cli import job
+from liftray.options import local_path, tracking_option
 
 
 @job

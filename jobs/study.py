@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
-from liftray.cli import config_options, job, local_path
+from liftray.cli import job
 from liftray.config import Settings
+from liftray.options import config_options, local_path
 
 
 @job

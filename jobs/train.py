@@ -7,8 +7,9 @@ prepare.py (the checks), launch.py (the start of Ray Train), rank.py (one rank) 
 import click
 
 import liftray
-from liftray.cli import config_options, job
+from liftray.cli import job
 from liftray.config import Settings
+from liftray.options import config_options
 
 
 @job

@@ -6,8 +6,9 @@ The same command resumes a search that was interrupted. To read the code: liftra
 import click
 
 import liftray
-from liftray.cli import config_options, job
+from liftray.cli import job
 from liftray.config import Settings
+from liftray.options import config_options
 
 
 @job

@@ -59,7 +59,8 @@ def job_file(tmp_path: Path):
         path = tmp_path / "some.py"
         path.write_text(
             '"""Do one thing.\n\nMore about it."""\n'
-            "import os, signal, sys\nimport click\nfrom liftray.cli import config_options, job\n"
+            "import os, signal, sys\nimport click\nfrom liftray.cli import job\n"
+            "from liftray.options import config_options\n"
             "from liftray.errors import ConfigError, GateRefused, LiftrayError\n"
             f"@job\n{options}\ndef main(**options):\n    {body}\n"
             "if __name__ == '__main__':\n    main()\n"
