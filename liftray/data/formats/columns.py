@@ -18,10 +18,12 @@ Names are compared in lower case with underscores; the first that is there, in t
 reads as `L`. In a column called `ss8` or `ss` it stays, and is then quarantined as ambiguous.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from liftray import limits
 from liftray.data.formats.parts import part_of
 from liftray.data.formats.spelling import is_used, mask_flags
 from liftray.data.records import BadRecord, WrittenRecord
@@ -163,8 +165,11 @@ def normal_name(cell: str) -> str:
 
 
 def check_once(names: Sequence[str], where: str) -> None:
-    """Raise DataError if two columns have one name, which may differ in case, blanks or hyphens."""
-    twice = sorted({name for name in names if name and names.count(name) > 1})
+    """Raise DataError if two columns have one name, which may differ in case, blanks or hyphens; or at too many."""
+    if len(names) > limits.COLUMNS:
+        what = f"{len(names):,} columns; {limits.COLUMNS:,} is the most"
+        raise DataError(what, where=where, remedy="keep id, sequence and labels")
+    twice = sorted(name for name, count in Counter(names).items() if name and count > 1)
     if twice:
         raise DataError(
             f"column {twice[0]!r} twice (case, blanks and hyphens do not count)",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from liftray import limits
 from liftray.data.formats.columns import find_columns, has_chains, named_alphabet, normal_name
 from liftray.data.formats.lines import BrokenStreamError, Line, no_records, read_lines
 from liftray.data.formats.names import alphabet_in_name
@@ -81,6 +82,8 @@ def _object(line: Line) -> dict[str, str | None] | str:
         return f"no JSON ({str(error)[:100]})"
     if not isinstance(found, dict):
         return "no JSON object"
+    if len(found) > limits.COLUMNS:
+        return f"{len(found):,} keys; {limits.COLUMNS:,} is the most"
     names = [normal_name(name) for name in found]
     if len(set(names)) < len(names):
         return "a key comes twice (case, blanks and hyphens do not count)"

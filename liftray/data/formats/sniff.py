@@ -93,7 +93,7 @@ def _first_lines(path: Path) -> list[str]:
             if line.text.strip():
                 start.append(line.text)
             size += len(line.text) + 1
-            if size > _START and start:
+            if size > _START:
                 break
     except BrokenStreamError as broken:
         if not start:

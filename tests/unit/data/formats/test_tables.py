@@ -285,3 +285,19 @@ def test_lists_in_parquet(tmp_path: Path) -> None:
     rows = {"id": ["a"], "input": [["M", "K"]], "dssp8": [["C", "H"]], "disorder": [[1.0, 0.0]]}
     pq.write_table(pa.table(rows), tmp_path / "x.parquet")
     assert _summary(tmp_path / "x.parquet", "ss8") == [("a", "MK:LX")]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl"])
+def test_too_many_columns_are_refused_at_once(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    columns = ["id", "sequence", "ss3", *(f"c{number}" for number in range(60_000))]
+    object_line = "{" + ",".join(f'"{column}": "A"' for column in columns) + "}\n"
+    path.write_text(",".join(columns) + "\n" if name == "x.csv" else object_line)
+    with pytest.raises(DataError, match=r"4,096 is the most|first line"):
+        list(read(path, format="table" if name == "x.csv" else "jsonl", alphabet="ss3"))
+
+
+def test_a_file_that_begins_with_a_megabyte_of_blank_lines_is_not_searched_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("\n" * (1 << 21))
+    with pytest.raises(DataError, match="no records"):
+        detect(tmp_path / "x.csv")
