@@ -22,7 +22,7 @@ import click
 
 import liftray
 from liftray import environment, shipped
-from liftray.errors import find_liftray_error
+from liftray.errors import describe_failure, find_liftray_error
 from liftray.library_log import LibraryLog, separated
 from liftray.plain_text import PlainStream, one_line
 
@@ -232,9 +232,8 @@ def _end(error: Exception, prog: str, log: Path | None) -> NoReturn:
     known = find_liftray_error(error)
     if known is not None:
         _fail(str(known), known.exit_code)
-    first = str(error).strip().partition("\n")[0] or "no message"
     where = f"the traceback is in {log}" if log else "--debug shows the traceback"
-    _fail(f"{type(error).__name__}: {first}; unforeseen: {where}", 1)
+    _fail(f"{describe_failure(error)}; unforeseen: {where}", 1)
 
 
 def _give_up_stdout() -> None:

@@ -112,6 +112,28 @@ def find_liftray_error(error: BaseException) -> LiftrayError | None:
     return next((found for one in chain if (found := _storage_error(one)) is not None), None)
 
 
+def describe_failure(error: BaseException) -> str:
+    """One line about an exception that is no LiftrayError: what lies at its bottom, and on which worker.
+
+    Errors of Ray hold the cause as an attribute, and have its traceback or nothing as their text.
+
+    Args:
+        error: The exception that was caught.
+
+    Returns:
+        Such as `worker 1: RuntimeError: connection refused (WorkerGroupError)`.
+    """
+    failures = getattr(error, "worker_failures", None)
+    rank = f"worker {min(failures)}: " if isinstance(failures, dict) and failures else ""
+    bottom, seen = error, {id(error)}
+    while (inner := next((one for one in _causes(bottom) if id(one) not in seen), None)) is not None:
+        bottom = inner
+        seen.add(id(bottom))
+    first = str(bottom).strip().partition("\n")[0] or "no message"
+    outside = "" if bottom is error else f" ({type(error).__name__})"
+    return f"{rank}{type(bottom).__name__}: {first}{outside}"
+
+
 _FULL = "free space, or choose another directory"
 _CLOSED = "choose a directory that can be written"
 # What the system says about a file or its disk -> what the user can do. A file that is missing is not in it: no part of
@@ -174,7 +196,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     candidates += [getattr(error, name, None) for name in ("cause", "controller_failure")]
     failures = getattr(error, "worker_failures", None)
     if isinstance(failures, dict):
-        candidates += failures.values()
+        candidates += [failures[rank] for rank in sorted(failures)]
     if isinstance(error, BaseExceptionGroup):
         candidates += error.exceptions
     yield from (one for one in candidates if isinstance(one, BaseException))

@@ -13,6 +13,7 @@ from liftray.errors import (
     GateRefused,
     LiftrayError,
     StorageError,
+    describe_failure,
     find_liftray_error,
 )
 
@@ -50,6 +51,16 @@ def test_the_cause_is_found_behind_errors_of_ray() -> None:
     assert find_liftray_error(train.ControllerError(task)) is cause
     assert find_liftray_error(train.WorkerGroupError("all", {0: ValueError("x"), 1: task})) is cause
     assert find_liftray_error(train.WorkerGroupError("all", {0: ValueError("x")})) is None
+
+
+def test_an_unforeseen_failure_is_described_by_its_cause_and_worker() -> None:
+    exceptions, train = pytest.importorskip("ray.exceptions"), pytest.importorskip("ray.train")
+    task = exceptions.RayTaskError("f", "a long\nremote traceback", OSError("connection refused\nat once"))
+    assert describe_failure(train.ControllerError(task)) == "OSError: connection refused (ControllerError)"
+    failed = train.WorkerGroupError("all", {3: ValueError("x"), 1: task})
+    assert describe_failure(failed) == "worker 1: OSError: connection refused (WorkerGroupError)"
+    assert describe_failure(KeyError("k")) == "KeyError: 'k'"
+    assert describe_failure(RuntimeError()) == "RuntimeError: no message"
 
 
 def test_the_outermost_liftray_error_is_found() -> None:
