@@ -7,6 +7,7 @@ process; it needs neither Ray nor a GPU, and uses a GPU where there is one.
 import click
 
 import liftray
+from liftray import standard_streams
 from liftray.cli import job
 from liftray.options import model_option, tracking_option
 
@@ -19,13 +20,13 @@ from liftray.options import model_option, tracking_option
     required=True,
     multiple=True,
     metavar="FILE...",
-    help="FASTA files, gzip-compressed or not.",
+    help="FASTA files, compressed or not; - for standard input.",
 )
 @click.option(
     "--out",
     required=True,
     metavar="DIR",
-    help="Directory for the predictions, summary.json and errors.jsonl.",
+    help="Directory for the predictions, summary.json and errors.jsonl; - for one format on standard output.",
 )
 @click.option(
     "--formats",
@@ -35,13 +36,20 @@ from liftray.options import model_option, tracking_option
 )
 @tracking_option
 def main(model: str, inputs: tuple[str, ...], out: str, formats: str, tracking_uri: str) -> None:
+    from liftray.predict.predict_lines import lines, refusals
+    from liftray.predict.writers import check_stream
+
     names = [name.strip() for name in formats.split(",") if name.strip()]
-    result = liftray.predict(model, inputs, out, formats=names, tracking_uri=tracking_uri)
-    files = ", ".join(path.name for name, path in result.files.items() if name not in ("errors", "summary"))
-    click.echo(f"{out}: {result.predicted} chains, {result.residues} residues in {files}")
-    if result.refused:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in result.reasons.items())
-        click.echo(f"{result.files['errors']}: {result.refused} records refused ({reasons})")
+    streamed = out == standard_streams.MARK
+    if streamed:
+        check_stream(names)
+    with standard_streams.directory(out) as place:
+        result = liftray.predict(model, inputs, place, formats=names, tracking_uri=tracking_uri)
+        found = lines(result.summary, out) + (refusals(result.files["errors"]) if streamed else [])
+        if streamed:
+            standard_streams.send(result.files[names[0]])
+    for line in found:
+        click.echo(line, err=streamed)
 
 
 if __name__ == "__main__":

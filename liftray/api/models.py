@@ -110,7 +110,7 @@ def predict(
 
     Args:
         model: A loaded Model, or its address as in `load`.
-        inputs: FASTA files, gzip-compressed or not; or a mapping from id to sequence, without `out`.
+        inputs: FASTA files, compressed or not, `-` for standard input; or a mapping from id to sequence, without `out`.
         out: Directory for prediction files; None keeps the predictions in memory.
         formats: With `out`: of three-line, csv, json, parquet, ss2, horiz, netsurfp.
         tracking_uri: The MLflow store; not used for a directory or a loaded model.
@@ -137,6 +137,7 @@ def predict(
         >>> files.files["csv"].as_posix(), files.refused
         ('predictions/predictions.csv', 0)
     """
+    from liftray import standard_streams
     from liftray.predict import predict_job
 
     if isinstance(inputs, Mapping):
@@ -144,18 +145,19 @@ def predict(
             raise DataError("a mapping of sequences is predicted in memory", remedy="leave `out` out")
         return _loaded(model, tracking_uri)(inputs, on_error=on_error)
     given = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    files = [Path(paths.local(path)) for path in given]
-    out = None if out is None else paths.local(out)
-    if out is not None:
-        check_writable(out)
-    chosen = predict_job.check(files, formats if out is not None else None)
-    loaded = _loaded(model, tracking_uri)
-    if out is None:
-        return predict_job.predict_in_memory(loaded, files, on_error)
-    summary = predict_job.predict_files(loaded, files, Path(out), chosen)
+    place = None if out is None else Path(paths.local(out))
+    if place is not None:
+        check_writable(place)
+    with standard_streams.inputs([paths.local(path) for path in given]) as names:
+        files = [Path(name) for name in names]
+        chosen = predict_job.check(files, formats if place is not None else None)
+        loaded = _loaded(model, tracking_uri)
+        if place is None:
+            return predict_job.predict_in_memory(loaded, files, on_error)
+        summary = predict_job.predict_files(loaded, files, place, chosen)
     return PredictionFiles(
-        out=Path(out),
-        files={name: Path(out) / file for name, file in summary["files"].items()},
+        out=place,
+        files={name: place / file for name, file in summary["files"].items()},
         predicted=summary["predicted"],
         refused=summary["refused"],
         reasons=summary["reasons"],

@@ -30,7 +30,7 @@ def ingest(
     """Read labelled protein files and write them as one Parquet data set.
 
     Args:
-        inputs: Files, or directories of structure or Parquet files.
+        inputs: Files, or directories of structure or Parquet files; `-` for standard input.
         out: Directory of the data set; an earlier data set there is replaced.
         format: three-line, fasta, netsurfp-csv, table, jsonl, dssp, psipred, structures, parquet, or `auto` to detect
             it for each file.
@@ -52,11 +52,12 @@ def ingest(
         >>> result.alphabet, result.num_chains == len(result.to_pandas())
         ('ss9', True)
     """
+    from liftray import standard_streams
     from liftray.data import ingest as ingestion
     from liftray.progress import progress, show_line
 
     given = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    sources, out = [Path(paths.local(path)) for path in given], paths.local(out)
+    out = paths.local(out)
     options = {
         "format": format,
         "alphabet": alphabet,
@@ -65,7 +66,11 @@ def ingest(
         "on_error": on_error,
         **options,
     }
-    with progress("ingest", None, "records") as advance:
+    with (
+        standard_streams.inputs([paths.local(path) for path in given]) as names,
+        progress("ingest", None, "records") as advance,
+    ):
+        sources = [Path(name) for name in names]
         summary = ingestion.ingest(sources, Path(out), progress=advance, **options)
     for warning in summary["warnings"]:
         show_line(f"warning: {warning}")

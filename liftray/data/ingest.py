@@ -118,6 +118,8 @@ def _check_out(out: str | Path) -> Path:
     if "://" in str(out):
         raise DataError("a remote address", where=str(out), remedy="write to a local directory and copy it")
     path = Path(out)
+    if str(path) == "-":
+        raise DataError("a data set is a directory, no stream", where="--out -", remedy="name a directory")
     if not path.exists():
         return path
     if not path.is_dir():

@@ -12,6 +12,7 @@ from typing import Any
 from liftray.data.formats.spelling import spell
 from liftray.data.labels import STATES, UNLABELLED
 from liftray.data.validate import COIL_SPELLINGS, LABEL_REASONS
+from liftray.standard_streams import as_argument
 
 _EIGHT = frozenset("BGIST")
 
@@ -130,7 +131,7 @@ def command_of(
     part: str | None,
 ) -> IngestCommand:
     """The command of a call of `ingest`."""
-    return IngestCommand(tuple(map(str, inputs)), str(out), format, alphabet, dict(labels), part)
+    return IngestCommand(tuple(map(as_argument, inputs)), str(out), format, alphabet, dict(labels), part)
 
 
 def _names(labels: Collection[str]) -> str:

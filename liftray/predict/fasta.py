@@ -27,8 +27,12 @@ from typing import NamedTuple
 from liftray.data.formats.lines import BrokenStreamError, Line, read_lines
 from liftray.data.validate import MAX_RESIDUES
 from liftray.errors import DataError
+from liftray.standard_streams import shown
 
 _REMEDY = "give a FASTA file: a line '>name' above each sequence"
+_PIR = re.compile(r">\s*(P1|F1|XX|DL|DC|RL|RC|N1|N3);")
+_PIR_PROTEINS = frozenset({"P1", "F1", "XX"})
+_RESIDUES = re.compile("[ACDEFGHIKLMNPQRSTVWYX]{20,}")
 _NOT_A_LETTER = re.compile(r"[^A-Za-z]")
 
 
@@ -95,11 +99,13 @@ def read(path: str | Path) -> Iterator[Chain | BadChain]:
     try:
         for line in read_lines(path):
             text = line.text.strip().lstrip("\ufeff").lstrip()
-            if text.startswith(">"):
+            if block and block.needs_title and not text.startswith(">"):
+                block.take_title(text)
+            elif text.startswith(">"):
                 if block:
                     yield block.finish()
                 count += 1
-                block = _Block(*_header(text, count), str(path), line.number)
+                block = _block(text, count, shown(path), line.number)
             elif text and not text.startswith(";"):
                 if block is None:
                     raise DataError(
@@ -151,8 +157,14 @@ class _Block:
     description: str
     file: str
     line: int
+    pir: str = ""
+    needs_title: bool = False
     _letters: list[str] = field(default_factory=list)
     _size: int = 0
+
+    def take_title(self, text: str) -> None:
+        self.needs_title = False
+        self.description = _printable(" ".join(text.split()))
 
     def add(self, text: str, line: Line) -> None:
         # A cut line is far over the limit; later letters are dropped, so that memory stays bounded.
@@ -167,10 +179,31 @@ class _Block:
         if self._size > MAX_RESIDUES + 1:
             flaw = Flaw("too-long", f"over {MAX_RESIDUES} residues")
             return BadChain(self.id, *flaw, self.file, self.line)
-        sequence = tidy("".join(self._letters))
+        letters = "".join(self._letters)
+        sequence = _pir(letters, self) if self.pir else tidy(letters)
         if isinstance(sequence, Flaw):
             return BadChain(self.id, *sequence, self.file, self.line)
         return Chain(self.id, sequence, self.file, self.line, self.description)
+
+
+def _block(line: str, number: int, file: str, at: int) -> _Block:
+    pir = _PIR.match(line)
+    if pir is None:
+        return _Block(*_header(line, number), file, at)
+    name, _ = _header(f">{line[pir.end() :]}", number)
+    return _Block(name, "", file, at, pir.group(1), needs_title=True)
+
+
+def _pir(letters: str, block: _Block) -> str | Flaw:
+    """The residues of a PIR record: those before `*`; notes may follow it."""
+    if block.pir not in _PIR_PROTEINS:
+        return Flaw("nucleotides", f"{block.pir!r} marks a nucleic acid in PIR: translate it first")
+    residues, end, _ = letters.partition("*")
+    if not end:
+        return Flaw("bad-pir", f"a header of PIR ('>{block.pir};'), and no '*' ends the sequence")
+    if _RESIDUES.fullmatch(block.description):
+        return Flaw("bad-pir", "the line after the header, which is the title in PIR, looks like residues")
+    return tidy(residues)
 
 
 def _header(line: str, number: int) -> tuple[str, str]:

@@ -4,6 +4,7 @@ Invariant: a model predicts the same for a chain alone and among others (on a GP
 model. Flow: bundle -> predictor -> [this] -> `liftray.api`, predict_job.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from liftray.files import sha256_file
 from liftray.predict.fasta import BadChain
 from liftray.predict.prediction import UNREGISTERED, ModelStamp, Prediction, one_line
 from liftray.predict.predictor import TOKENS_PER_BATCH, Predictor
+from liftray.predict.suspicion import Suspicions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,10 +33,12 @@ class Predictions:
     Attributes:
         predictions: One for each chain that was predicted.
         refused: The chains that could not be predicted, each with a reason.
+        warnings: Sentences about sequences that are probably no proteins; see `suspicion`.
     """
 
     predictions: tuple[Prediction, ...]
     refused: tuple[BadChain, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of predicted chains."""
@@ -192,7 +196,7 @@ class Model:
 
 
 def gather(results: Iterable[Prediction | BadChain], on_error: OnError) -> Predictions:
-    """Gather results in memory.
+    """Gather results in memory; a Python warning is issued for sequences that are probably no proteins.
 
     Args:
         results: What the predictor gave, in the order of the input.
@@ -201,10 +205,11 @@ def gather(results: Iterable[Prediction | BadChain], on_error: OnError) -> Predi
     Raises:
         DataError: A chain was refused, and `on_error` is `raise`.
     """
-    predictions, refused = [], []
+    predictions, refused, suspicions = [], [], Suspicions()
     for result in results:
         if isinstance(result, Prediction):
             predictions.append(result)
+            suspicions.add(result.sequence, result.id)
         elif on_error == "raise":
             raise DataError(
                 f"chain {result.id} cannot be predicted: {result.reason} ({result.detail})",
@@ -213,7 +218,10 @@ def gather(results: Iterable[Prediction | BadChain], on_error: OnError) -> Predi
             )
         else:
             refused.append(result)
-    return Predictions(tuple(predictions), tuple(refused))
+    sentences = suspicions.sentences()
+    for sentence in sentences:
+        warnings.warn(sentence, stacklevel=3)
+    return Predictions(tuple(predictions), tuple(refused), tuple(sentences))
 
 
 def stamp_of(

@@ -22,8 +22,10 @@ from liftray.files import write_json
 from liftray.predict import fasta
 from liftray.predict.fasta import BadChain, Chain
 from liftray.predict.prediction import ModelStamp, Prediction
+from liftray.predict.suspicion import Suspicions
 from liftray.predict.writers import check_formats, open_writers
-from liftray.progress import Advance, progress
+from liftray.progress import Advance, progress, show_line
+from liftray.standard_streams import shown
 
 if TYPE_CHECKING:
     from liftray.predict.model import Model, OnError, Predictions
@@ -72,7 +74,7 @@ def predict_in_memory(model: "Model", inputs: Sequence[str | Path], on_error: "O
 
     check(inputs, None)
     items = (item for path in inputs for item in fasta.read(path))
-    return gather((result for _, result in _results(model.predictor, items)), on_error)
+    return gather((result for *_, result in _results(model.predictor, items)), on_error)
 
 
 def predict_files(
@@ -94,7 +96,8 @@ def predict_files(
 
     Returns:
         The content of `summary.json`: `model`, `inputs`, `records`, `predicted`, `refused`, `reasons`, `residues`,
-        `seconds`, `residues_per_s`, `files` (of each format, `errors` and `summary`).
+        `seconds`, `residues_per_s`, `files` (of each format, `errors` and `summary`), `warnings` (sentences) and
+        `suspicious` (counts) about sequences that are probably no proteins, which stderr shows too.
 
     Raises:
         ConfigError: A format is unknown.
@@ -115,6 +118,8 @@ def predict_files(
             )
         summary = _summary(tally, model.stamp, inputs, wanted)
         write_json(stage / SUMMARY, summary)
+    for warning in summary["warnings"]:
+        show_line(f"warning: {warning}")
     return summary
 
 
@@ -126,6 +131,7 @@ class _Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     model_failure: str = ""
     outputs: dict[str, str] = field(default_factory=dict)
+    suspicions: Suspicions = field(default_factory=Suspicions)
 
 
 def _write_all(
@@ -140,13 +146,14 @@ def _write_all(
         errors_path.open("w", encoding="utf-8") as errors,
     ):
         tally.outputs = {format_: writer.output for format_, writer in writers.items()}
-        for record, result in _results(model.predictor, items):
+        for record, item, result in _results(model.predictor, items):
             if isinstance(result, BadChain):
                 tally.reasons[result.reason] += 1
                 if result.reason in ("model-failed", "out-of-memory", "not-finite"):
                     tally.model_failure = result.detail
                 errors.write(_error_line(record, result))
                 continue
+            tally.suspicions.add(result.sequence, result.id, f"{item.file}:{item.line}")
             for writer in writers.values():
                 writer.write(result, record)
             tally.predicted += 1
@@ -158,8 +165,8 @@ def _write_all(
 
 def _results(
     predictor: "Predictor", items: Iterable[Chain | BadChain]
-) -> Iterator[tuple[int, Prediction | BadChain]]:
-    """Number each record from 1 and pair it with its result; the queue holds what the predictor reads ahead."""
+) -> Iterator[tuple[int, Chain | BadChain, Prediction | BadChain]]:
+    """Number each record from 1 and join it with its result; the queue holds what the predictor reads ahead."""
     waiting: deque[Chain | BadChain] = deque()
 
     def feed() -> Iterator[tuple[str, str]]:
@@ -171,11 +178,11 @@ def _results(
     for record, result in enumerate(predictor.predict(feed()), start=1):
         item = waiting.popleft()
         if isinstance(item, BadChain):
-            yield record, item
+            yield record, item, item
         elif isinstance(result, BadChain):
-            yield record, replace(result, file=item.file, line=item.line)
+            yield record, item, replace(result, file=item.file, line=item.line)
         else:
-            yield record, replace(result, description=item.description)
+            yield record, item, replace(result, description=item.description)
 
 
 def _error_line(record: int, bad: BadChain) -> str:
@@ -191,11 +198,13 @@ def _summary(
     refused = sum(tally.reasons.values())
     return {
         "model": stamp.as_dict(),
-        "inputs": [printable(str(path), 4096) for path in inputs],
+        "inputs": [printable(shown(path), 4096) for path in inputs],
         "records": tally.predicted + refused,
         "predicted": tally.predicted,
         "refused": refused,
         "reasons": dict(sorted(tally.reasons.items())),
+        "warnings": tally.suspicions.sentences(),
+        "suspicious": dict(sorted(tally.suspicions.counts.items())),
         "residues": tally.residues,
         "seconds": round(tally.seconds, 3),
         "residues_per_s": round(tally.residues / max(tally.seconds, 1e-9), 1),

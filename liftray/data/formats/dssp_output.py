@@ -163,7 +163,7 @@ def _mmcif(path: Path) -> Iterator[tuple[str, str, str]] | None:
     return (
         (
             authors.get(name, name),
-            "".join(letter for letter, _ in pairs),
+            "".join(residue for residue, _ in pairs),
             "".join(state for _, state in pairs),
         )
         for name, pairs in chains.items()

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from liftray.errors import ConfigError
 from liftray.predict.prediction import ModelStamp
-from liftray.predict.writers.base import Writer
+from liftray.predict.writers.base import ChainFiles, Writer
 from liftray.predict.writers.csv_table import CsvWriter
 from liftray.predict.writers.horiz import HorizWriter
 from liftray.predict.writers.json_document import JsonWriter
@@ -64,6 +64,22 @@ def check_formats(formats: Sequence[str]) -> list[str]:
             hint = f"did you mean {near[0]}? {valid}" if near else valid
             raise ConfigError(f"unknown format {name!r}", where="--formats", remedy=hint)
     return list(dict.fromkeys(formats))
+
+
+def check_stream(formats: Sequence[str]) -> None:
+    """Check the formats for standard output.
+
+    Raises:
+        ConfigError: There is not exactly one, or it makes a file for each chain.
+    """
+    files = [name for name, writer in FORMATS.items() if not issubclass(writer, ChainFiles)]
+    chosen = check_formats(formats)
+    if len(chosen) != 1 or chosen[0] not in files:
+        raise ConfigError(
+            f"--formats {','.join(chosen)} is not one file, and only one goes to standard output",
+            where="--out -",
+            remedy=f"choose one of {', '.join(files)}",
+        )
 
 
 @contextmanager

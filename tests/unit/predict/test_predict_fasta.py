@@ -66,6 +66,32 @@ def test_a_bad_record_is_reported_and_does_not_end_the_file(file: Path, sequence
     assert items[1] == BadChain("bad", reason, items[1].detail, str(file), 3)
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            ">P1;CRAB\nALPHA CRYSTALLIN B\nMKT AYI\nACD*\n>P1;B\n\nMKT*\nC;note\n",
+            [("CRAB", "MKTAYIACD"), ("B", "MKT")],
+        ),
+        (">P1;A\nMKTAYIAKQRQISFVKSHFSRQ\nLEERLGLIEVQAPIL*\n", [("A", "bad-pir")]),
+        (">P1;A\nMKTAYIAKQRQISF\n>b\nMKT\n", [("A", "bad-pir"), ("b", "MKT")]),
+        (">P1;A\nA title\nMKTAYI\n", [("A", "bad-pir")]),
+        (">P1;A\nA title\nMK/T*\n", [("A", "unknown-residue")]),
+        (">DL;A\nA gene\nACGT*\n", [("A", "nucleotides")]),
+        (">P1;A\n>P1;B\n;\nMKT*\n", [("A", "bad-pir"), ("B", "MKT")]),
+        (">P12345;x\nMKT\n>sp|P1;2|\nACD\n", [("P12345;x", "MKT"), ("sp|P1;2|", "ACD")]),
+    ],
+)
+def test_pir(file: Path, content: str, expected: list[tuple[str, str]]) -> None:
+    assert shown(chains(file, content.encode())) == expected
+
+
+def test_pir_title_is_the_description(file: Path) -> None:
+    (chain,) = chains(file, b">P1;CRAB\nalpha  crystallin\nMKT*\n")
+    assert isinstance(chain, Chain)
+    assert (chain.id, chain.description) == ("CRAB", "alpha crystallin")
+
+
 def test_every_letter_is_taken() -> None:
     assert tidy("abcdefghijklmnopqrstuvwxyz") == "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

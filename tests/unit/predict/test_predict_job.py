@@ -8,10 +8,11 @@ import pytest
 
 from liftray.errors import ConfigError, DataError, InputError, LiftrayError
 from liftray.predict.model import Model, stamp_of
-from liftray.predict.predict_job import check, predict_files
+from liftray.predict.predict_job import check, predict_files, predict_in_memory
+from liftray.predict.predict_lines import lines, refusals
 from liftray.predict.prediction import ModelStamp
 from liftray.predict.predictor import Predictor
-from liftray.predict.writers import FORMATS
+from liftray.predict.writers import FORMATS, check_stream
 from tests.parts.tiny_tagger import FailingTagger, TinyTagger
 
 STAMP = ModelStamp("tiny", "1", "0" * 64, "ss9", "dssp")
@@ -178,3 +179,50 @@ def test_stamp_names_the_bundle_wherever_it_is(tmp_path: Path) -> None:
     assert one.digest == two.digest
     (tmp_path / "two" / "bundle.json").write_text("{}")
     assert stamp_of(predictor, tmp_path / "two").digest != one.digest
+
+
+LABELLED = ">a\nMKTAYIAKQRQISFVKSHFS\nHHHHHHHHHHEEEEEEEECC\n>b\nMKT\n>dna\nATGGCGTACGTTAGC\n"
+
+
+def test_labels_and_nucleotides_are_in_the_summary_and_on_stderr(
+    tmp_path: Path, model: Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.txt").write_text(LABELLED)
+    summary = predict_files(model, [tmp_path / "x.txt"], tmp_path / "out", ["csv"])
+    assert summary["suspicious"] == {"looks-like-labels": 1, "looks-like-nucleotides": 1}
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["warnings"] == summary["warnings"]
+    shown = capsys.readouterr().err
+    for sentence, place in zip(summary["warnings"], ("a (", "dna ("), strict=True):
+        assert f"first: {place}{tmp_path / 'x.txt'}:" in sentence
+        assert f"warning: {sentence}" in shown
+
+
+def test_in_memory_they_are_a_python_warning(tmp_path: Path, model: Model) -> None:
+    (tmp_path / "x.txt").write_text(LABELLED)
+    with pytest.warns(UserWarning, match="look") as caught:
+        predictions = predict_in_memory(model, [tmp_path / "x.txt"], "collect")
+    assert [str(one.message) for one in caught] == list(predictions.warnings)
+    with pytest.warns(UserWarning, match="1 of 1 sequences looks like nucleotides"):
+        model("ATGGCGTACGTTAGC")
+
+
+def test_only_one_file_goes_to_standard_output() -> None:
+    check_stream(["json"])
+    for formats in (["ss2"], ["csv", "json"], ["horiz"]):
+        with pytest.raises(
+            ConfigError, match=r"--out -.*only one goes to standard output; choose one of three-line"
+        ):
+            check_stream(formats)
+
+
+def test_refused_records_of_a_stream_have_a_line(tmp_path: Path, model: Model) -> None:
+    path = tmp_path / "x.fasta"
+    path.write_text(">a\nMKT\n" + ">b\nM-K\n" * 22)
+    summary = predict_files(model, [path], tmp_path / "out", ["csv"])
+    assert lines(summary, "-") == [
+        "-: 1 chains, 3 residues in predictions.csv",
+        "-: 22 records refused (22 gap)",
+    ]
+    found = refusals(tmp_path / "out" / "errors.jsonl")
+    assert (len(found), found[-1]) == (21, "and 2 more")
+    assert found[0].startswith(f"{path}:3: b: gap: ")
