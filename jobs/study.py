@@ -13,6 +13,7 @@ import click
 from liftray.cli import job
 from liftray.config import Settings
 from liftray.options import config_options, local_path
+from liftray.redaction import redacted
 
 
 @job
@@ -35,7 +36,7 @@ def main(settings: Settings, dry_run: bool, report_to: str | None) -> None:
             click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
         click.echo(sentence)
         return
-    command = shlex.join(["liftray", "study", *sys.argv[1:]])
+    command = redacted(shlex.join(["liftray", "study", *sys.argv[1:]]))
     summary = study(settings, command, Path(report_to) if report_to else None)
     for claim in summary["claims"].values():
         click.echo(f"{claim['says']} {claim['verdict']}. {claim['sentence']}")

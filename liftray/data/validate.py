@@ -33,6 +33,7 @@ from dataclasses import replace
 from liftray import limits
 from liftray.data.labels import STATES, UNLABELLED
 from liftray.data.records import BadRecord, ProteinRecord
+from liftray.plain_text import shown
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWYBOUXZ"
 MAX_RESIDUES = limits.RESIDUES
@@ -70,10 +71,8 @@ def check(record: ProteinRecord | BadRecord, alphabet: str, file: str) -> Protei
 
 
 def printable(text: str, limit: int = _SHOWN_ID) -> str:
-    """The text as valid UTF-8 of at most `limit` characters; bytes that were not UTF-8 show as escapes."""
-    if len(text) > limit:
-        text = text[: limit - 3] + "..."
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """At most `limit` characters of the text; control characters and bytes that were not UTF-8 show as escapes."""
+    return shown(f"{text[: limit - 3]}..." if len(text) > limit else text)
 
 
 def _id_flaw(record_id: str) -> tuple[str, str] | None:

@@ -24,6 +24,7 @@ from liftray.data.dataset import ProteinDataset
 from liftray.errors import TrackingError, find_liftray_error
 from liftray.evaluate import evaluation_report
 from liftray.evaluate.scoring import predict_set
+from liftray.plain_text import one_line
 from liftray.predict import bundle
 from liftray.predict.predictor import Predictor
 from liftray.progress import show_line
@@ -96,8 +97,8 @@ def run(context: TrialContext, overrides: Mapping[str, Any], cached: bool) -> No
         _run(context, ours, run_dir)
     except Exception as error:  # Tune would restart the trial, which helps only when its process was lost
         known = find_liftray_error(error)
-        message = str(known) if known else f"{type(error).__name__}: {error}"
-        sealed.write_json(run_dir / FAILURE, {"error": " ".join(message.split())[:2000]})
+        message = one_line(known or f"{type(error).__name__}: {error}")
+        sealed.write_json(run_dir / FAILURE, {"error": message[:2000]})
 
 
 def _run(context: TrialContext, ours: Settings, run_dir: Path) -> None:

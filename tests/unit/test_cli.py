@@ -342,3 +342,58 @@ def test_an_unknown_job_and_option_are_named_safely() -> None:
     assert done.returncode == 2
     assert done.stderr.strip().isprintable()
     assert "SECRET9" not in done.stderr
+
+
+ADDRESS = "s3://KEY:hUsh7Hush/x@bucket/d"
+PLACES = {
+    "bench": ["ingest", "--out", ADDRESS],
+    "cache": ["--config", ADDRESS],
+    "ensemble": ["--model", ADDRESS, ADDRESS, "--out", ADDRESS, "--tracking-uri", ADDRESS],
+    "evaluate": [
+        "--model",
+        ADDRESS,
+        "--data",
+        f"a={ADDRESS}",
+        "--out",
+        "out",
+        "--against",
+        ADDRESS,
+        "--train",
+        ADDRESS,
+    ],
+    "ingest": [ADDRESS, "--out", ADDRESS],
+    "predict": ["--model", ADDRESS, "--input", ADDRESS, "--out", ADDRESS, "--formats", ADDRESS],
+    "promote": ["promote", "--name", ADDRESS, "--gates", ADDRESS, "--reason", "x", "--tracking-uri", ADDRESS],
+    "study": ["--config", "configs/quickstart.yaml", "--report-to", ADDRESS],
+    "train": ["--config", "configs/quickstart.yaml", f"data.train.a={ADDRESS}"],
+    "tune": ["--config", "configs/quickstart.yaml", f"tracking.uri={ADDRESS}"],
+}
+
+
+@pytest.mark.parametrize("name", sorted(cli.jobs()))
+def test_a_credential_in_any_option_is_not_shown_and_nothing_is_written(name: str, tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    done = python("-c", MAIN, name, *PLACES[name], cwd=tmp_path, TMPDIR=str(tmp_path / "temporary"))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "hUsh7Hush" not in done.stdout + done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["temporary"]
+
+
+@pytest.mark.parametrize("written", [["--out=~/d"], ["--out", "~/d"]])
+def test_the_home_directory_is_expanded_where_no_shell_does(written: list[str], tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text(">a\nMKTAYIAK\nHHHHEEEE\n")
+    done = python(
+        "-c", MAIN, "ingest", "~/x.txt", *written, "--alphabet", "ss3", cwd=tmp_path, HOME=str(tmp_path)
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "x.txt"]
+
+
+@pytest.mark.parametrize("name", ["evaluate", "ensemble", "ingest", "predict"])
+def test_results_go_to_no_address(name: str, tmp_path: Path) -> None:
+    given = {"evaluate": ["--model", "m", "--data", "a=b"], "ensemble": ["--model", "m"], "ingest": ["x"]}
+    arguments = given.get(name, ["--model", "m", "--input", "x"])
+    done = python("-c", MAIN, name, *arguments, "--out", "gs://bucket/a", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'gs://bucket/a' is an address" in done.stderr
+    assert not list(tmp_path.iterdir())

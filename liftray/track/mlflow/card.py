@@ -8,6 +8,8 @@ Flow: bundle -> [this] -> description of the registered version.
 from collections.abc import Mapping
 from typing import Any
 
+from liftray.plain_text import one_line
+
 _SCORES = {"q3": "Q3", "q8": "Q8", "q9": "Q9", "macro_f1": "macro-F1", "sov99": "SOV'99"}
 _LIMITS = (
     "Predicts the states of single chains from sequence alone; ligands, partners and disorder are not seen.",
@@ -125,7 +127,7 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 def _cell(value: object) -> str:
     """A value as one table cell: its text cannot end the cell, start a tag or a link."""
-    text = " ".join(str("-" if value is None else value).split())
+    text = one_line("-" if value is None else value)
     for letter in ("\\", "|", "<", "[", "`"):
         text = text.replace(letter, f"\\{letter}")
     return text

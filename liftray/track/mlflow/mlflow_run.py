@@ -1,7 +1,8 @@
 """One MLflow run: what is logged to it, and how it ends.
 
 Invariant: a run ends as FINISHED, FAILED or KILLED, never as RUNNING, when its `with` block is left. All calls go
-through one client of one store, so no process-wide MLflow state is read or left behind. Flow: runs -> [this] <- train,
+through one client of one store, so no process-wide MLflow state is read or left behind. No text that is logged holds a
+credential of an address. Flow: runs -> [this] <- train,
 search, study.
 """
 
@@ -16,6 +17,7 @@ from typing import Any, Self
 
 from liftray.errors import LiftrayError
 from liftray.progress import show_line
+from liftray.redaction import redacted
 from liftray.track.mlflow.store import client, mlflow_errors
 
 # The scores that are metrics of a run; all others are in its table of scores.
@@ -135,7 +137,7 @@ class MlflowRun:
         """
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        source = json.dumps({"path": str(path), "digest": digest})
+        source = json.dumps({"path": redacted(str(path)), "digest": digest})
         dataset = Dataset(name, digest.rpartition(":")[2][:_DIGEST_CHARACTERS], "local", source)
         tags = [InputTag("mlflow.data.context", split), InputTag("liftray.digest", digest)]
         with mlflow_errors(self.uri):
@@ -153,7 +155,7 @@ class MlflowRun:
     def log_text(self, text: str, name: str) -> None:
         """Store a text as a file of the run."""
         with mlflow_errors(self.uri):
-            self._client.log_text(self.run_id, text, name)
+            self._client.log_text(self.run_id, redacted(text), name)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log parameters; MLflow keeps the first value of each, later ones go to `liftray.resumed_with`."""
@@ -175,7 +177,7 @@ class MlflowRun:
 
         with mlflow_errors(self.uri):
             self._client.log_batch(
-                self.run_id, tags=[RunTag(key, v[:_TAG_CHARACTERS]) for key, v in tags.items()]
+                self.run_id, tags=[RunTag(key, redacted(v)[:_TAG_CHARACTERS]) for key, v in tags.items()]
             )
 
 
@@ -189,7 +191,7 @@ def _status(error: BaseException | None) -> str:
 
 
 def _param(value: object) -> str:
-    text = json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else str(value)
+    text = redacted(json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else str(value))
     return text if len(text) <= _PARAM_CHARACTERS else f"{text[: _PARAM_CHARACTERS - 3]}..."
 
 

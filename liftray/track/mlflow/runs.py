@@ -50,10 +50,9 @@ def start_run(
     else:
         run = _reopen(uri, run_id, system_metrics_s)
         name = "config.resumed.yaml"
-    shown = redacted(settings.tracking.uri)
     try:
-        run.log_params({**settings.flat(), "tracking.uri": shown})
-        run.log_text(to_yaml(settings).replace(settings.tracking.uri, shown), name)
+        run.log_params(settings.flat())
+        run.log_text(to_yaml(settings), name)
         run.tag(
             {
                 **code_tags(),

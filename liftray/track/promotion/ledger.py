@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from liftray.documents import parse_json
 from liftray.errors import InputError
+from liftray.redaction import redacted
 from liftray.track.mlflow.store import mlflow_errors
 from liftray.track.promotion.anchors import Anchors
 from liftray.track.promotion.verdict import Refusal
@@ -157,7 +158,7 @@ def check_reason(reason: str) -> str:
     Raises:
         InputError: It is empty or over 1,000 characters.
     """
-    reason = " ".join(reason.split())
+    reason = redacted(" ".join(reason.split()))
     if not reason or len(reason) > _REASON_CHARACTERS:
         raise InputError(
             "a reason of 1 to 1,000 characters is needed"

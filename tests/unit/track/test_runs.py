@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -226,3 +227,29 @@ def test_no_process_wide_state_is_left(mlflow_uri: str) -> None:
     with _start(mlflow_uri):
         assert mlflow.active_run() is None
     assert not mlflow.is_tracking_uri_set()
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "s3://KEY:{}/x+y@bucket/d",
+        "https://me:{}@host/x",
+        "https://{}@host",
+        "https://h/a?token={}",
+        "gs://b?X-Goog-Signature={}",
+    ],
+)
+def test_no_credential_reaches_the_store_or_its_files(secret: str, mlflow_uri: str) -> None:
+    text = secret.format("hUsh7Hush")
+    error = ValueError(f"cannot open {text} now")
+    with suppress(ValueError), _start(mlflow_uri, tags={"place": text}) as run:
+        run.log_params({"a": text, "b": [text], "c": {"d": text}})
+        run.log_params({"a": f"{text} again"})
+        run.tag({"other": f"see {text}"})
+        run.log_text(f"data: {text}\n", "notes/a.yaml")
+        run.log_dataset("train", "set", "sha256:1", text)
+        raise error
+    folder = Path(mlflow_uri.removeprefix("sqlite:///")).parent
+    kept = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    assert any(b"***" in content for content in kept)
+    assert all(b"hUsh7Hush" not in content for content in kept)
