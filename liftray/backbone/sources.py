@@ -223,6 +223,13 @@ def _inspect(source: str, located: _Located, tried: tuple[tuple[str, str], ...])
         )
     weights = weights_sha256(located.files)
     known = KNOWN_WEIGHTS.get(weights, KnownWeights(located.name, "", ""))
+    digest = architecture_digest(weights, config, tokens)
+    if source == known.source and digest != known.digest:
+        raise BackboneError(
+            f"config.json or the vocabulary has changed (digest {digest[:8]}…, not {known.digest[:8]}…)",
+            where=where,
+            remedy=f"reinstall {known.package}; for another config, name a directory as the source",
+        )
     return ResolvedBackbone(
         source=source,
         directory=located.directory,
@@ -231,7 +238,7 @@ def _inspect(source: str, located: _Located, tried: tuple[tuple[str, str], ...])
         config=config,
         tokens=tokens,
         weights_sha256=weights,
-        digest=architecture_digest(weights, config, tokens),
+        digest=digest,
         name=known.name,
         note=known.note,
         licence=known.licence,

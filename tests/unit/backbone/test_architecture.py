@@ -7,6 +7,7 @@ import pytest
 from liftray.backbone.architecture import check_config, read_config
 from liftray.backbone.families import FAMILIES
 from liftray.errors import BackboneError
+from tests.parts import tiny
 
 Configs = dict[str, dict[str, Any]]
 
@@ -114,3 +115,19 @@ def test_what_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_an_oversized_config_is_refused(tmp_path: Path) -> None:
     _refused(tmp_path, json.dumps({"model_type": "esm", "x": "y" * (1 << 20)}), "over 1,048,576 bytes")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "match"),
+    [
+        ("layer_norm_eps", 10**300, "layer_norm_eps"),
+        ("layer_norm_eps", float("nan"), "layer_norm_eps"),
+        ("layer_norm_eps", float("inf"), "layer_norm_eps"),
+        ("hidden_size", 10**300, "hidden_size"),
+        ("max_position_embeddings", 1 << 22, "max_position_embeddings"),
+        ("model_type", 10**300, "unknown model_type"),
+        ("model_type", ["esm"], "unknown model_type"),
+    ],
+)
+def test_numbers_that_no_model_has_are_refused(tmp_path: Path, key: str, value: object, match: str) -> None:
+    _refused(tmp_path, {"model_type": "esm", **tiny.CONFIGS["esm"], key: value}, match)

