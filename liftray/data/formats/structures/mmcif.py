@@ -80,7 +80,8 @@ def read_block(block: gemmi.cif.Block) -> list[Run]:
         place = int(label) - 1 if full and label.isdecimal() else None
         if not author:
             raise ValueError(f"an atom of {name} has neither auth_seq_id nor label_seq_id")
-        residue = Residue(name, f"{author}{insertion}", place, group == "HETATM", "")
+        member = label.isdecimal() and polymers.is_protein(entity)
+        residue = Residue(name, f"{author}{insertion}", place, group == "HETATM", "", member)
         builder.add(asym, residue, atom, altloc, position, chain=chain, asym=asym, full=full)
     return builder.runs()
 
@@ -143,11 +144,14 @@ class _Polymers:
         """Whether the polymer has a monomer of this name that is neither amino acid nor nucleotide."""
         return name in self._others.get(entity, ())
 
+    def is_protein(self, entity: str) -> bool:
+        """Whether the file says that the entity is a polypeptide."""
+        return "polypeptide" in self._polymer.get(entity, "").lower()
+
     def may_be_protein(self, entity: str) -> bool:
         """False where the file says that the entity is no polypeptide."""
-        polymer = self._polymer.get(entity, "").lower()
-        if polymer:
-            return "polypeptide" in polymer
+        if self._polymer.get(entity):
+            return self.is_protein(entity)
         return self._kind.get(entity, "").lower() not in ("non-polymer", "water", "branched")
 
 

@@ -6,7 +6,8 @@ of a protein. Two copies of a chain are never joined, and no atom of one replace
 
 A run ends
 
-- where the file says so: another chain, TER, END;
+- where the file says so: another chain, END, TER. A TER between residues that a peptide bond joins is none: programs
+  write it wherever numbers jump;
 - where an atom comes that the chain already has, in a residue that was complete: a second copy begins;
 - where numbers go back, or the segment changes, and no peptide bond joins the two residues. This does not apply where
   the file states the chain's full sequence, because that decides.
@@ -38,6 +39,7 @@ class Residue:
         row: Row in the full sequence as the file states it, from 0; None where it does not.
         hetero: Whether all atoms so far are HETATM records.
         segment: The segment's name, or "".
+        member: Whether the file states that it is a residue of a polypeptide.
         atoms: Positions of the backbone atoms, in Angstrom. Of alternative ones the last counts.
         twins: Backbone atoms of other residues at the same place (microheterogeneity), by name.
         places: The backbone atoms that were met, each with its alternative location.
@@ -48,6 +50,7 @@ class Residue:
     row: int | None
     hetero: bool
     segment: str
+    member: bool = False
     atoms: dict[str, Point] = field(default_factory=dict)
     twins: dict[str, dict[str, Point]] = field(default_factory=dict)
     places: str = ""
@@ -139,7 +142,11 @@ class RunBuilder:
         found: list[Run] = []
         for run in _first_frame(self._runs):
             run.residues = _polymer(run)
-            if run.residues and not (run.after_ter and all(one.hetero for one in run.residues)):
+            if not run.residues or (run.after_ter and all(one.hetero for one in run.residues)):
+                continue
+            if run.after_ter and found and _continues(found[-1], run):
+                found[-1].residues += run.residues
+            else:
                 found += [run] if run.full else _split(run)
         return found
 
@@ -179,6 +186,13 @@ def bonded(first: Residue, second: Residue) -> bool:
     return c is not None and n is not None and bool(np.linalg.norm(np.subtract(c, n)) <= MAX_PEPTIDE_BOND)
 
 
+def _continues(before: Run, run: Run) -> bool:
+    """Whether a run is the rest of the one before it: same chain, bonded to it, with higher numbers."""
+    same = (before.chain, before.asym, before.part) == (run.chain, run.asym, run.part)
+    last, first = before.residues[-1], run.residues[0]
+    return same and bonded(last, first) and _number(first) > _number(last)
+
+
 def _first_frame(runs: list[Run]) -> list[Run]:
     """Leave out later frames: parts after END that repeat the chains, numbers and names of the first part."""
     parts: dict[int, list[Run]] = {}
@@ -202,7 +216,7 @@ def _polymer(run: Run) -> list[Residue]:
     kept: list[Residue] = []
     for i, one in enumerate(run.residues):
         free = kind(one.name) is Kind.UNKNOWN or (one.hetero and is_standard(one.name))
-        if free and one.name not in stated:
+        if free and one.name not in stated and not one.member:
             before = i > 0 and bonded(run.residues[i - 1], one)
             after = i + 1 < len(run.residues) and bonded(one, run.residues[i + 1])
             whole = all(atom in one.atoms for atom in BACKBONE)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from liftray.data.formats import structures
-from liftray.data.formats.dssp import ChainBackbone, assign_states, mkdssp_version
+from liftray.data.formats.dssp import BACKBONE_ATOMS, ChainBackbone, assign_states, mkdssp_version
 from liftray.data.formats.structures.residue_names import Kind, fits, kind, letter
 from liftray.data.records import BadRecord
 from tests.parts.peptides import (
@@ -86,6 +86,13 @@ def test_ter_at_a_gap_parts_no_chain_that_fits_its_seqres(tmp_path: Path) -> Non
     path = write_lines(tmp_path / "t.pdb", seqres, ONE, "TER", second, "TER")
     record = good(path)
     assert (record.sequence, record.ss) == ("A" * 13, "LHHHHHHHHLXLL")
+
+
+def test_ter_inside_a_bonded_chain_parts_nothing(tmp_path: Path) -> None:
+    places = backbone([HELIX] * 22)
+    rest = pdb_lines(GLY, first=14, places=places[10:])
+    path = write_lines(tmp_path / "t.pdb", pdb_lines(ALA, places=places[:10]), "TER", rest, "TER")
+    assert chains_of(path) == {"A": "A" * 10 + "G" * 12}
 
 
 # --- what is no residue ------------------------------------------------------------------------------------------
@@ -314,6 +321,19 @@ def test_the_first_block_with_atoms_is_read(tmp_path: Path) -> None:
     path = save(helix(), tmp_path / "t.cif")
     path.write_text("data_comp\n_chem_comp.id HEM\n" + path.read_text())
     assert chains_of(path) == {"A": SEQUENCE}
+
+
+def test_a_residue_that_the_file_calls_part_of_a_polypeptide_counts_without_a_bond(tmp_path: Path) -> None:
+    places = backbone([HELIX] * 7)
+    places[0] += 50.0  # the first residue is far from the others
+    items = "label_atom_id label_comp_id label_asym_id label_seq_id label_entity_id Cartn_x Cartn_y Cartn_z"
+    lines = ["data_x", "loop_", *(f"_atom_site.{item}" for item in items.split())]
+    for i, name in enumerate(["QQQ", *["ALA"] * 6]):
+        for atom_name, xyz in zip(BACKBONE_ATOMS, places[i], strict=True):
+            lines.append(f"{atom_name} {name} A {i + 1} 1 " + " ".join(f"{x:.3f}" for x in xyz))
+    assert chains_of(write_lines(tmp_path / "t.cif", lines)) == {"A": "A" * 6}
+    entity = ["loop_", "_entity_poly.entity_id", "_entity_poly.type", "1 'polypeptide(L)'"]
+    assert chains_of(write_lines(tmp_path / "u.cif", lines, entity)) == {"A": "X" + "A" * 6}
 
 
 # --- states of the whole file ------------------------------------------------------------------------------------
