@@ -12,6 +12,8 @@ from liftray.errors import ConfigError
 
 # One letter alone would be a drive.
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+# Backbones by name, which are no paths.
+_NAMED = ("hf:", "package:")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -45,8 +47,8 @@ def place(path: str | os.PathLike[str]) -> str:
 
 
 def absolute(path: str) -> str:
-    """The same place from any working directory: an address as it is, a path made absolute."""
-    return path if is_address(path) else str(Path(path).resolve())
+    """The same place from any working directory: an address or a named source as it is, a path made absolute."""
+    return path if is_address(path) or path.startswith(_NAMED) else str(Path(path).resolve())
 
 
 def _expanded(text: str) -> str:

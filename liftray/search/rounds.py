@@ -123,10 +123,7 @@ def absolute(settings: Settings, uri: str, out: Path) -> Settings:
         f"data.{split}": {name: paths.absolute(path) for name, path in sets.items()}
         for split, sets in (("train", settings.data.train), ("valid", settings.data.valid))
     }
-    sources = [
-        one if one.startswith(("hf:", "package:")) else paths.absolute(one)
-        for one in settings.backbone.source
-    ]
+    sources = [paths.absolute(one) for one in settings.backbone.source]
     places = {"backbone.source": sources, "cache.dir": paths.absolute(settings.cache.dir)}
     if start := settings.train.start_from:
         places["train.start_from"] = paths.absolute(start)

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from liftray import files
+from liftray import files, paths
 from liftray.adapt.cut import Cut
 from liftray.config import Settings
 from liftray.data.feed import FeedSpec
@@ -23,7 +23,7 @@ class RankJob:
 
     Attributes:
         settings: The run's settings.
-        source: The backbone source that the driver reached.
+        source: The backbone source that the driver reached, from any directory.
         backbone_digest: Digest that this node's copy of it must have.
         cut: Where the frozen part of the backbone ends.
         feed: Windows to train and validate on.
@@ -58,7 +58,8 @@ class RankJob:
         settings, feed = prepared.settings, prepared.feed
         return cls(
             settings=settings,
-            source=prepared.backbone.source,
+            # Ray Train starts its workers in another directory.
+            source=paths.absolute(prepared.backbone.source),
             backbone_digest=prepared.backbone.digest,
             cut=prepared.cut,
             feed=feed,
