@@ -24,6 +24,7 @@ from liftray.errors import DataError
 from liftray.input_files import DamagedStreamError, read_input
 
 HEADER = "HEADER    PROTEIN                                 01-JAN-00   1XXX              "
+SHARED = "one of several at one place"
 _RECORDS = ("SEQRES", "ATOM  ", "HETATM", "TER", "MODEL ", "ENDMDL")
 
 Key = tuple[str, str]
@@ -44,7 +45,7 @@ class Comparison:
         form: What mkdssp was given: `as it is`, `mmCIF text`, `HEADER added` or `atoms only`.
         same: Residues with the same state.
         differing: Residues with another state.
-        only_ours: Residues that mkdssp leaves out, as `NAME` counts.
+        only_ours: Names of residues that mkdssp leaves out, or `SHARED`.
         only_theirs: Residues that only mkdssp has.
         twins: Further residues at the place of one of ours, which have no row of their own in our records.
         differing_on_same_residues: Residues that differ when ours are cut down to those of mkdssp.
@@ -196,10 +197,11 @@ def _lacking(chains: list[ProteinChain], theirs: States) -> dict[Key, list[str]]
     lacking: dict[Key, list[str]] = defaultdict(list)
     for chain in chains:
         rows = zip(chain.places, chain.backbone.residues, chain.backbone.whole, strict=True)
-        for place, name, whole in rows:
+        shared = {row for row, _, _ in chain.backbone.twins}
+        for row, (place, name, whole) in enumerate(rows):
             key = (chain.author[:1], place)
             if whole and left.get(key, 0) == 0:
-                lacking[key].append(name)
+                lacking[key].append(SHARED if row in shared else name)
             elif whole:
                 left[key] -= 1
     return lacking

@@ -19,6 +19,7 @@ from liftray.data.formats.structures.runs import Residue, bonded
 
 _CANDIDATES = 256
 _MAX_WORK = 200_000_000  # islands times rows: about two seconds
+_LARGEST_NUMBER = 10_000_000
 _BROKEN_BOND = 1000.0
 
 Rows = npt.NDArray[np.int64]
@@ -38,7 +39,7 @@ def place(residues: Sequence[Residue], full: Sequence[str]) -> list[int] | None:
     if all(row is not None for row in stated):
         rows = [row for row in stated if row is not None]
         rising = all(a < b for a, b in pairwise(rows))
-        if rising and rows[-1] < len(full) and all(map(_fits, residues, (full[row] for row in rows))):
+        if rising and rows[0] >= 0 and rows[-1] < len(full) and all(map(_fits, residues, (full[row] for row in rows))):
             return rows
     if len(residues) > len(full):
         return None
@@ -82,11 +83,12 @@ def _fit_table(residues: Sequence[Residue], full: Sequence[str]) -> _FitTable:
 
 
 def _numbers(residues: Sequence[Residue]) -> Rows | None:
-    """(n,) the author's numbers without insertion codes; None where one is not written in digits."""
+    """(n,) the author's numbers without insertion codes; None where one is not written in digits, or is too large."""
     try:
-        return np.array([int(one.number.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")) for one in residues])
+        numbers = [int(one.number.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")) for one in residues]
     except ValueError:
         return None
+    return np.array(numbers) if all(abs(number) < _LARGEST_NUMBER for number in numbers) else None
 
 
 def _by_one_shift(fit: _FitTable, numbers: Rows | None) -> Rows | None:
