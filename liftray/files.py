@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -228,8 +229,10 @@ def sole_user(directory: str | Path, what: str) -> Iterator[None]:
 
 
 def sha256_file(path: str | Path) -> str:
-    """The sha256 of a file's bytes, in hex, read in pieces."""
+    """The sha256 of a file's bytes, in hex, read in pieces; OSError for a pipe or a device, which have no end."""
     digest = hashlib.sha256()
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "no regular file", str(path))
     with open(path, "rb") as file:
         while piece := file.read(_CHUNK):
             digest.update(piece)

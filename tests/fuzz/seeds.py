@@ -232,6 +232,7 @@ def _folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="liftray-fuzz-"))
 
 
+@cache
 def datasets() -> Sequence[bytes]:
     path = Path(tiny.dataset(_folder() / "dataset", tiny.chains([5, 9, 3, 12])))
     names = ("dataset.json", "part-00000.parquet")
@@ -244,6 +245,7 @@ def backbone() -> str:
     return tiny.write_backbone(_folder() / "backbone")
 
 
+@cache
 def backbones() -> Sequence[bytes]:
     return [_packed(Path(backbone()))]
 
@@ -268,6 +270,7 @@ def bundles() -> Sequence[bytes]:
     return made
 
 
+@cache
 def checkpoints() -> Sequence[bytes]:
     import torch
 

@@ -235,3 +235,9 @@ def test_a_directory_has_one_user_at_a_time(tmp_path: Path) -> None:
         pass
     with files.sole_user(place, "run"):
         pass
+
+
+def test_a_device_has_no_digest(tmp_path: Path) -> None:
+    (tmp_path / "head.safetensors").symlink_to("/dev/zero")
+    with pytest.raises(OSError, match="no regular file"):
+        files.sha256_file(tmp_path / "head.safetensors")
