@@ -15,7 +15,15 @@ from liftray.evaluate import evaluation_files
 from liftray.evaluate.chains import PredictedSet
 from liftray.evaluate.comparison import compare
 from liftray.evaluate.evaluation_files import Evaluation
-from liftray.evaluate.scoring import baseline_sets, compare_sets, leakage_of, predict_sets, score_sets
+from liftray.evaluate.scoring import (
+    baseline_sets,
+    compare_sets,
+    leakage_of,
+    leakage_of_model,
+    predict_sets,
+    score_sets,
+    worse_leakage,
+)
 from liftray.evaluate.verdict import deciding_set, verdict
 from liftray.statistics.resampling import RESAMPLES
 
@@ -44,7 +52,8 @@ def evaluate(
         data: Name -> Parquet data set.
         out: Directory for the results; None writes nothing.
         against: A second model for a paired comparison on the same chains.
-        train: Training sets, for leakage and baselines; without them neither is in the results.
+        train: Training sets, for baselines, and for leakage next to what the model's bundle holds of its training
+            chains.
         resamples: Bootstrap and permutation resamples.
         model: Name of the model in tables.
         other: Name of the second model in tables.
@@ -67,7 +76,9 @@ def evaluate(
         result["baselines"] = {
             name: score_sets(baseline, resamples=resamples) for name, baseline in baselines.items()
         }
-        result["leakage"] = leakage_of(train, data)
+    leaks = worse_leakage(leakage_of_model(predictor, data), leakage_of(train, data) if train else {})
+    if leaks:
+        result["leakage"] = leaks
     if theirs:
         result["against"] = score_sets(theirs, resamples=resamples)
         result["paired"] = compare_sets(sets, theirs, resamples=resamples)

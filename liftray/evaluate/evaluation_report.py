@@ -237,4 +237,7 @@ def _caption(leakage: Mapping[str, Leakage]) -> str:
     leaky = [f"{name} {100 * leaked['share']:.1f} %" for name, leaked in leakage.items() if leaked["leaky"]]
     if leaky:
         text += f" {LEAKY_MARK} leaky: chains that are in the training set ({', '.join(leaky)})."
+    own = [f"{name} is {set_['training_set']}" for name, set_ in leakage.items() if "training_set" in set_]
+    if own:
+        text += f" The model was trained on these sets: {', '.join(own)}."
     return text

@@ -16,7 +16,7 @@ from liftray.evaluate import baselines
 from liftray.evaluate.calibration import calibrate
 from liftray.evaluate.chains import PredictedSet, ScoredChain
 from liftray.evaluate.comparison import compare
-from liftray.evaluate.leakage import Leakage, leakage
+from liftray.evaluate.leakage import Leakage, leakage, leakage_by_sketch
 from liftray.evaluate.scores import score_set
 from liftray.predict.prediction import Prediction
 from liftray.progress import Advance, progress
@@ -197,6 +197,42 @@ def leakage_of(train: Sequence[str], tests: Mapping[str, str]) -> dict[str, Leak
         chains = ((record.id, record.sequence) for record in ProteinDataset.open(path).iter_records())
         leaks[name] = leakage(sequences, chains)
     return leaks
+
+
+def leakage_of_model(predictor: "Predictor", tests: Mapping[str, str]) -> dict[str, Leakage]:
+    """The leakage of each test set by what the bundle holds: digests of its training sets, and hashes of chains.
+
+    Args:
+        predictor: The model.
+        tests: Name -> path of each test set.
+
+    Returns:
+        Set -> leakage; without those that a bundle of before says nothing about.
+    """
+    trained = (predictor.info.get("data") or {}).get("train") or {}
+    named = {digest: name for name, digest in trained.items()}
+    leaks = {}
+    for name, path in tests.items():
+        dataset = ProteinDataset.open(path)
+        chains = [(record.id, record.sequence) for record in dataset.iter_records()]
+        same = named.get(dataset.digest)
+        if predictor.training:
+            leaks[name] = leakage_by_sketch(predictor.training, chains)
+        elif same is not None:
+            leaks[name] = leakage((sequence for _, sequence in chains), chains)
+        if same is not None:
+            leaks[name]["training_set"] = same
+    return leaks
+
+
+def worse_leakage(one: Mapping[str, Leakage], other: Mapping[str, Leakage]) -> dict[str, Leakage]:
+    """For each set the leakage with the larger share: a set is clean only if every check finds it clean."""
+    both = {name: [found[name] for found in (one, other) if name in found] for name in {**one, **other}}
+    return {name: max(found, key=_share) for name, found in both.items()}
+
+
+def _share(leaked: Leakage) -> float:
+    return leaked["share"]
 
 
 def _by_baseline(baseline: baselines.Baseline, labelled: PredictedSet) -> PredictedSet:

@@ -156,6 +156,8 @@ def _about(name: str, scores: SetScores, leakage: Leakage | None) -> str:
     about = f"{scores['num_scored_chains']:,} chains"
     if _is_validation(name):
         about += ", which also chose the best epoch"
+    elif leakage is not None and "training_set" in leakage:
+        about += f", the model's own training set {leakage['training_set']}"
     elif leakage is not None and leakage["leaky"]:
         about += f", leaky: {percent(leakage['share'])} % are in the training data"
     return about

@@ -7,6 +7,7 @@ the sha256 that `bundle.json` names. No pickle. Flow: best checkpoint -> [this] 
     adapter/              the `adapters` library's own saved form (method `adapter` only)
     backbone.safetensors  the backbone's trained weights in float32 (method `full` only)
     head.safetensors      the head
+    training.safetensors  hashes of the training chains, for checks of leakage
 
 An ensemble's bundle holds whole bundles, member-1, member-2 ..., and a `bundle.json` that names them in `members`; see
 `merge`.
@@ -44,6 +45,8 @@ from liftray.predict.bundle_files import (
 )
 from liftray.predict.ensemble import Ensemble, share_weights
 from liftray.predict.temperature import temperature_of
+from liftray.predict.training_sketch import FILE as TRAINING
+from liftray.predict.training_sketch import TrainingSketch
 
 _RETRAIN = "train or export it again"
 __all__ = ["FORMAT_VERSION", "LoadedBundle", "assemble", "described", "load", "read_info", "save", "seal"]
@@ -89,7 +92,11 @@ def assemble(
 
 
 def save(
-    tagger: Tagger, directory: Path, sources: Sequence[str], details: Mapping[str, Any]
+    tagger: Tagger,
+    directory: Path,
+    sources: Sequence[str],
+    details: Mapping[str, Any],
+    training: TrainingSketch | None = None,
 ) -> dict[str, Any]:
     """Write a bundle.
 
@@ -98,6 +105,7 @@ def save(
         directory: The new bundle; an existing bundle is replaced as a whole.
         sources: Backbone sources, to find it again.
         details: Further entries of `bundle.json`: data digests, metrics, run id and the like.
+        training: What to keep of the training chains, for checks of leakage.
 
     Returns:
         What was written to `bundle.json`.
@@ -111,6 +119,8 @@ def save(
         elif settings.method == "full":
             above = tagger.backbone.above(tagger.cut.entry)
             save_file({name: weight.contiguous() for name, weight in above.items()}, fresh / TRAINED)
+        if training is not None:
+            training.save(fresh / TRAINING)
         info: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "liftray_version": __version__,

@@ -16,9 +16,11 @@ import torch
 from liftray.backbone.packed import WindowLayout
 from liftray.data.labels import STATES, check_alphabet, decode
 from liftray.data.windows import Windows, divide
+from liftray.predict import training_sketch
 from liftray.predict.fasta import BadChain, Flaw, tidy
 from liftray.predict.prediction import Prediction
 from liftray.predict.temperature import temperature_of
+from liftray.predict.training_sketch import TrainingSketch
 
 TOKENS_PER_BATCH = 4096
 # Enough chains to fill batches of similar lengths; few enough that a CPU shows results often.
@@ -71,6 +73,9 @@ class WindowModel(Protocol):
 class Predictor:
     """A model ready to predict.
 
+    Attributes:
+        training: What its bundle keeps of the training chains; empty for a model in memory and a bundle of before.
+
     Args:
         tagger: The model, a `torch.nn.Module`; it is set to evaluation mode.
         info: `bundle.json` of the model; `calibration.temperature` divides the logits (1 where absent).
@@ -86,6 +91,7 @@ class Predictor:
         check_alphabet(tagger.alphabet, where="the bundle")
         self.tagger = tagger
         self.info = info
+        self.training: tuple[TrainingSketch, ...] = ()
         self.alphabet = tagger.alphabet
         self._tokens_per_batch = tokens_per_batch
         self._temperature = temperature_of(info)
@@ -114,7 +120,9 @@ class Predictor:
         from liftray.predict import bundle
 
         loaded = bundle.load(bundle_dir, sources=sources)
-        return cls.of(loaded.tagger, loaded.info, tokens_per_batch=tokens_per_batch)
+        predictor = cls.of(loaded.tagger, loaded.info, tokens_per_batch=tokens_per_batch)
+        predictor.training = training_sketch.load(Path(bundle_dir))
+        return predictor
 
     @classmethod
     def of(

@@ -5,7 +5,7 @@ in the same MLflow run, and does not change a finished one. Read on in `prepare`
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from liftray.evaluate.scoring import (
 from liftray.evaluate.verdict import verdict
 from liftray.predict import bundle
 from liftray.predict.predictor import Predictor
+from liftray.predict.training_sketch import sketch
 from liftray.progress import show_line
 from liftray.results import score_rows
 from liftray.track.mlflow import runs, versions
@@ -178,7 +179,8 @@ def _finish(
         "run_id": run.run_id,
         "calibration": trained.info["calibration"],
     }
-    info = bundle.save(trained.model, run_dir / BUNDLE, settings.backbone.source, details)
+    training = sketch(_training_sequences(settings.data))
+    info = bundle.save(trained.model, run_dir / BUNDLE, settings.backbone.source, details, training)
     evaluation = run_dir / "evaluation"
     evaluation.mkdir(exist_ok=True)
     judged = verdict(metrics, baseline_scores, paired, leaks)
@@ -299,6 +301,11 @@ def _digests(data: DataSettings) -> dict[str, dict[str, str]]:
         split: {name: ProteinDataset.open(path).digest for name, path in paths.items()}
         for split, paths in _splits(data).items()
     }
+
+
+def _training_sequences(data: DataSettings) -> Iterator[str]:
+    for path in data.train.values():
+        yield from (record.sequence for record in ProteinDataset.open(path).iter_records())
 
 
 def _splits(data: DataSettings) -> dict[str, dict[str, str]]:

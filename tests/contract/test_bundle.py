@@ -25,6 +25,8 @@ from liftray.backbone.sources import resolve
 from liftray.errors import BundleError
 from liftray.files import sha256_file
 from liftray.predict import bundle
+from liftray.predict.predictor import Predictor
+from liftray.predict.training_sketch import sketch
 from tests.parts import tiny
 
 _SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", "GSHMLEDPVAG", "A"]
@@ -368,3 +370,13 @@ def _edit(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
     info = json.loads((directory / "bundle.json").read_text())
     change(info)
     sealed.write_json(directory / "bundle.json", info)
+
+
+def test_the_sketch_of_the_training_chains_comes_back(sources: dict[str, str], tmp_path: Path) -> None:
+    made = sketch(["MKTAYIAKQRQISFVKSHFS", "MKT"])
+    model = _trained(sources["esm"], adapter__kind="lora")
+    info = bundle.save(model, tmp_path / "bundle", [sources["esm"]], {}, made)
+    assert "training.safetensors" in info["files"]
+    (loaded,) = Predictor.load(tmp_path / "bundle").training
+    assert (loaded.identical, loaded.scale) == (made.identical, made.scale)
+    assert loaded.holds("MKT")

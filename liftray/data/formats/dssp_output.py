@@ -16,10 +16,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from liftray import limits
 from liftray.data.formats.lines import BrokenStreamError, no_records, read_lines
 from liftray.data.labels import map_string
 from liftray.data.records import BadRecord, ProteinRecord
 from liftray.errors import DataError
+from liftray.input_files import read_input
 
 _TABLE = "  #  RESIDUE AA STRUCTURE"
 _VERSION = re.compile(r"version (\d+)")
@@ -142,7 +144,7 @@ def _mmcif(path: Path) -> Iterator[tuple[str, str, str]] | None:
 
     from liftray.data.formats.structures.residue_names import letter
 
-    text = "\n".join(line.text for line in read_lines(path))
+    text = read_input(path, max_bytes=limits.STRUCTURE_BYTES).decode("utf-8", "replace")
     try:
         block = gemmi.cif.read_string(text)[0]
     except (ValueError, RuntimeError, IndexError) as error:

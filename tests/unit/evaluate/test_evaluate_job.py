@@ -4,9 +4,12 @@ from html.parser import HTMLParser
 import pyarrow.parquet as pq
 import pytest
 
+from liftray.data.dataset import ProteinDataset
 from liftray.errors import ConfigError
 from liftray.evaluate.evaluate_job import evaluate, short_names
+from liftray.evaluate.evaluation_report import render_markdown
 from liftray.predict.predictor import Predictor
+from liftray.predict.training_sketch import sketch
 from tests.parts import tiny
 from tests.parts.tiny_tagger import TinyTagger
 
@@ -188,3 +191,40 @@ def test_models_are_named_by_uri_or_the_end_of_their_path(tmp_path):
     assert short_names("models:/name@champion", one) == ["models:/name@champion", "a/bundle"]
     assert short_names(one, two) == ["a/bundle", "b/bundle"]
     assert short_names(one, three) == [one, three]
+
+
+def trained_on(data, *, sketched: bool) -> Predictor:
+    """A model whose bundle says that it was trained on the set `one`."""
+    model = predictor()
+    dataset = ProteinDataset.open(data["one"])
+    model.info["data"] = {"train": {"mine": dataset.digest}}
+    if sketched:
+        model.training = (sketch(record.sequence for record in dataset.iter_records()),)
+    return model
+
+
+@pytest.mark.parametrize("sketched", [True, False])
+@pytest.mark.parametrize("train", ["two", None])
+def test_leakage_is_checked_without_the_training_set_or_with_another(data, sketched, train):
+    given = [data[train]] if train else []
+    result = evaluate(
+        trained_on(data, sketched=sketched), {"own": data["one"]}, None, train=given, resamples=50
+    )
+    own = result["leakage"]["own"]
+    assert (own["share"], own["leaky"], own["training_set"]) == (1.0, True, "mine")
+    if train:
+        assert "own (5 chains, the model's own training set mine)" in result["verdict"]["sentence"]
+    assert "The model was trained on these sets: own is mine." in render_markdown(
+        result["metrics"], leakage=result["leakage"]
+    )
+
+
+def test_a_set_is_clean_only_if_bundle_and_training_sets_say_so(data):
+    sets = {"own": data["one"], "two": data["two"]}
+    leaks = evaluate(trained_on(data, sketched=True), sets, None, resamples=50)["leakage"]
+    assert {name: leaked["leaky"] for name, leaked in leaks.items()} == {"own": True, "two": False}
+    leaks = evaluate(trained_on(data, sketched=True), sets, None, train=[data["two"]], resamples=50)[
+        "leakage"
+    ]
+    assert all(leaked["leaky"] for leaked in leaks.values())
+    assert "leakage" not in evaluate(predictor(), sets, None, resamples=50)
