@@ -39,7 +39,12 @@ def place(residues: Sequence[Residue], full: Sequence[str]) -> list[int] | None:
     if all(row is not None for row in stated):
         rows = [row for row in stated if row is not None]
         rising = all(a < b for a, b in pairwise(rows))
-        if rising and rows[0] >= 0 and rows[-1] < len(full) and all(map(_fits, residues, (full[row] for row in rows))):
+        if (
+            rising
+            and rows[0] >= 0
+            and rows[-1] < len(full)
+            and all(map(_fits, residues, (full[row] for row in rows)))
+        ):
             return rows
     if len(residues) > len(full):
         return None
