@@ -250,4 +250,8 @@ def _give_up_stdout() -> None:
 
 def _fail(message: str, code: int) -> NoReturn:
     click.echo(f"error: {one_line(message)}", err=True)
+    remote = sys.modules.get("liftray.data.remote")
+    if remote is not None and remote.is_left_behind():
+        sys.stderr.flush()
+        os._exit(code)  # Arrow would wait for its last request for minutes
     raise SystemExit(code)

@@ -12,7 +12,13 @@ from typing import TypeVar
 from liftray.errors import DataError
 
 LIMIT_S = 30.0
+_running: set[threading.Thread] = set()
 _T = TypeVar("_T")
+
+
+def is_left_behind() -> bool:
+    """Whether a call still runs: at its end, a process would wait for it."""
+    return bool(_running)
 
 
 def answered(call: Callable[[], _T], where: str, limit_s: float = LIMIT_S) -> _T:
@@ -39,9 +45,12 @@ def answered(call: Callable[[], _T], where: str, limit_s: float = LIMIT_S) -> _T
         except BaseException as fault:
             faults.append(fault)
         finally:
+            _running.discard(threading.current_thread())
             ended.set()
 
-    threading.Thread(target=run, daemon=True, name="remote").start()
+    thread = threading.Thread(target=run, daemon=True, name="remote")
+    _running.add(thread)
+    thread.start()
     if not ended.wait(limit_s):
         raise DataError(
             f"no answer in {limit_s:.0f} s",

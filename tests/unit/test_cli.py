@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -397,3 +398,21 @@ def test_results_go_to_no_address(name: str, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "'gs://bucket/a' is an address" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_ends_the_wait_for_a_store_that_does_not_answer(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        place = f"s3://bucket/d?scheme=http&endpoint_override=127.0.0.1:{server.getsockname()[1]}&region=x"
+        with subprocess.Popen(
+            [sys.executable, "-c", MAIN, "evaluate", "--model", "m", "--data", f"a={place}", "--out", "o"],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=environment(AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="y"),
+        ) as process:
+            connection, _ = server.accept()  # the client waits for the first answer
+            with connection:
+                process.send_signal(signal.SIGINT)
+                _, stderr = process.communicate(timeout=25)
+    assert (process.returncode, stderr) == (130, RESUMES)
