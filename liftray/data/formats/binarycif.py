@@ -20,6 +20,7 @@ from liftray import limits
 Array = npt.NDArray[Any]
 
 _TYPES = {1: "i1", 2: "<i2", 3: "<i4", 4: "u1", 5: "<u2", 6: "<u4", 32: "<f4", 33: "<f8"}
+_ATOM_BYTES = 8  # of the file for each atom at least; files of the PDB have 45 and more
 _TEXT_RATIO = 16  # characters of a column's texts for each value that it may have
 _ABSENT = {1: ".", 2: "?"}
 
@@ -50,6 +51,8 @@ def decode_block(data: bytes, categories: Mapping[str, Collection[str] | None]) 
         for category in source["categories"]:
             name, rows = category["name"], int(category["rowCount"])
             if name in categories and rows:
+                if name == "_atom_site":
+                    decoder.check_atoms(rows)
                 items = categories[name]
                 columns = {
                     column["name"]: decoder.column(column, rows)
@@ -88,6 +91,11 @@ class _Decoder:
             "StringArray": self._string_array,
         }
 
+    def check_atoms(self, rows: int) -> None:
+        """Refuse more atoms than the file can have coordinates for."""
+        if rows > max(limits.BINARYCIF_ROWS_FREE, self._most // _ATOM_BYTES):
+            raise ValueError(f"BinaryCIF states {rows} atoms in a file of {self._most} bytes")
+
     def column(self, column: dict[str, Any], rows: int) -> list[str]:
         """Decode one column to CIF values, quoted where they must be."""
         if not 0 < rows <= self._most:
@@ -98,8 +106,14 @@ class _Decoder:
             raise ValueError(f"BinaryCIF column {column['name']} has {len(values)} values for {rows} rows")
         if values.dtype == object and sum(map(len, values)) > _TEXT_RATIO * self._most:
             raise ValueError(f"BinaryCIF column {column['name']} repeats long texts")
-        pairs = zip(values.tolist(), mask.tolist(), strict=True)
-        return [_ABSENT.get(absent) or _text(value) for value, absent in pairs]
+        texts: dict[Any, str] = {}  # a value that is repeated is held once
+        found = []
+        for value, absent in zip(values.tolist(), mask.tolist(), strict=True):
+            text = _ABSENT.get(absent) or texts.get(value)
+            if text is None:
+                text = texts[value] = _text(value)
+            found.append(text)
+        return found
 
     def _decode(self, packed: dict[str, Any]) -> Array:
         """Undo the encodings of `packed`, the last applied first."""

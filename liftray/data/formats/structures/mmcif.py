@@ -35,7 +35,7 @@ _ITEMS = (
 )
 _NEEDED = 5
 CATEGORIES = {
-    "_atom_site": frozenset(name for names in _ITEMS for name in names),
+    "_atom_site": frozenset(names[0] for names in _ITEMS),
     "_entity": ("id", "type"),
     "_entity_poly": ("entity_id", "type"),
     "_entity_poly_seq": ("entity_id", "num", "mon_id"),

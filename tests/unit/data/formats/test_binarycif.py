@@ -135,7 +135,7 @@ WRONG["encoding"][0]["srcSize"] = 9
         (file([column(raw([1, 2], 3, "<i4"))], 3), "2 values for 3 rows"),
         (file([column(raw([1, 2], 99, "<i4"))], 2), "damaged BinaryCIF"),
         (file([column({"data": b"", "encoding": [{"kind": "Nonsense"}]})], 2), "damaged BinaryCIF"),
-        (file([column(BOAST)], 2**31 - 1), "states 2147483647 rows; a file of this size has 4096 at most"),
+        (file([column(BOAST)], 2**31 - 1), "states 2147483647 atoms in a file of 4096 bytes"),
         (file([column(WRONG)], 3), "packs 3 integers where 9"),
         (file([column(text(["A", "B"], [0, 2]))], 2), "out of range"),
         (file([column(raw([1, 2], 3, "<i4"))], 2)[:-9], "not BinaryCIF, or cut short"),
