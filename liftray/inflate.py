@@ -122,7 +122,7 @@ def _zip(raw: BinaryIO, where: str, error: type[InputError]) -> BinaryIO:
         return cast(BinaryIO, archive.open(members[0]))
     except InputError:
         raise
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, RuntimeError, OSError) as fault:
+    except (zipfile.BadZipFile, EOFError, LookupError, ValueError, RuntimeError, OSError) as fault:
         raise error(
             f"a damaged zip file ({fault})", where=where, remedy="copy or download it again"
         ) from fault

@@ -24,9 +24,6 @@ from liftray.errors import GateRefused, LiftrayError
 from tests.fuzz.mutate import mutate
 from tests.fuzz.targets import Target
 
-SECONDS = 1.0
-"""The most CPU time that one input may take. Wall time would judge the other processes of the machine."""
-
 HANG_S = 20
 """CPU time after which an input is given up."""
 _UNPRINTABLE = re.compile(
@@ -146,7 +143,7 @@ def one(target: Target, data: bytes, folder: Path, tally: Tally, number: int, ba
     tally.memory_bytes = max(tally.memory_bytes, grown)
     if seconds > tally.slowest_s:
         tally.slowest_s, tally.slowest = seconds, data
-    if seconds > SECONDS:
+    if seconds > target.seconds:
         _add(tally, "slow", f"{seconds:.1f} s", number, data)
     if grown > limits.READER_MEMORY_BYTES + len(data):
         _add(tally, "memory", f"{grown >> 20} MiB", number, data)

@@ -28,6 +28,7 @@ class Target:
         run: Reads one input, in an empty folder.
         seeds: Gives valid inputs.
         words: What has a meaning in the format.
+        seconds: The most CPU time that one input may take. Wall time would judge the machine's other processes.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Target:
     run: Run
     seeds: Callable[[], Sequence[bytes]]
     words: tuple[bytes, ...] = ()
+    seconds: float = 1.0
 
 
 def _check(records: Iterable[ProteinRecord | BadRecord], alphabet: str) -> None:
@@ -302,7 +304,7 @@ TARGETS: dict[str, Target] = {
             cache(seeds.psipred),
             (b"# PSIPRED", b"Conf:", b"Pred:", b"AA:"),
         ),
-        Target("compressed", "text", _labelled("x.txt"), cache(seeds.compressed)),
+        Target("compressed", "text", _labelled("x.txt"), cache(seeds.compressed), seconds=15.0),
         Target("yaml", "config", _yaml_text, cache(seeds.configs), _YAML),
         Target("config", "config", _config, cache(seeds.configs), _YAML),
         Target("overrides", "config", _overrides, cache(seeds.overrides), _YAML),

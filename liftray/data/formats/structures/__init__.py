@@ -68,7 +68,7 @@ def read(path: Path, *, alphabet: str, method: Method = "auto") -> Iterator[Prot
     check_regular(path)
     try:
         chains = load(path)
-    except (ValueError, RuntimeError, DamagedStreamError, DataError) as error:
+    except (ValueError, RuntimeError, LookupError, DamagedStreamError, DataError) as error:
         yield BadRecord(str(path), 0, stem, "unreadable-structure", _reason(error))
         return
     if not chains:
