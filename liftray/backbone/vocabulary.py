@@ -35,7 +35,15 @@ def read_vocabulary(directory: Path) -> dict[str, int] | None:
         raw = read_input(path, max_bytes=limits.VOCABULARY_BYTES, error=BackboneError, inflated=False)
         try:
             return read(raw)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError, StopIteration) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            IndexError,
+            AttributeError,
+            ArithmeticError,
+            StopIteration,
+        ) as error:
             raise BackboneError(
                 f"unreadable vocabulary ({type(error).__name__}: {error})",
                 where=str(path),

@@ -10,7 +10,17 @@ from pathlib import Path
 from liftray.machine import hardware
 from tests.fuzz.targets import TARGETS
 
-_LIBRARIES = ("pyarrow", "gemmi", "msgpack", "numpy", "pyyaml", "safetensors", "pydantic", "torch", "adapters")
+_LIBRARIES = (
+    "pyarrow",
+    "gemmi",
+    "msgpack",
+    "numpy",
+    "pyyaml",
+    "safetensors",
+    "pydantic",
+    "torch",
+    "adapters",
+)
 
 
 def render(table: Path, commit: str) -> str:
@@ -28,10 +38,12 @@ def render(table: Path, commit: str) -> str:
         f"Python {platform.python_version()}; "
         + ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
         + ".",
-        "One process at the lowest priority, next to other work: `python -m tests.fuzz --target NAME --runs N --seed 13`.",
+        "One process at the lowest priority, next to other work. The command for each row:",
+        "`python -m tests.fuzz --target NAME --runs N --seed 13`.",
         "",
-        "A finding is: another exception than a LiftrayError, over 1 s of CPU time, over 64 MiB beyond the input's size, or an",
-        "unprintable character in a message. *Memory* is the growth of the process's peak over all inputs.",
+        "A finding is another exception than a LiftrayError, over 1 s of CPU time (15 s where files are inflated), over",
+        "64 MiB beyond the input's size, or an unprintable character in a message. *Memory* is how much the peak of the",
+        "process grew over all inputs.",
         "",
         "| target | kind | inputs | read | refused | findings | slowest ms | memory MiB |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
