@@ -6,6 +6,7 @@ safetensors are preferred to `pytorch_model.bin`. Used by `sources` and `hub`; i
 
 import hashlib
 import re
+import time
 from collections.abc import Collection
 from pathlib import Path
 
@@ -20,6 +21,7 @@ _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 SMALL_FILES = (CONFIG_FILE, *VOCABULARY_FILES, *_INDEXES)
 _SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.(safetensors|bin)")
 _MAX_INDEX_BYTES = 64 << 20
+_SETTLED_NS = 2_000_000_000
 _digests: dict[tuple[str, int, int], str] = {}
 
 
@@ -74,9 +76,13 @@ def _file_digest(path: Path) -> str:
     # gigabytes.
     status = path.stat()
     key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
-    if key not in _digests:
-        _digests[key] = sha256_file(path)
-    return _digests[key]
+    if key in _digests:
+        return _digests[key]
+    digest = sha256_file(path)
+    # Two writes within one tick of a file system's clock leave the same time: so young a file is read again.
+    if status.st_mtime_ns < time.time_ns() - _SETTLED_NS:
+        _digests[key] = digest
+    return digest
 
 
 def _shards(index: Path) -> tuple[str, ...]:

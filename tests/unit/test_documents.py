@@ -101,3 +101,21 @@ def test_files_have_a_limit_and_an_encoding(tmp_path: Path) -> None:
         read_json(path, max_bytes=100)
     with pytest.raises(DataError, match="a directory"):
         read_json(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1]", "no mapping"),
+        ('{"a": NaN}', "NaN is no JSON"),
+        ('{"a": -Infinity}', "-Infinity is no JSON"),
+        ('{"a": 1e999}', "1e999 is too large"),
+        ('{"a": 18446744073709551616}', "over 64 bits"),
+        ('{"a": 1, "a": 1}', "key 'a' twice"),
+    ],
+)
+def test_json_of_our_own_has_finite_numbers_of_64_bits(text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        parse_json(text, where="summary.json", ours=True)
+    most = '{"most": 18446744073709551615, "less": -2.5e3}'
+    assert parse_json(most, where="summary.json", ours=True) == {"most": 2**64 - 1, "less": -2500.0}
