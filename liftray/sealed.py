@@ -3,8 +3,8 @@
 Invariant: what is returned was read from a file of which no byte differs from what was written. The seal is the sha256
 of the whole file with its own 64 digits as zeros, so it also covers what surrounds the content.
 
-A file that version 0.1 wrote has no seal and is read as it is. One changed byte cannot make a sealed file look like
-that: key and mark of the seal both name it. This finds damage; whoever rewrites a file can also seal it.
+A file that version 0.1 wrote has no seal and is read as it is, and so is JSON that another program has written again in
+one line. One changed byte cannot make a sealed file look like that: key and mark of the seal both name it. This finds damage; whoever rewrites a file can also seal it.
 """
 
 import errno
@@ -83,7 +83,8 @@ def parse_json(
     with_seal: bool = False,
 ) -> dict[str, Any]:
     """Check the seal in a file's bytes and parse them; see `read_json`."""
-    if _is_sealed(raw):
+    # In one line, it is what another program wrote on purpose: no damage takes all line ends of a file away.
+    if _is_sealed(raw) and b"\n" in raw.strip():
         end = _JSON_END.search(raw, max(0, len(raw) - 200))
         if end is None or end.end() != len(raw) or not _is_whole(raw):
             raise error(_CHANGED, where=where, remedy=remedy)

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from liftray import sealed
 from liftray.config import Settings
 from liftray.errors import TrackingError
 from liftray.track.mlflow import versions
@@ -169,7 +170,7 @@ def test_the_whole_way_works_over_a_server(mlflow_server: str, tmp_path: Path, r
     worse = tmp_path / "worse"
     shutil.copytree(real_bundle, worse)
     info = json.loads((worse / "bundle.json").read_text())
-    (worse / "bundle.json").write_text(json.dumps({**info, "metrics": {"valid": {"q3": 0.4}}}))
+    sealed.write_json(worse / "bundle.json", {**info, "metrics": {"valid": {"q3": 0.4}}})
     with start_run(settings, system_metrics_s=None) as second:
         second.log_dataset("valid", "small", "d1", "/absent")
         versions.register(worse, second.run_id, mlflow_server, NAME)

@@ -79,3 +79,9 @@ def test_the_error_is_the_caller_s_and_names_the_file(tmp_path: Path) -> None:
     sealed.write_table(file, pa.table({"a": [1]}))
     with pytest.raises(DataError, match="no column 'c'"):
         sealed.read_table(file, ["c"])
+
+
+def test_json_that_a_program_wrote_again_in_one_line_is_read(tmp_path: Path) -> None:
+    written = sealed.write_json(tmp_path / "a.json", _CONTENT)
+    (tmp_path / "a.json").write_text(json.dumps({**written, "name": "other"}))
+    assert sealed.read_json(tmp_path / "a.json") == {**_CONTENT, "name": "other"}
