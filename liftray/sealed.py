@@ -4,7 +4,8 @@ Invariant: what is returned was read from a file of which no byte differs from w
 of the whole file with its own 64 digits as zeros, so it also covers what surrounds the content.
 
 A file that version 0.1 wrote has no seal and is read as it is, and so is JSON that another program has written again in
-one line. One changed byte cannot make a sealed file look like that: key and mark of the seal both name it. This finds damage; whoever rewrites a file can also seal it.
+one line. One changed byte cannot make a sealed file look like that: key and mark of the seal both name it. This finds
+damage; whoever rewrites a file can also seal it.
 """
 
 import errno
