@@ -14,7 +14,8 @@ Decisions:
   do not change.
 - Any letter A-Z is accepted; the tokeniser reads a letter that the backbone does not know as an unknown residue.
 - One final `*` (the stop of a translation) is dropped; a `*` inside a sequence is refused as `stop-codon`.
-- Also refused, as in ingest: `gap`, `non-ascii`, `unknown-residue` (digits and signs), `empty`, `too-long`.
+- Also refused, as in ingest: `gap`, `non-ascii`, `unknown-residue` (digits and signs), `empty`, `too-long`, and `bad-id`:
+  an id of over 255 characters, or a description of over 65,536.
 - Where a compressed stream breaks, the record at the break is refused; the records before it are kept.
 """
 
@@ -24,8 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from liftray import limits
 from liftray.data.formats.lines import BrokenStreamError, Line, read_lines
-from liftray.data.validate import MAX_RESIDUES
+from liftray.data.validate import MAX_RESIDUES, printable
 from liftray.errors import DataError
 from liftray.standard_streams import shown
 
@@ -175,6 +177,13 @@ class _Block:
             self._size += len(letters)
 
     def finish(self) -> Chain | BadChain:
+        if len(self.id) > limits.ID_CHARACTERS or len(self.description) > limits.HEADER_CHARACTERS:
+            flaw = Flaw(
+                "bad-id",
+                f"an id of {len(self.id):,} and a description of {len(self.description):,} characters; "
+                f"{limits.ID_CHARACTERS} and {limits.HEADER_CHARACTERS:,} are the most",
+            )
+            return BadChain(printable(self.id), *flaw, self.file, self.line)
         # One more than the limit leaves room for a final `*`.
         if self._size > MAX_RESIDUES + 1:
             flaw = Flaw("too-long", f"over {MAX_RESIDUES} residues")

@@ -201,3 +201,12 @@ def test_agrees_with_biopython(file: Path) -> None:
         ]
 
     assert shown(list(read(file))) == expected
+
+
+@pytest.mark.parametrize("header", ["a" * 256, "a " + "b" * 70_000])
+def test_a_header_over_its_limit_is_refused_with_the_limit(file: Path, header: str) -> None:
+    first, second = chains(file, f">{header}\nMKT\n>b\nMKT\n".encode())
+    assert first.reason == "bad-id"
+    assert "255 and 65,536 are the most" in first.detail
+    assert len(first.id) <= 80
+    assert second.id == "b"
