@@ -14,7 +14,7 @@ Decisions:
   do not change.
 - Any letter A-Z is accepted; the tokeniser reads a letter that the backbone does not know as an unknown residue.
 - One final `*` (the stop of a translation) is dropped; a `*` inside a sequence is refused as `stop-codon`.
-- Also refused, as in ingest: `gap`, `non-ascii`, `unknown-residue` (digits and signs), `empty`, `too-long`, and `bad-id`:
+- Also refused, as in ingest: `gap`, `non-ascii`, `unknown-residue` (digits and signs), `empty`, `too-long`, `bad-id`:
   an id of over 255 characters, or a description of over 65,536.
 - Where a compressed stream breaks, the record at the break is refused; the records before it are kept.
 """
