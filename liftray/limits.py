@@ -43,9 +43,6 @@ CONFIG_NODES = 5_000
 JSON_BYTES = 64 * MIB
 """A JSON file of LiftRay. `dataset.json` has 200 bytes a source file: this is room for 300,000 structures."""
 
-JSON_LINE_BYTES = 16 * MIB
-"""One line of a JSONL file: a chain of the longest kind with three probabilities a residue."""
-
 BACKBONE_CONFIG_BYTES = MIB
 """A backbone's `config.json`. Real ones have under 5 KiB; those with long label maps reach 200 KiB."""
 
@@ -91,14 +88,5 @@ A run-length column states any number of rows in 20 bytes, but coordinates need 
 PARQUET_ROWS = 2_000_000_000
 """Rows of one Parquet file: ten times UniRef90. More rows than that are stated by a damaged or hostile file."""
 
-PARQUET_BATCH_BYTES = 32 * MIB
-"""Decoded text of one batch of Parquet rows, which is held at once."""
-
 TABLE_BYTES = GIB
 """A Parquet table of a run, which is read whole: one row for each chain or step, under 100 bytes each."""
-
-MEMBERS = 64
-"""Models in an ensemble's bundle: each costs a full prediction."""
-
-TENSORS_HEADER_BYTES = 16 * MIB
-"""The header of a safetensors file: 100 bytes a tensor. The largest language models have under 2 MiB."""
