@@ -197,11 +197,10 @@ def _lacking(chains: list[ProteinChain], theirs: States) -> dict[Key, list[str]]
     lacking: dict[Key, list[str]] = defaultdict(list)
     for chain in chains:
         rows = zip(chain.places, chain.backbone.residues, chain.backbone.whole, strict=True)
-        shared = {row for row, _, _ in chain.backbone.twins}
         for row, (place, name, whole) in enumerate(rows):
             key = (chain.author[:1], place)
             if whole and left.get(key, 0) == 0:
-                lacking[key].append(SHARED if row in shared else name)
+                lacking[key].append(SHARED if row in chain.shared else name)
             elif whole:
                 left[key] -= 1
     return lacking

@@ -29,6 +29,7 @@ class ProteinChain:
         sequence: One-letter residues, (L,): the full polymer where the file has it.
         backbone: The same L residues with their backbone positions, NaN where not observed.
         places: (L,) the author's number and insertion code of each residue, "" where not observed.
+        shared: Rows of places where the file has several residues.
         flaw: Reason and detail why no record can be made of it; None if one can.
     """
 
@@ -37,6 +38,7 @@ class ProteinChain:
     sequence: str
     backbone: ChainBackbone
     places: tuple[str, ...]
+    shared: frozenset[int] = frozenset()
     flaw: tuple[str, str] | None = None
 
 
@@ -93,7 +95,8 @@ def _chain(name: str, run: Run, rows: list[int] | None) -> ProteinChain:
         twins += [(row, name, _positions(atoms)) for name, atoms in here.items()]
     whole = tuple(twin for twin in twins if np.isfinite(twin[2]).all())
     backbone = ChainBackbone(tuple(names), atoms_L43, run.asym, whole)
-    return ProteinChain(name, run.chain, "".join(map(letter, names)), backbone, tuple(places), flaw)
+    shared = frozenset(row for row, residue in zip(rows, run.residues, strict=True) if residue.twins)
+    return ProteinChain(name, run.chain, "".join(map(letter, names)), backbone, tuple(places), shared, flaw)
 
 
 def _positions(atoms: Mapping[str, Point]) -> npt.NDArray[np.float64]:

@@ -123,8 +123,10 @@ class RunBuilder:
         if place and known.name == residue.name:
             known.places += place
             known.atoms[atom] = position
-        elif place and (residue.name in known.twins or len(known.twins) < _MAX_TWINS):
-            known.twins.setdefault(residue.name, {})[atom] = position
+        elif known.name != residue.name and (residue.name in known.twins or len(known.twins) < _MAX_TWINS):
+            twin = known.twins.setdefault(residue.name, {})
+            if place:
+                twin[atom] = position
 
     def close(self, key: str) -> None:
         """TER: what follows in this chain is another molecule."""
