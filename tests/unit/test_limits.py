@@ -1,6 +1,7 @@
 """Every limit has a reason, and a reader that keeps to it."""
 
 import ast
+import itertools
 from pathlib import Path
 
 from liftray import limits
@@ -16,7 +17,7 @@ def test_every_limit_is_a_positive_number_with_a_reason_and_a_user() -> None:
     names = {name for name in vars(limits) if name.isupper()} - _UNITS
     reasons = {
         one.targets[0].id
-        for one, after in zip(body, body[1:], strict=False)
+        for one, after in itertools.pairwise(body)
         if isinstance(one, ast.Assign)
         and isinstance(one.targets[0], ast.Name)
         and isinstance(after, ast.Expr)
