@@ -13,6 +13,8 @@ DASHBOARD_PORT=${DASHBOARD_PORT:-8266}
 CPUS=${CPUS:-2}
 export RAY_AUTH_MODE=token
 export RAY_USAGE_STATS_ENABLED=0
+# Else each node waits half a minute for work to end.
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
 export RAY_TMPDIR=${RAY_TMPDIR:-/tmp/liftray-$PORT}
 
 if [[ ${1:-} == --env ]]; then

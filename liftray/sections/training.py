@@ -179,6 +179,11 @@ class ScalingSettings(Section):
     cpus_per_worker: Operation[float] = Field(
         default=1.0, gt=0, description="CPUs that Ray reserves for each worker"
     )
+    wait_s: Operation[float] = Field(
+        default=600.0,
+        ge=0,
+        description="seconds that a job waits for a cluster that is still growing to have room for the workers",
+    )
     gpu_memory_gb: Operation[float | None] = Field(
         default=None,
         gt=0,

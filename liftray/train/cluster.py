@@ -8,15 +8,17 @@ import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from liftray.config import RunSettings, ScalingSettings
 from liftray.errors import ClusterError
-from liftray.progress import show_line
+from liftray.progress import duration, show_line
 
 # CPUs of Ray's own light actors, in addition to the workers'.
 _SPARE_CPUS = 1
+_WAIT_POLL_S, _WAIT_LINE_S = 1.0, 30.0
 # What Ray adds to its temporary directory, with a process id of seven digits, and the longest socket path of Linux.
 _RAY_SOCKET = "ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
 _MOST_SOCKET_BYTES = 107
@@ -92,12 +94,13 @@ def connected(
             stopped early through the dashboard's State API.
 
     Raises:
-        ClusterError: The address does not answer or refuses the token, or the cluster is too small.
+        ClusterError: The address does not answer or refuses the token, or the cluster does not grow to
+            the size of the run within `scaling.wait_s`.
     """
     import ray
 
     if ray.is_initialized():
-        _check_size(scaling)
+        _wait_for_size(scaling)
         yield
         return
     address = _address(run)
@@ -117,7 +120,7 @@ def connected(
             ray.init(address="local", num_cpus=cpus, include_dashboard=dashboard, **options)
             show_line(f"ray: started a cluster of this job's own ({cpus} CPUs to Ray)")
     try:
-        _check_size(scaling)
+        _wait_for_size(scaling)
         yield
     finally:
         ray.shutdown()
@@ -169,7 +172,41 @@ def _unreachable(address: str, error: Exception) -> ClusterError:
     )
 
 
-def _check_size(scaling: ScalingSettings) -> None:
+def _wait_for_size(scaling: ScalingSettings) -> None:
+    """Wait until the cluster has room for the workers; an autoscaler is asked for what they need.
+
+    Raises:
+        ClusterError: It has not grown to that within `scaling.wait_s`.
+    """
+    missing = _missing(scaling)
+    if not missing:
+        return
+    from ray.autoscaler.sdk import request_resources
+
+    worker = {"CPU": scaling.cpus_per_worker, **({"GPU": 1} if scaling.use_gpu else {})}
+    request_resources(bundles=[worker] * scaling.num_workers)
+    start = last_line = time.monotonic()
+    show_line(f"ray: waiting up to {duration(scaling.wait_s)} for nodes: {missing}")
+    try:
+        while missing:
+            now = time.monotonic()
+            if now - start >= scaling.wait_s:
+                raise ClusterError(
+                    missing,
+                    remedy="lower scaling.num_workers or scaling.cpus_per_worker, add nodes, or raise scaling.wait_s",
+                )
+            if now - last_line >= _WAIT_LINE_S:
+                last_line = now
+                show_line(f"ray: still waiting: {missing}")
+            time.sleep(_WAIT_POLL_S)
+            missing = _missing(scaling)
+    finally:
+        request_resources(bundles=[])  # the run's own placement group takes over
+    show_line(f"ray: the nodes are there after {duration(time.monotonic() - start)}")
+
+
+def _missing(scaling: ScalingSettings) -> str:
+    """What the cluster lacks for the workers; empty where it lacks nothing."""
     import ray
 
     have = ray.cluster_resources()
@@ -177,9 +214,8 @@ def _check_size(scaling: ScalingSettings) -> None:
         "CPU": scaling.num_workers * scaling.cpus_per_worker,
         "GPU": float(scaling.num_workers * scaling.use_gpu),
     }
-    for kind, amount in wanted.items():
-        if amount > have.get(kind, 0.0):
-            raise ClusterError(
-                f"{scaling.num_workers} workers want {amount:g} {kind}s and the Ray cluster has {have.get(kind, 0):g}",
-                remedy="lower scaling.num_workers or scaling.cpus_per_worker, or add nodes",
-            )
+    return ", ".join(
+        f"{scaling.num_workers} workers want {amount:g} {kind}s and the Ray cluster has {have.get(kind, 0):g}"
+        for kind, amount in wanted.items()
+        if amount > have.get(kind, 0.0)
+    )

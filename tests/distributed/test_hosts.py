@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,64 +30,80 @@ _PATIENCE_S = 300
 
 @dataclass
 class Cluster:
-    """A Ray cluster with one node on each host, and what a driver on the first needs."""
+    """A Ray cluster to which hosts are added, the first as its head."""
 
     members: list[Host]
-    address: str
-    environment: dict[str, str]
+    folder: Path
+    processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"{self.members[0].address}:{_PORT}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(_ROOT),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            # Nothing runs any more when the nodes are ended.
+            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+        }
+
+    def add_node(self, number: int) -> None:
+        host = self.members[number]
+        head = ["--head", f"--port={_PORT}", "--include-dashboard=false"]
+        where = ["--address", self.address] if number else head
+        options = [f"--node-ip-address={host.address}", f"--num-cpus={_CPUS}", "--block"]
+        own = f"--temp-dir={self.folder / str(number)}"
+        self.start(host, ["ray", "start", *where, *options, own], self.folder / f"{number}.log")
+
+    def start(self, host: Host, command: list[str], log: Path) -> "subprocess.Popen[bytes]":
+        with log.open("wb") as output:
+            process = host.start(command, output, self.environment)
+        self.processes.append(process)
+        return process
 
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    folder = Path(tempfile.mkdtemp(prefix="lr"))  # short: socket paths hold 107 characters
-    (folder / "token").write_text(secrets.token_hex(32))
-    environment = {
-        **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(_ROOT),
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-    nodes: list[subprocess.Popen[bytes]] = []
-    with hosts(2) as members, (folder / "log").open("wb") as log:
-        address = f"{members[0].address}:{_PORT}"
-        try:
-            for host in members:
-                where = (
-                    ["--address", address]
-                    if nodes
-                    else ["--head", f"--port={_PORT}", "--include-dashboard=false"]
-                )
-                options = ["--block", f"--node-ip-address={host.address}", f"--num-cpus={_CPUS}"]
-                own = [f"--temp-dir={folder / host.name[-2:]}"]
-                nodes.append(host.start(["ray", "start", *where, *options, *own], log, environment))
-                _wait_for(host, address, len(nodes), environment, folder / "log")
-            yield Cluster(members, address, environment)
-        finally:
-            for node in reversed(nodes):
-                node.send_signal(signal.SIGTERM)
-                node.wait(timeout=60)
-            shutil.rmtree(folder, ignore_errors=True)
+    """Two hosts, of which the first has a Ray node."""
+    with ExitStack() as stack:
+        members = stack.enter_context(hosts(2))
+        folder = Path(tempfile.mkdtemp(prefix="lr"))  # short: socket paths hold 107 characters
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        (folder / "token").write_text(secrets.token_hex(32))
+        made = Cluster(members, folder)
+        stack.callback(_end, made.processes)
+        made.add_node(0)
+        _wait(
+            lambda: "Ray runtime started" in (folder / "0.log").read_text(),
+            made.processes[0],
+            folder / "0.log",
+        )
+        yield made
 
 
-def _wait_for(host: Host, address: str, count: int, environment: dict[str, str], log: Path) -> None:
-    """Wait until the cluster has a number of nodes."""
-    program = (
-        f"import ray; ray.init({address!r}, log_to_driver=False, logging_level=40); "
-        f"raise SystemExit(sum(node['Alive'] for node in ray.nodes()) < {count})"
-    )
+def _end(processes: list["subprocess.Popen[bytes]"]) -> None:
+    for process in reversed(processes):
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+def _wait(reached: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path) -> None:
     until = time.monotonic() + _PATIENCE_S
     while time.monotonic() < until:
-        asked = subprocess.run(
-            host.command([sys.executable, "-c", program]), env=environment, capture_output=True, check=False
-        )
-        if asked.returncode == 0:
+        if reached():
             return
-    pytest.fail(f"no cluster of {count} nodes: {log.read_text()[-3000:]}")
+        assert process.poll() is None, log.read_text()[-3000:]
+        time.sleep(0.1)  # a poll: the loop ends when the text is there
+    pytest.fail(f"it never came so far: {log.read_text()[-3000:]}")
 
 
-def test_two_hosts_train_together(
+def test_a_run_waits_for_its_second_host_and_trains_on_both(
     cluster: Cluster, parts: dict[str, Any], mlflow_uri: str, tmp_path: Path
 ) -> None:
     chosen = tiny.settings(
@@ -104,15 +121,18 @@ def test_two_hosts_train_together(
     )
     (tmp_path / "c.yaml").write_text(to_yaml(chosen))
     command = [sys.executable, str(_ROOT / "jobs" / "train.py"), "--config", str(tmp_path / "c.yaml")]
-    done = subprocess.run(
-        cluster.members[0].command(command),
-        cwd=_ROOT,
-        env=cluster.environment,
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE_S,
-        check=False,
+    log = tmp_path / "log"
+    impatient = cluster.start(cluster.members[0], [*command, "scaling.wait_s=0"], log)
+    assert impatient.wait(timeout=_PATIENCE_S) == 2, log.read_text()[-3000:]
+    assert (
+        log.read_text()
+        .splitlines()[-1]
+        .startswith("error: 2 workers want 4 CPUs and the Ray cluster has 3; lower scaling.num_workers")
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["train"]["epochs"] == 2
+    run = cluster.start(cluster.members[0], command, log)
+    waiting = "ray: waiting up to 10 min for nodes: 2 workers want 4 CPUs and the Ray cluster has 3"
+    _wait(lambda: waiting in log.read_text(), run, log)
+    cluster.add_node(1)
+    assert run.wait(timeout=_PATIENCE_S) == 0, log.read_text()[-3000:]
+    assert "ray: the nodes are there" in log.read_text()
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["train"]["epochs"] == 2
