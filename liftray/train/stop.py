@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from liftray import files
 from liftray.progress import show_line
 
 STOP_FILE = "stop"
@@ -34,7 +35,8 @@ class StopFile:
         self._path = path
 
     def clear(self) -> None:
-        """Take back the request of an earlier attempt."""
+        """Take back the request of an earlier attempt; a missing directory is created."""
+        files.make_directories(self._path.parent)
         self._path.write_bytes(b"")
 
     def request(self) -> None:

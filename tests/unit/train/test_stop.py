@@ -67,14 +67,15 @@ def test_the_grace_period_ends_what_does_not_stop(tmp_path: Path) -> None:
 
 
 def test_a_request_of_an_earlier_attempt_stops_nothing(tmp_path: Path) -> None:
-    file = StopFile(tmp_path / "stop")
+    file = StopFile(tmp_path / "run" / "stop")
+    file.clear()
     file.request()
     seen: list[bool] = []
     stop.run(lambda: seen.append(file.requested()), file, grace_s=1)
     assert seen == [False]
     file.remove()
     assert not file.requested()
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_handlers_and_errors_of_the_work_are_left_as_they_were(tmp_path: Path) -> None:
