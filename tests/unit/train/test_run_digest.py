@@ -65,8 +65,8 @@ def test_what_a_resumed_run_may_change() -> None:
         *(key for key in EFFECTS if key.partition(".")[0] in whole),
         *("data.test", "cache.dir", "cache.max_gb"),
         *("train.resume", "train.checkpoint_steps", "train.keep_checkpoints", "train.max_failures"),
-        "train.recompute_activations",
-        *("scaling.num_workers", "scaling.cpus_per_worker", "scaling.gpu_memory_gb"),
+        *("train.recompute_activations", "train.stop_grace_s"),
+        *("scaling.num_workers", "scaling.cpus_per_worker", "scaling.gpu_memory_gb", "scaling.wait_s"),
     }
     assert RESOLVED.keys() == {
         *("data.train", "data.valid", "backbone.source", "cache.enabled", "cache.dtype", "scaling.use_gpu")
