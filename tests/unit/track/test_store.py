@@ -253,7 +253,9 @@ def test_process_wide_leaves_both_addresses_of_mlflow_as_they_were(
 ) -> None:
     import mlflow
 
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    # Set first: what is restored at the end is the value before the first change.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with process_wide("sqlite:///outer.db"):  # restores what this test changes
         mlflow.set_tracking_uri(set_by_program)  # type: ignore[arg-type]
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
