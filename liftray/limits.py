@@ -76,6 +76,9 @@ RESIDUES = 100_000
 STRUCTURE_RESIDUES = 1_000_000
 """Residues in the first model of a structure. The largest entry of the PDB has 313,236 (3J3Q)."""
 
+MKDSSP_RESIDUES = 50_000
+"""Residues of one model that mkdssp is given: its time grows with the square, to some minutes here."""
+
 STRUCTURE_ATOMS = 20_000_000
 """Atoms of a structure file, all models. The largest of the PDB has 2.4 million; trajectories do not belong here."""
 

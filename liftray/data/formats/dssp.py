@@ -21,6 +21,7 @@ import gemmi
 import numpy as np
 import numpy.typing as npt
 
+from liftray import limits
 from liftray.data.labels import UNLABELLED
 from liftray.errors import DataError, LiftrayError
 
@@ -28,8 +29,6 @@ Points = npt.NDArray[np.float64]
 Method = Literal["auto", "mkdssp", "mdtraj"]
 BACKBONE_ATOMS = ("N", "CA", "C", "O")
 
-MAX_RESIDUES = 50_000
-"""Residues of one model that mkdssp is given: its time grows with the square."""
 
 _OLDEST_MKDSSP = (4,)  # the first release that knows P
 _MAX_PEPTIDE_BOND = 2.5  # Angstrom; a longer C-N distance is a chain break to DSSP
@@ -112,8 +111,9 @@ def assigner() -> str:
 def _by_mkdssp(chains: Sequence[ChainBackbone]) -> list[str]:
     order = _by_asym(chains)
     given = [one for i in order for one in _whole_residues(i, chains[i])]
-    if len(given) > MAX_RESIDUES:
-        raise DsspError(f"{len(given)} residues in the model; mkdssp is given {MAX_RESIDUES} at most")
+    if len(given) > limits.MKDSSP_RESIDUES:
+        most = limits.MKDSSP_RESIDUES
+        raise DsspError(f"{len(given)} residues in the model; mkdssp is given {most} at most")
     letters = {
         (one.chain, one.row): state
         for one, state in zip(reversed(given), reversed(_run_mkdssp(chains, given)), strict=True)

@@ -87,6 +87,8 @@ def read_block(block: gemmi.cif.Block) -> list[Run]:
 
 
 def _coordinate(text: str) -> float:
+    if "_" in text:  # Python reads 1_0 as ten
+        raise ValueError(f"no number in the coordinate {text!r}")
     return float(text) if text else float("nan")
 
 

@@ -127,6 +127,8 @@ class _Pdb:
 
 def _position(line: str, number: int) -> tuple[float, float, float]:
     try:
+        if "_" in line[30:54]:  # Python reads 1_0 as ten
+            raise ValueError("an underscore")
         return float(line[30:38]), float(line[38:46]), float(line[46:54])
     except ValueError as error:
         raise ValueError(f"line {number}: no number in the coordinates {line[30:54].rstrip()!r}") from error

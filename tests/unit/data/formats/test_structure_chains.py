@@ -228,9 +228,10 @@ def test_coordinates_that_are_no_measurement_are_refused(tmp_path: Path, value: 
     assert chains_of(write_lines(tmp_path / "t.pdb", lines)) == {"A": "bad-coordinates"}
 
 
-def test_a_coordinate_that_is_no_number_is_reported_with_its_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["******", "1_0.000"])
+def test_a_coordinate_that_is_no_number_is_reported_with_its_line(tmp_path: Path, text: str) -> None:
     lines = list(ONE)
-    lines[6] = lines[6][:30] + "  ******" + lines[6][38:]
+    lines[6] = lines[6][:30] + f"{text:>8}" + lines[6][38:]
     record = only(write_lines(tmp_path / "t.pdb", lines))
     assert isinstance(record, BadRecord)
     assert (record.reason, record.detail[:8]) == ("unreadable-structure", "line 7: ")
