@@ -130,7 +130,8 @@ def search(config: "Config", overrides: Mapping[str, Any] | Sequence[str] = ()) 
     Examples:
         >>> import liftray
         >>> changes = {"search.space": {"adapter.skip_layers": [1, 2]}, "search.method": "grid", "train.epochs": 1,
-        ...            "run.dir": "runs/search", "registry.name": "", "evaluate.baselines": []}
+        ...            "run.dir": "runs/search", "registry.name": "", "evaluate.baselines": [],
+        ...            "scaling.num_workers": 1}  # trials of one worker share a process
         >>> result = liftray.search("configs/quickstart.yaml", changes)
         >>> result.to_pandas()["adapter.skip_layers"].tolist()
         [1, 2]

@@ -35,7 +35,7 @@ TINY: dict[str, dict[str, Any]] = {
     "scale": MODEL,
     "predict": MODEL,
     "ingest": {"few": 20, "many": 60, "longest": 60, "repeats": 1},
-    "tune": {**MODEL, "repeats": 1, "cuts": [0, 1], "reduction_factors": [8]},
+    "tune": {**MODEL, "repeats": 1, "cuts": [1], "reduction_factors": [8]},
     "memory": {**MODEL, "repeats": 1},
 }
 CACHE_ROWS = (
