@@ -1,5 +1,6 @@
 """Real MLflow stores for the tests, an SQLite one that is migrated once and servers, and the real data sets."""
 
+import json
 import os
 import shutil
 import signal
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from tests.parts import servers
 from tests.parts.real_data import find as find_real_data
+from tests.parts.recipes import make_workspace
 
 os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -45,6 +48,29 @@ def mlflow_uri(migrated_db: Path, tmp_path: Path) -> str:
     path.parent.mkdir()
     shutil.copyfile(migrated_db, path)
     return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory as `make quickstart` leaves it, made once for all processes that run tests.
+
+    `golden.json` holds what the quickstart gave, since recipes train on in it.
+    """
+    from tests.golden import quickstart
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    root = shared / "recipes"
+    with FileLock(shared / "recipes.lock"):
+        if not (root / "golden.json").exists():
+            shutil.rmtree(root, ignore_errors=True)
+            root.mkdir()
+            make_workspace(root)
+            (root / "golden.json").write_text(
+                json.dumps(quickstart.result(root / "runs" / "quickstart" / "train"))
+            )
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ Training recipes run three epochs with few resamples and no baselines, which the
 as printed.
 """
 
-import os
 import re
 import secrets
 import shutil
@@ -34,7 +33,7 @@ import pytest
 import yaml
 
 from liftray import config
-from tests.parts import tiny
+from tests.parts import recipes as recipe_parts
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -47,8 +46,6 @@ FIRST = ("README.md", "docs/tutorials/predict.md", "docs/tutorials/train.md", "d
 BLOCK = re.compile(
     r"(?:<!-- recipe: (?P<how>[a-z]+) -->\n)?^```(?P<language>[a-z]*)\n(?P<text>.*?)^```$", re.M | re.S
 )
-# Three epochs pass the gates of a first champion.
-SHORT = "train.epochs=3 evaluate.resamples=100 evaluate.baselines=[]"
 FILE = re.compile(
     r"(?<![\w/.-])((?:liftray|tests|jobs|configs|cluster|docs|reports)/[\w/.-]+\.(?:py|yaml|md|sh|png|sbatch))"
 )
@@ -131,35 +128,6 @@ def test_cluster_manifests_run_a_job_that_is_there(file: str) -> None:
         assert all(place.startswith("/shared/") for place in [*places, settings.run.dir])
 
 
-@pytest.fixture(scope="session")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory as `make quickstart` leaves it, and the files that recipes call the reader's own."""
-    root = tmp_path_factory.mktemp("recipes")
-    for name in ("liftray", "jobs", "configs", "cluster", "reports"):
-        (root / name).symlink_to(ROOT / name)
-    _write_liftray(root / "bin" / "liftray")
-    sample = ROOT / "liftray" / "data" / "sample"
-    for name, part in (("my_train", "train"), ("my_valid", "valid")):
-        shutil.copy(sample / f"{part}.ss9.txt", root / f"{name}.ss9.txt")
-        lines = (sample / f"{part}.ss9.txt").read_text(encoding="utf-8").splitlines()
-        lines[2::3] = [line.replace("P", "L") for line in lines[2::3]]
-        (root / f"{name}.ss8.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    shutil.copy(sample / "example.fasta", root / "my.fasta")
-    _write_flip(root / "flip")
-    tiny.write_backbone(root / "models" / "my_esm2")
-    for part in ("train", "valid", "test"):
-        source = f"liftray/data/sample/{part}.ss9.txt"
-        _bash(root, f"liftray ingest {source} --out runs/quickstart/data/{part}")
-    for name in ("lift_train", "lift_valid"):
-        (root / "data").mkdir(exist_ok=True)
-        (root / "data" / name).symlink_to(root / "runs" / "quickstart" / "data" / name.removeprefix("lift_"))
-    _bash(root, "liftray train --config configs/quickstart.yaml")
-    for name in (".gitignore", ".rayignore"):  # what `ray job submit` leaves out
-        shutil.copy(ROOT / name, root / name)
-    _bash(root, "liftray promote promote --name liftray-quickstart --reason quickstart")
-    return root
-
-
 @pytest.mark.slow
 @pytest.mark.distributed
 @pytest.mark.timeout(900)
@@ -167,9 +135,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_recipes_work_as_written(page: Path, workspace: Path) -> None:
     for recipe in recipes(page):
         if recipe.how == "run" and recipe.language == "python":
-            _finish(workspace, [sys.executable, "-c", recipe.text], f"{_name(page)}:{recipe.line}")
+            recipe_parts.finish(
+                workspace, [sys.executable, "-c", recipe.text], f"{_name(page)}:{recipe.line}"
+            )
         elif recipe.how in ("run", "resolve", "study"):
-            _bash(workspace, recipe.text, how=recipe.how, where=f"{_name(page)}:{recipe.line}")
+            recipe_parts.run_bash(
+                workspace, recipe.text, how=recipe.how, where=f"{_name(page)}:{recipe.line}"
+            )
 
 
 @pytest.fixture
@@ -184,7 +156,7 @@ def local_cluster(workspace: Path) -> Iterator[dict[str, str]]:
     extra = {"PORT": str(port), "DASHBOARD_PORT": str(port - 10), "RAY_TMPDIR": str(folder)}
     extra |= {"RAY_AUTH_TOKEN_PATH": str(folder / "token"), "HOW": "run"}
     with (folder / "local.log").open("w") as log:
-        environment = _environment(workspace, extra)
+        environment = recipe_parts.environment(workspace, extra)
         command = ["bash", "cluster/local.sh"]
         cluster = subprocess.Popen(
             command, cwd=workspace, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
@@ -218,7 +190,7 @@ def test_jobs_are_submitted_to_a_cluster_as_written(workspace: Path, local_clust
         text = recipe.text
         for placeholder, value in filled.items():
             text = text.replace(placeholder, value)
-        _finish(
+        recipe_parts.finish(
             workspace,
             ["bash", "-euo", "pipefail", "-c", text],
             f"cluster/README.md:{recipe.line}",
@@ -235,74 +207,3 @@ def test_notebooks_run(notebook: Path, workspace: Path) -> None:
     client = nbclient.NotebookClient(content, timeout=300, resources={"metadata": {"path": str(workspace)}})
     client.execute()
     assert any(cell.get("outputs") for cell in content.cells)
-
-
-def _write_flip(folder: Path) -> None:
-    """FLIP's layout with one chain in each part."""
-    folder.mkdir()
-    parts = ("train VALIDATION=False", "train VALIDATION=True", "test VALIDATION=False")
-    for name, headers, text in (
-        ("sequences", ("", "", ""), "MKTAYIAK"),
-        ("sampled", [f" SET={part}" for part in parts], "CCHHHHEE"),
-        ("mask", ("", "", ""), "01111111"),
-    ):
-        content = "".join(f">chain{number}{header}\n{text}\n" for number, header in enumerate(headers))
-        (folder / f"{name}.fasta").write_text(content, encoding="utf-8")
-
-
-def _write_liftray(path: Path) -> None:
-    """`liftray` as the recipes call it, with a short training, and `ray` that adds the same to a submitted training."""
-    path.parent.mkdir()
-    path.write_text(
-        f"""#!/usr/bin/env bash
-words=("$@")
-if [[ "$HOW" == resolve ]]; then
-  words+=(--print-config)
-elif [[ "$1" == train || "$1" == tune ]]; then
-  words+=({SHORT})
-fi
-exec {sys.executable} -c 'from liftray.cli import main; main()' "${{words[@]}}"
-"""
-    )
-    ray = path.with_name("ray")
-    ray.write_text(
-        f"""#!/usr/bin/env bash
-words=("$@")
-[[ "$*" == "job submit "*train.py* ]] && words+=({SHORT})
-exec {Path(sys.executable).with_name("ray")} "${{words[@]}}"
-"""
-    )
-    for program in (path, ray):
-        program.chmod(0o755)
-
-
-def _bash(root: Path, text: str, how: str = "run", where: str = "") -> None:
-    _finish(root, ["bash", "-euo", "pipefail", "-c", text], where or text, HOW=how)
-
-
-def _environment(root: Path, extra: dict[str, str]) -> dict[str, str]:
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")
-    }
-    path = f"{root / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return kept | {"PATH": path, "PYTHONPATH": str(ROOT), **extra}
-
-
-def _environment(root: Path, extra: dict[str, str]) -> dict[str, str]:
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")
-    }
-    path = f"{root / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return kept | {"PATH": path, "PYTHONPATH": str(ROOT), **extra}
-
-
-def _finish(root: Path, command: list[str], where: str, **extra: str) -> None:
-    environment = _environment(root, extra)
-    done = subprocess.run(
-        command, cwd=root, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
-    assert done.returncode == 0, f"{where}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -11,14 +11,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from liftray import config
-from liftray.data import sample
-from liftray.data.ingest import ingest
 from liftray.machine import hardware, versions
 from liftray.train import checkpoint
+from tests.parts.recipes import make_workspace
 
 RECORD = Path(__file__).with_suffix(".json")
-_CONFIG = Path(__file__).resolve().parents[2] / "configs" / "quickstart.yaml"
 _SCORES = ("q3", "macro_f1", "sov99", "mcc", "nll", "ece")
 
 
@@ -33,34 +30,18 @@ def machine() -> dict[str, Any]:
     }
 
 
-def run(folder: Path) -> dict[str, Any]:
-    """Train as `make quickstart` does, without baselines and registry; gives losses and scores."""
-    from liftray.train.train_job import train
-
-    sets = {}
-    for part in ("train", "valid", "test"):
-        ingest([sample.directory() / f"{part}.ss9.txt"], folder / part)
-        name = "sample_test" if part == "test" else "sample"
-        sets[f"data.{part}"] = {name: str(folder / part)}
-    chosen = config.load(_CONFIG).replace(
-        {
-            **sets,
-            "run.dir": str(folder / "run"),
-            "tracking.uri": f"sqlite:///{folder}/mlflow.db",
-            "registry.name": "",
-            "evaluate.baselines": [],
-        }
-    )
-    summary = train(chosen)
-    ended = checkpoint.newest(folder / "run" / "checkpoints")
+def result(run_dir: Path) -> dict[str, Any]:
+    """Losses and scores of a finished run of the quickstart, with the machine."""
+    ended = checkpoint.newest(run_dir / "checkpoints")
     if ended is None:
-        raise RuntimeError(f"the run left no checkpoint in {folder}")
-    metrics = summary["metrics"]
+        raise RuntimeError(f"the run left no checkpoint in {run_dir}")
+    metrics = json.loads((run_dir / "summary.json").read_text())["metrics"]
     scores = {name: {score: metrics[name][score] for score in _SCORES} for name in sorted(metrics)}
     return {"machine": machine(), "step_losses": ended.progress.step_losses, "scores": scores}
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
-        RECORD.write_text(json.dumps(run(Path(made)), indent=1) + "\n")
+        make_workspace(Path(made))
+        RECORD.write_text(json.dumps(result(Path(made) / "runs" / "quickstart" / "train"), indent=1) + "\n")
     print(RECORD)
