@@ -156,7 +156,7 @@ class JobCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Allow several values in a row for an option that may be repeated: `--input a.fasta b.fasta`.
 
-        Not where the command has arguments of any number: they could not be told from values.
+        Not where the command has arguments of any number: values could not be distinguished from them.
         """
         if any(isinstance(parameter, click.Argument) and parameter.nargs == -1 for parameter in self.params):
             return super().parse_args(ctx, args)

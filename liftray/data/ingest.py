@@ -183,9 +183,9 @@ def _take(
     }
     labels = companion(path, tally.alphabet) if format == "fasta" else None
     mask = mask_file(path) if labels else None
-    beside = {name: other for name, other in (("labels", labels), ("mask", mask)) if other}
+    companions = {name: other for name, other in (("labels", labels), ("mask", mask)) if other}
     return source | {
-        name: {"name": other.name, "sha256": sha256_file(other)} for name, other in beside.items()
+        name: {"name": other.name, "sha256": sha256_file(other)} for name, other in companions.items()
     }
 
 
