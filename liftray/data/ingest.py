@@ -191,7 +191,7 @@ def _take(
 
 @dataclass(frozen=True)
 class _Reading:
-    """What the user said about the files' labels, which part of a split is taken, and what ids get before them."""
+    """What the user states about the files' labels, which part of a split is taken, and what ids get before them."""
 
     labels: Mapping[str, str]
     parts: PartGuard
