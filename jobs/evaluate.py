@@ -20,10 +20,7 @@ from liftray.options import model_option, tracking_option
     help="Labelled data sets: directories that `liftray ingest` wrote.",
 )
 @click.option(
-    "--out",
-    required=True,
-    metavar="DIR",
-    help="Directory for report.html, metrics.json and per_protein.parquet.",
+    "--out", required=True, metavar="DIR", help="Where report.html, metrics.json and per_protein.parquet go."
 )
 @click.option(
     "--against", metavar="URI", help="A second model, for a paired comparison; an address as in --model."

@@ -20,10 +20,7 @@ FORMATS = ["auto", *TEXT, "structures", "parquet"]
 @job
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option(
-    "--out",
-    required=True,
-    metavar="DIR",
-    help="Directory of the data set; an earlier data set in it is replaced.",
+    "--out", required=True, metavar="DIR", help="Directory of the data set; replaces an earlier one in it."
 )
 @click.option(
     "--format",

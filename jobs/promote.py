@@ -37,10 +37,7 @@ from liftray.options import local_path, tracking_option
     help="YAML file with the limits of the gates; default: as in configs/gates.yaml.",
 )
 @click.option(
-    "--override",
-    multiple=True,
-    metavar="CODE",
-    help="Ignore this reason code of a gate; repeatable, recorded in the ledger.",
+    "--override", multiple=True, metavar="CODE", help="Ignore a gate's reason code; repeatable, recorded."
 )
 @click.option("--json", "json_", is_flag=True, help="Print the history as JSON on a terminal too.")
 @tracking_option
